@@ -1,0 +1,314 @@
+//! The configuration: recorded as written ([`raw`]), resolved once with every problem reported
+//! ([`resolve`]), loaded from a folder by the shell ([`load`]).
+//!
+//! What the rest of the program sees is [`Config`]: whole, valid, and swapped as one.
+
+mod load;
+mod raw;
+mod resolve;
+
+use std::{
+    collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc,
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+
+use crate::{
+    consent,
+    destinations::{Destination, Mode, Platform},
+    event::Currency,
+    plan::{Expression, Plan},
+    value::{EntryValue, Rates},
+};
+
+/// A whole, valid configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// SHA-256 of the files, hex.
+    pub hash: String,
+    /// The relay's mode: the cap for every destination.
+    pub mode: Mode,
+    /// Parameters of a URL's query that are kept; `*` at the end matches any rest.
+    pub keep_query: Vec<String>,
+    /// The MaxMind-format database.
+    pub geoip: Option<PathBuf>,
+    /// Where to listen.
+    pub listen: Listen,
+    /// Sites by name.
+    pub sites: BTreeMap<String, Arc<Site>>,
+    /// Who may post.
+    pub write_keys: Vec<WriteKey>,
+    /// Who may administer.
+    pub admin_tokens: Vec<AdminToken>,
+    /// The queue's settings.
+    pub queue: QueueSettings,
+    /// Sizes that a request may have.
+    pub limits: Limits,
+    /// How long what is kept.
+    pub retention: Retention,
+    /// Where alerts go.
+    pub alerts: Vec<SecretString>,
+    /// The tracking plan.
+    pub plan: Plan,
+    /// Exchange rates.
+    pub rates: Option<Rates>,
+    /// The consent rules.
+    pub consent: consent::Rules,
+    /// Destinations by name.
+    pub destinations: BTreeMap<String, Arc<DestinationConfig>>,
+}
+
+/// The listeners.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// Events and the like.
+    pub public: SocketAddr,
+    /// Dashboard, metrics, admin calls.
+    pub admin: SocketAddr,
+    /// The embedded sandbox; only in sandbox mode.
+    pub sandbox: SocketAddr,
+    /// Who may name the client's address.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The header in which they do; `None`: `X-Forwarded-For`.
+    pub client_ip_header: Option<String>,
+}
+
+/// What an event belongs to.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// Its name.
+    pub name: String,
+    /// Hosts of its pages.
+    pub hosts: Vec<String>,
+    /// Within which consent, withdrawals and journeys stay; the site's name by default.
+    pub controller: String,
+    /// ISO 3166-1 alpha-2, for phone numbers.
+    pub country: Option<String>,
+    /// Where the event has none.
+    pub currency: Option<Currency>,
+    /// For days of frequency rules; UTC by default.
+    pub time_zone: jiff::tz::TimeZone,
+    /// Why it is sensitive, if it is.
+    pub sensitive: Option<String>,
+    /// Younger people are minors here.
+    pub minimum_age: Option<u8>,
+}
+
+/// Who may post what.
+#[derive(Debug, Clone)]
+pub struct WriteKey {
+    /// Its name, for logs and metrics.
+    pub name: String,
+    /// The key itself.
+    pub key: SecretString,
+    /// The sites it may post for; the first is the default if it is the only one.
+    pub sites: Vec<String>,
+    /// A backend, or a browser that anyone can read.
+    pub kind: KeyKind,
+    /// Names or patterns of the events it may send.
+    pub events: Vec<String>,
+    /// What it may do.
+    pub may: Vec<Right>,
+    /// Its own limit.
+    pub rate_limit: Option<RateLimit>,
+    /// Origins a browser may post from.
+    pub origins: Vec<String>,
+    /// The highest value a browser may claim.
+    pub max_value: Option<rust_decimal::Decimal>,
+}
+
+/// Who holds a write key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// A backend: headers and address are its own, not the visitor's.
+    Server,
+    /// A browser: what it says of region and address is not believed.
+    Browser,
+}
+
+/// What a write key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// Post events.
+    Events,
+    /// Post consent.
+    Consent,
+    /// Ask for explanations.
+    Explain,
+}
+
+/// Who may administer.
+#[derive(Debug, Clone)]
+pub struct AdminToken {
+    /// Its name, for the audit log.
+    pub name: String,
+    /// The token itself.
+    pub token: SecretString,
+    /// What it may do.
+    pub roles: Vec<AdminRole>,
+}
+
+/// Roles of the admin calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdminRole {
+    /// Reads.
+    Viewer,
+    /// Calibrates too.
+    Media,
+    /// The privacy calls and the audit.
+    Privacy,
+    /// Dead letters, pause, resume, reload.
+    Operator,
+}
+
+/// A steady rate with a burst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests a second.
+    pub requests_per_second: Option<NonZeroU32>,
+    /// Events a second.
+    pub events_per_second: Option<NonZeroU32>,
+    /// Requests at once.
+    pub burst: Option<NonZeroU32>,
+    /// Requests a day (UTC).
+    pub requests_per_day: Option<u64>,
+}
+
+/// The queue's settings.
+#[derive(Debug, Clone)]
+pub struct QueueSettings {
+    /// Which engine.
+    pub engine: Engine,
+    /// Jobs pending in all.
+    pub max_pending: u64,
+    /// Jobs pending for one destination.
+    pub max_pending_per_destination: u64,
+    /// Bytes on disk.
+    pub max_disk: u64,
+    /// 32 bytes, base64. `None`: a key file in the data folder.
+    pub encryption_key: Option<SecretString>,
+    /// Earlier keys, for reading.
+    pub previous_keys: Vec<SecretString>,
+    /// The secret of subject keys; `None`: made once and kept wrapped.
+    pub subject_key: Option<SecretString>,
+}
+
+/// The embedded engines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// sled 0.34.
+    Sled,
+}
+
+/// Sizes that a request may have.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of one event.
+    pub event_bytes: usize,
+    /// Bytes of a request, after decompression.
+    pub request_bytes: usize,
+    /// Events of a request.
+    pub events_per_request: usize,
+    /// Depth of JSON.
+    pub nesting: usize,
+}
+
+/// How long what is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// Event ids.
+    pub event_ids: Duration,
+    /// At most this many of them.
+    pub event_ids_at_most: usize,
+    /// Frequency marks.
+    pub frequency: Duration,
+    /// Pending jobs, at the longest.
+    pub queue: Duration,
+    /// The text of answers.
+    pub traces: Duration,
+    /// Dead letters.
+    pub dead_letters: Duration,
+    /// The decision log.
+    pub evidence: Duration,
+    /// Journeys.
+    pub journeys: Duration,
+}
+
+/// A destination, configured.
+#[derive(Debug)]
+pub struct DestinationConfig {
+    /// Its name.
+    pub name: String,
+    /// Its platform.
+    pub platform: &'static Platform,
+    /// The sites it takes events of.
+    pub sites: Vec<String>,
+    /// Its mode, already capped by the relay's.
+    pub mode: Mode,
+    /// The share of people, 0 to 10,000 (basis points).
+    pub share: u32,
+    /// A condition.
+    pub only: Option<Expression>,
+    /// What each of its entries is worth, by plan event; the entries' number is that of the list.
+    pub entries: BTreeMap<String, Vec<EntryValue>>,
+    /// How it is delivered to.
+    pub delivery: DeliveryPolicy,
+    /// The platform's part.
+    pub handler: Box<dyn Destination>,
+}
+
+/// How a destination is delivered to.
+#[derive(Debug, Clone)]
+pub struct DeliveryPolicy {
+    /// Requests and events over time.
+    pub rate_limit: RateLimit,
+    /// Events a batch.
+    pub max_events: usize,
+    /// How long a batch waits to fill.
+    pub linger: Duration,
+    /// When and how often to try again.
+    pub retry: RetryPolicy,
+    /// What happens when its queue is full.
+    pub when_full: WhenFull,
+    /// What happens after a lost answer, where the platform does not deduplicate.
+    pub on_unknown: OnUnknown,
+    /// Share of sends for fresh events while there is a backlog, 0 to 100.
+    pub fresh_share: u8,
+    /// For one request.
+    pub timeout: Duration,
+    /// Requests at once.
+    pub concurrency: usize,
+    /// Private and link-local addresses may be called.
+    pub allow_private: bool,
+}
+
+/// When and how often to try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// The first wait's ceiling.
+    pub first: Duration,
+    /// Every wait's ceiling.
+    pub max: Duration,
+    /// Answers about the event itself, before it is dead.
+    pub attempts: u32,
+}
+
+/// What happens when a destination's queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The newest is expired with the reason `backlog_full`.
+    Shed,
+    /// Ingest is refused.
+    Refuse,
+}
+
+/// What happens after a lost answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnUnknown {
+    /// Sent again.
+    Retry,
+    /// Dead, with the reason `unknown_result`.
+    Drop,
+}

@@ -1,0 +1,350 @@
+//! Rules and a person's state → what one destination may have.
+
+use serde::Serialize;
+
+use super::{
+    DestinationRule, Grant, IpForm, Model, Purpose, Region, RegionRule, Rules, State, WhenDenied,
+    WhenOptedOut,
+};
+use crate::event::{ActionSource, Field, FieldSet};
+
+/// What a platform declares about itself, as far as consent needs it.
+#[derive(Debug, Clone, Copy)]
+pub struct Purposes {
+    /// The purposes that must be granted where `consent.toml` does not say; `None`: it must say.
+    pub needs: Option<&'static [Purpose]>,
+    /// The platform has a flag for denied personalisation.
+    pub personalization_flag: bool,
+    /// Regions (as patterns: `US`) whose law gives the platform's restricted mode a meaning.
+    pub restricted_in: &'static [&'static str],
+    /// Whether restricted mode can be stated for a region, with or without an address.
+    pub can_restrict: fn(region: &Region, has_ip: bool) -> bool,
+    /// The fields that leave where `may_send` is absent: required ones and its own click ids.
+    pub default_fields: fn(ActionSource) -> FieldSet,
+    /// The fields that the platform takes at all.
+    pub takes: FieldSet,
+}
+
+/// Everything that a decision looks at, besides the rules.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The destination's name.
+    pub destination: &'a str,
+    /// Its platform's name.
+    pub platform: &'a str,
+    /// What its platform declares.
+    pub purposes: &'a Purposes,
+    /// Where the event happened.
+    pub action_source: ActionSource,
+    /// Which fields it has.
+    pub present: FieldSet,
+    /// The person's state.
+    pub state: &'a State,
+    /// The site is sensitive: opt-in everywhere, and no URL, item name or search term leaves.
+    pub sensitive: bool,
+}
+
+/// Why something is held, limited or reduced. The closed lists of the interface.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasonCode {
+    /// A needed purpose is denied, or missing where the law wants a grant.
+    NoConsent,
+    /// An opt-out applies.
+    OptedOut,
+    /// The law wants a grant and there is no signal at all.
+    NoSignal,
+    /// Beyond what the privacy lock approves.
+    NotApproved,
+    /// `consent.toml` has no entry for this destination.
+    NoRule,
+    /// The person is a minor.
+    Minor,
+    /// Personalisation is denied: sent with the platform's flag, or held.
+    PersonalizationDenied,
+    /// The region or the site's sensitivity took fields away.
+    FieldsRemoved,
+}
+
+impl ReasonCode {
+    /// The reasons for which an event can be held, in the order of the books.
+    pub const HELD: [ReasonCode; 6] = [
+        ReasonCode::NoConsent,
+        ReasonCode::OptedOut,
+        ReasonCode::NoSignal,
+        ReasonCode::NotApproved,
+        ReasonCode::NoRule,
+        ReasonCode::Minor,
+    ];
+
+    /// The code on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            ReasonCode::NoConsent => "no_consent",
+            ReasonCode::OptedOut => "opted_out",
+            ReasonCode::NoSignal => "no_signal",
+            ReasonCode::NotApproved => "not_approved",
+            ReasonCode::NoRule => "no_rule",
+            ReasonCode::Minor => "minor",
+            ReasonCode::PersonalizationDenied => "personalization_denied",
+            ReasonCode::FieldsRemoved => "fields_removed",
+        }
+    }
+}
+
+/// One reason, with the rule that gave it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// What kind.
+    pub code: ReasonCode,
+    /// `meta`, `meta/us`, `region/us` or `default`.
+    pub rule: String,
+    /// For a person who reads it.
+    pub message: String,
+}
+
+/// What a destination may have of one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permit {
+    /// The fields that may leave.
+    pub fields: FieldSet,
+    /// Which of the properties without a field of their own may leave.
+    pub properties: PropertyRule,
+    /// In what form the address may leave.
+    pub ip: IpForm,
+    /// The platform's restricted mode must be used.
+    pub limited: bool,
+    /// The platform's flag for denied personalisation must be set.
+    pub personalization_denied: bool,
+    /// What is known of each purpose, for platforms that take it. In an opt-in region
+    /// personalisation nobody granted is denied here.
+    pub grants: super::Grants,
+    /// Where the person is, for platforms whose restricted mode names it.
+    pub region: Region,
+}
+
+/// Which free properties may leave: those named, or all but those named.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PropertyRule {
+    /// Names that may, besides all if the field `properties.*` may.
+    pub allow: Vec<String>,
+    /// Names that never may.
+    pub deny: Vec<String>,
+}
+
+impl Permit {
+    /// Whether a property without a field of its own may leave.
+    pub fn allows_property(&self, name: &str) -> bool {
+        let named = |list: &[String]| list.iter().any(|n| n == name);
+        !named(&self.properties.deny)
+            && (self.fields.contains(Field::OtherProperties) || named(&self.properties.allow))
+    }
+}
+
+/// The decision for one destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// What may leave; `Err` with the code under which it is held.
+    pub permit: Result<Permit, ReasonCode>,
+    /// Every reason, the deciding one first.
+    pub reasons: Vec<Reason>,
+    /// What the platform takes, the event has, and a rule took away.
+    pub removed: FieldSet,
+}
+
+/// Always sent, whatever `may_send` says (with name, id, time, action source and consent fields).
+const ALWAYS: FieldSet = FieldSet::of(&[Field::Value, Field::Currency, Field::OrderId]);
+
+/// What never leaves a sensitive site.
+const SENSITIVE: FieldSet = FieldSet::of(&[
+    Field::PageUrl,
+    Field::Referrer,
+    Field::LandingPage,
+    Field::ItemNames,
+    Field::SearchTerm,
+]);
+
+/// Decides for one destination.
+pub fn decide(rules: &Rules, question: &Question<'_>) -> Decision {
+    let state = question.state;
+    let Some(rule) = rules.destination(question.destination, question.platform) else {
+        let message = format!("consent.toml has no [destinations.{}]", question.destination);
+        return held(ReasonCode::NoRule, "default", message);
+    };
+    if state.minor {
+        return held(ReasonCode::Minor, "default", "the person is a minor".to_owned());
+    }
+
+    let region_rule = rules.region(&state.region);
+    let model = if question.sensitive { Model::OptIn } else { rules.model(&state.region) };
+    if let Some(refusal) = needs_refused(rule, question, model, region_rule) {
+        return refusal;
+    }
+
+    let mut reasons = Vec::new();
+    let mut permit = allowed_fields(rule, question, region_rule);
+    if state.opt_out.any() {
+        let (outcome, id) = opted_out_outcome(rule, region_rule);
+        let by = state.opt_out.sources.join(", ");
+        let has_ip = permit.fields.contains(Field::Ip) && question.present.contains(Field::Ip);
+        let message = match outcome {
+            WhenOptedOut::Drop => format!("opted out ({by})"),
+            WhenOptedOut::Limited if !restricted_applies(question.purposes, &state.region) => {
+                format!("opted out ({by}), and the restricted mode means nothing here")
+            }
+            WhenOptedOut::Limited if !(question.purposes.can_restrict)(&state.region, has_ip) => {
+                format!("opted out ({by}), and the restricted mode needs the state or an address")
+            }
+            WhenOptedOut::Limited => {
+                permit.limited = true;
+                format!("opted out ({by}): restricted mode")
+            }
+            WhenOptedOut::Send => format!("opted out ({by}): sent to a processor"),
+        };
+        if !permit.limited && outcome != WhenOptedOut::Send {
+            return held(ReasonCode::OptedOut, &id, message);
+        }
+        reasons.push(Reason { code: ReasonCode::OptedOut, rule: id, message });
+    }
+
+    let personalization = state.grants.ad_personalization;
+    let denied = personalization == Grant::Denied
+        || (personalization == Grant::NotAsked && model == Model::OptIn);
+    if denied {
+        let how =
+            rule.when_personalization_denied.unwrap_or(if question.purposes.personalization_flag {
+                WhenDenied::Flag
+            } else {
+                WhenDenied::Drop
+            });
+        let why = if personalization == Grant::Denied { "denied" } else { "not granted" };
+        // A platform that never personalises (needs no advertising purpose) has nothing to flag.
+        let personalises = rule.needs.iter().any(|need| *need != Purpose::AnalyticsStorage);
+        match how {
+            WhenDenied::Flag => {
+                permit.personalization_denied = true;
+                permit.grants.ad_personalization = Grant::Denied;
+                reasons.push(Reason {
+                    code: ReasonCode::PersonalizationDenied,
+                    rule: rule.name.clone(),
+                    message: format!("personalisation {why}: the platform's flag is set"),
+                });
+            }
+            WhenDenied::Drop if personalises && personalization == Grant::Denied => {
+                let message = "personalisation denied, and the platform has no flag for it";
+                return held(ReasonCode::NoConsent, &rule.name, message.to_owned());
+            }
+            WhenDenied::Drop => {}
+        }
+    }
+
+    let taken = question.present.intersection(question.purposes.takes);
+    let removed = taken.difference(permit.fields);
+    let by_region = taken.contains(Field::Ip) && permit.ip == IpForm::None;
+    let by_sensitivity = question.sensitive && !taken.intersection(SENSITIVE).is_empty();
+    if by_region || by_sensitivity {
+        let (rule, what) = match region_rule {
+            Some(region) if by_region => (format!("region/{}", region.name), "the address"),
+            _ => ("default".to_owned(), "what a sensitive site shows of a person"),
+        };
+        let message = format!("{what} does not leave");
+        reasons.push(Reason { code: ReasonCode::FieldsRemoved, rule, message });
+    }
+    Decision { permit: Ok(permit), reasons, removed }
+}
+
+fn held(code: ReasonCode, rule: &str, message: String) -> Decision {
+    Decision {
+        permit: Err(code),
+        reasons: vec![Reason { code, rule: rule.to_owned(), message }],
+        removed: FieldSet::EMPTY,
+    }
+}
+
+/// Held where a needed purpose is denied anywhere, or missing where the law wants a grant.
+fn needs_refused(
+    rule: &DestinationRule,
+    question: &Question<'_>,
+    model: Model,
+    region_rule: Option<&RegionRule>,
+) -> Option<Decision> {
+    let state = question.state;
+    let mut missing = None;
+    for purpose in &rule.needs {
+        match state.grants.get(*purpose) {
+            Grant::Denied => {
+                let message = format!("{} is denied", purpose.name());
+                return Some(held(ReasonCode::NoConsent, &rule.name, message));
+            }
+            Grant::NotAsked if model == Model::OptIn => missing = missing.or(Some(*purpose)),
+            Grant::Granted | Grant::NotAsked => {}
+        }
+    }
+    let purpose = missing?.name();
+    let id = region_rule.map_or("default".to_owned(), |region| format!("region/{}", region.name));
+    Some(if state.has_signal() {
+        held(
+            ReasonCode::NoConsent,
+            &id,
+            format!("{purpose} is not granted, and the law here wants a grant"),
+        )
+    } else {
+        held(
+            ReasonCode::NoSignal,
+            &id,
+            format!("no consent signal, and the law here wants {purpose} granted"),
+        )
+    })
+}
+
+fn opted_out_outcome(
+    rule: &DestinationRule,
+    region: Option<&RegionRule>,
+) -> (WhenOptedOut, String) {
+    let by_region = region.and_then(|region| {
+        let (name, outcome) = rule.regions.iter().find(|(name, _)| *name == region.name)?;
+        Some((*outcome, format!("{}/{name}", rule.name)))
+    });
+    by_region.unwrap_or_else(|| (rule.when_opted_out, rule.name.clone()))
+}
+
+/// Whether a platform's restricted mode means something in a region.
+pub(super) fn restricted_applies(purposes: &Purposes, region: &Region) -> bool {
+    purposes.restricted_in.iter().any(|pattern| super::region::covers(pattern, region).is_some())
+}
+
+fn allowed_fields(
+    rule: &DestinationRule,
+    question: &Question<'_>,
+    region_rule: Option<&RegionRule>,
+) -> Permit {
+    let purposes = question.purposes;
+    let default = || (purposes.default_fields)(question.action_source);
+    let mut fields =
+        rule.may_send.unwrap_or_else(default).union(ALWAYS).difference(rule.never_send);
+    if question.sensitive {
+        fields = fields.difference(SENSITIVE);
+    }
+    let ip = match region_rule {
+        Some(region) if !question.sensitive || region.model == Model::OptIn => region.ip,
+        // A sensitive site is opt-in everywhere, and the default of opt-in is no address.
+        _ => IpForm::None,
+    };
+    if ip == IpForm::None {
+        fields.remove(Field::Ip);
+    }
+    Permit {
+        fields,
+        properties: PropertyRule {
+            allow: rule.may_send_properties.clone(),
+            deny: rule.never_send_properties.clone(),
+        },
+        ip,
+        limited: false,
+        personalization_denied: false,
+        grants: question.state.grants,
+        region: question.state.region.clone(),
+    }
+}

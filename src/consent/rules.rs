@@ -1,0 +1,156 @@
+//! `consent.toml`, resolved: the rules that a privacy reviewer reads.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Purpose, Region, RegionSource, region::covers};
+use crate::event::FieldSet;
+
+/// All rules.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// The reviewer's own version of the file.
+    pub version: String,
+    /// Nothing beyond the signed lock leaves in live mode.
+    pub require_approval: bool,
+    /// Where a visitor's region is taken from, in this order.
+    pub region_from: Vec<RegionSource>,
+    /// GPC is an opt-out in every region, not only in opt-out regions.
+    pub gpc_everywhere: bool,
+    /// Regions with their model; the most specific match wins.
+    pub regions: Vec<RegionRule>,
+    /// A consent platform's categories and the purposes they stand for.
+    pub categories: Vec<(String, Vec<Purpose>)>,
+    /// One rule a destination, by the destination's or its platform's name.
+    pub destinations: Vec<DestinationRule>,
+}
+
+/// What holds in some regions.
+#[derive(Debug, Clone)]
+pub struct RegionRule {
+    /// The name in `consent.toml`; the rule's id is `region/NAME`.
+    pub name: String,
+    /// `EEA`, `GB`, `US`, `US-CA`, `*`.
+    pub matches: Vec<String>,
+    /// Which law's logic.
+    pub model: Model,
+    /// In what form a visitor's address may leave.
+    pub ip: IpForm,
+}
+
+/// The two kinds of law.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Model {
+    /// Nothing leaves without a grant.
+    OptIn,
+    /// Allowed until somebody says no.
+    OptOut,
+}
+
+/// In what form an address leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IpForm {
+    /// As it is.
+    Full,
+    /// IPv4 to its /24, IPv6 to its /48.
+    Truncated,
+    /// Not at all.
+    None,
+}
+
+/// The rule for one destination, or for all of a platform.
+#[derive(Debug, Clone)]
+pub struct DestinationRule {
+    /// The key in `consent.toml`: a destination's name, else a platform's.
+    pub name: String,
+    /// Purposes that must be granted.
+    pub needs: Vec<Purpose>,
+    /// Fields that may leave. `None`: the platform's default (required fields and its click ids).
+    pub may_send: Option<FieldSet>,
+    /// Single property names in `may_send` that have no field of their own (`properties.channel`).
+    pub may_send_properties: Vec<String>,
+    /// Fields that never leave, whatever `may_send` says.
+    pub never_send: FieldSet,
+    /// Single property names in `never_send`.
+    pub never_send_properties: Vec<String>,
+    /// What happens when personalisation is denied; `None`: flag where the platform has one.
+    pub when_personalization_denied: Option<WhenDenied>,
+    /// What happens to opted-out events, where no region says otherwise.
+    pub when_opted_out: WhenOptedOut,
+    /// What happens to opted-out events, by the name of a region rule.
+    pub regions: Vec<(String, WhenOptedOut)>,
+    /// The platform's role under contract.
+    pub role: Option<Role>,
+    /// The recipient's legal entity.
+    pub recipient: Option<String>,
+    /// Where the recipient is.
+    pub country: Option<String>,
+    /// By what mechanism data may go there.
+    pub mechanism: Option<String>,
+    /// On what legal basis.
+    pub legal_basis: Option<String>,
+    /// How long the recipient keeps it.
+    pub retention: Option<String>,
+}
+
+/// What happens when personalisation is denied but nothing that is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenDenied {
+    /// Sent, with the platform's own flag.
+    Flag,
+    /// Held.
+    Drop,
+}
+
+/// What happens to an event whose person opted out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenOptedOut {
+    /// Held.
+    #[default]
+    Drop,
+    /// Sent in the platform's restricted mode.
+    Limited,
+    /// Sent as ever: only to a processor.
+    Send,
+}
+
+/// Who the recipient is under contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Acts on instructions only.
+    Processor,
+    /// Decides together with the site.
+    JointController,
+    /// Decides by itself.
+    Controller,
+}
+
+impl Rules {
+    /// The most specific region rule; `None` only where no rule matches, which is opt-in.
+    pub fn region(&self, region: &Region) -> Option<&RegionRule> {
+        self.regions
+            .iter()
+            .filter_map(|rule| {
+                let best =
+                    rule.matches.iter().filter_map(|pattern| covers(pattern, region)).max()?;
+                Some((best, rule))
+            })
+            .max_by_key(|(best, _)| *best)
+            .map(|(_, rule)| rule)
+    }
+
+    /// The model of a region; unknown and unmatched regions are opt-in.
+    pub fn model(&self, region: &Region) -> Model {
+        self.region(region).map_or(Model::OptIn, |rule| rule.model)
+    }
+
+    /// The rule for a destination: its own entry replaces its platform's whole.
+    pub fn destination(&self, destination: &str, platform: &str) -> Option<&DestinationRule> {
+        let named = |name: &str| self.destinations.iter().find(|rule| rule.name == name);
+        named(destination).or_else(|| named(platform))
+    }
+}

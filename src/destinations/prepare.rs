@@ -1,0 +1,1 @@
+//! What all platforms share when they prepare an event.

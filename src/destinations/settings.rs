@@ -1,0 +1,131 @@
+//! A destination's own settings, as its platform's `configure` sees them: parsed, secrets resolved.
+
+use std::collections::BTreeMap;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+/// A key that a platform understands.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: KeyKind,
+    /// What it means, for `check` and `init`.
+    pub help: &'static str,
+}
+
+/// What a key takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// A string (or a number, read as one).
+    Text,
+    /// A reference to a secret.
+    Secret,
+    /// true or false.
+    Bool,
+    /// A whole number.
+    Number,
+    /// A table or list of the platform's own shape.
+    Any,
+}
+
+/// A problem of one setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Dotted path below the destination's section (`dataset_id`), or of an entry (`events.NAME`).
+    pub path: String,
+    /// What was expected, and what to do.
+    pub message: String,
+}
+
+/// What the relay, or a destination, does with what it would send. Ordered by what leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Mapped, checked, counted, never sent. Only for a destination.
+    Shadow,
+    /// Everything goes to the embedded sandbox. Only for the relay.
+    Sandbox,
+    /// To the platforms' test modes.
+    Test,
+    /// For real.
+    Live,
+}
+
+impl Mode {
+    /// The name in configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Shadow => "shadow",
+            Mode::Sandbox => "sandbox",
+            Mode::Test => "test",
+            Mode::Live => "live",
+        }
+    }
+}
+
+/// A destination's settings.
+#[derive(Debug)]
+pub struct Settings {
+    /// The destination's name.
+    pub name: String,
+    /// The platform's keys, without secrets.
+    pub table: toml::Table,
+    /// The platform's secrets, by key.
+    pub secrets: BTreeMap<String, SecretString>,
+    /// Base URL: the vendor's, or `endpoint`.
+    pub endpoint: String,
+    /// Base URL of the token service: the vendor's, or `token_endpoint`.
+    pub token_endpoint: String,
+    /// The destination's mode.
+    pub mode: Mode,
+    /// Its entries by plan event: `None` for `true` (the platform's own name for the event), a
+    /// name, or a table without `value` and `currency`.
+    pub entries: BTreeMap<String, Vec<Entry>>,
+}
+
+/// What `events.toml` says of one plan event for one destination.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Entry {
+    /// `true`: the platform's standard name for this event's name.
+    Standard,
+    /// The platform's event name.
+    Name(String),
+    /// The platform's own keys.
+    Table(toml::Table),
+}
+
+impl Settings {
+    /// A text (numbers are read as text); `None` if absent.
+    pub fn text(&self, key: &str) -> Option<String> {
+        match self.table.get(key)? {
+            toml::Value::String(text) => Some(text.clone()),
+            toml::Value::Integer(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    /// A required text, or a problem that names it.
+    pub fn required_text(&self, key: &str, problems: &mut Vec<Problem>) -> String {
+        self.text(key).filter(|text| !text.is_empty()).unwrap_or_else(|| {
+            problems.push(Problem { path: key.to_owned(), message: "is missing".to_owned() });
+            String::new()
+        })
+    }
+
+    /// A secret; `None` if absent.
+    pub fn secret(&self, key: &str) -> Option<SecretString> {
+        self.secrets.get(key).cloned()
+    }
+
+    /// A required secret, or a problem that names it.
+    pub fn required_secret(&self, key: &str, problems: &mut Vec<Problem>) -> SecretString {
+        self.secret(key).unwrap_or_else(|| {
+            let message = "is missing; write it as { env = \"NAME\" } or { file = \"path\" }";
+            problems.push(Problem { path: key.to_owned(), message: message.to_owned() });
+            SecretString::from(String::new())
+        })
+    }
+}

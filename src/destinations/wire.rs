@@ -1,0 +1,1 @@
+//! Helpers for writing bodies: exact numbers, batches within limits.

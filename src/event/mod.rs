@@ -1,0 +1,253 @@
+//! What happened: one first-party event, read from any door, before anything is decided about it.
+//!
+//! Texts are sparse and addressed by [`Field`], so that parsing, consent rules, normalisation and
+//! the trace all speak of a field by one name. Nothing here can be serialised: what may be kept is
+//! a [`crate::job::Prepared`], which only takes hashes of identity.
+
+mod field;
+mod money;
+mod personal;
+
+pub use field::{Class, Field, FieldSet};
+pub use money::{Currency, Money, round_to_minor};
+pub use personal::Personal;
+
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use crate::consent::Signals;
+
+/// One event as its sender described it, cleaned and with its site, country and time settled.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// The incoming name; the plan decides which plan events it feeds.
+    pub name: String,
+    /// The sender's id, or one derived from the content.
+    pub event_id: EventId,
+    /// When it happened, corrected for a wrong client clock.
+    pub timestamp: Timestamp,
+    /// When the relay received it.
+    pub received_at: Timestamp,
+    /// Name of the site it belongs to.
+    pub site: String,
+    /// Where it happened.
+    pub action_source: ActionSource,
+    /// Sent only to the platforms' test modes, never counted.
+    pub test: bool,
+    /// `user.minor`, where the sender says so.
+    pub minor: Option<bool>,
+    /// Identity, context, click ids, lead ids and the text properties.
+    pub texts: Texts,
+    /// The money fields of `properties`, exact.
+    pub amounts: Vec<(Field, Decimal)>,
+    /// `properties.currency`, where it is a currency.
+    pub currency: Option<Currency>,
+    /// `properties.items`.
+    pub items: Vec<Item>,
+    /// When the click happened (`click_ids.clicked_at`) or was first seen.
+    pub clicked_at: Option<Timestamp>,
+    /// Properties that have no field of their own, as the sender wrote them (free text cleaned).
+    pub other: serde_json::Map<String, serde_json::Value>,
+    /// Context that has no field of its own; experiments are here under `experiment`.
+    pub other_context: serde_json::Map<String, serde_json::Value>,
+    /// The consent signals that came with it.
+    pub consent: Signals,
+    /// What it adjusts; only on events of kind `adjustment`.
+    pub adjusts: Option<Adjustment>,
+}
+
+impl Event {
+    /// The amount of one money field.
+    pub fn amount(&self, field: Field) -> Option<Decimal> {
+        self.amounts.iter().find(|(f, _)| *f == field).map(|(_, amount)| *amount)
+    }
+
+    /// `properties.order_id`, else the event id: what platforms deduplicate and adjust by.
+    pub fn transaction_id(&self) -> &str {
+        self.texts.first(Field::OrderId).unwrap_or(&self.event_id.id)
+    }
+
+    /// Every field that has a value here.
+    pub fn present(&self) -> FieldSet {
+        let mut set = self.texts.present();
+        for (field, _) in &self.amounts {
+            set.insert(*field);
+        }
+        if self.currency.is_some() {
+            set.insert(Field::Currency);
+        }
+        if !self.items.is_empty() {
+            set.insert(Field::Items);
+            if self.items.iter().any(|item| item.name.is_some()) {
+                set.insert(Field::ItemNames);
+            }
+        }
+        if !self.other.is_empty() {
+            set.insert(Field::OtherProperties);
+        }
+        set
+    }
+}
+
+/// The id of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventId {
+    /// As platforms see it.
+    pub id: String,
+    /// What a resend is recognised by: the id itself, or for a derived one the content.
+    pub key: String,
+    /// True where the sender gave none.
+    pub derived: bool,
+    /// A derived id without the event's own timestamp only catches a resend within 10 minutes.
+    pub short_lived: bool,
+}
+
+/// Texts by field, in no particular order; a field that takes several keeps them in the order given.
+#[derive(Debug, Clone, Default)]
+pub struct Texts(Vec<(Field, Personal)>);
+
+impl Texts {
+    /// Adds a value; an empty text is the same as absent.
+    pub fn push(&mut self, field: Field, text: impl Into<String>) {
+        let text: String = text.into();
+        if !text.is_empty() {
+            self.0.push((field, Personal::new(text)));
+        }
+    }
+
+    /// The first value of a field, in clear.
+    pub fn first(&self, field: Field) -> Option<&str> {
+        self.all(field).next()
+    }
+
+    /// Every value of a field, in clear.
+    pub fn all(&self, field: Field) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(f, _)| *f == field).map(|(_, text)| text.expose())
+    }
+
+    /// Every field with its value, in clear.
+    pub fn iter(&self) -> impl Iterator<Item = (Field, &str)> {
+        self.0.iter().map(|(field, text)| (*field, text.expose()))
+    }
+
+    /// Removes a field, returning whether it was there.
+    pub fn remove(&mut self, field: Field) -> bool {
+        let before = self.0.len();
+        self.0.retain(|(f, _)| *f != field);
+        self.0.len() != before
+    }
+
+    /// Replaces a field's values by one.
+    pub fn set(&mut self, field: Field, text: impl Into<String>) {
+        self.remove(field);
+        self.push(field, text);
+    }
+
+    /// The fields that have a value.
+    pub fn present(&self) -> FieldSet {
+        let mut set = FieldSet::EMPTY;
+        for (field, _) in &self.0 {
+            set.insert(*field);
+        }
+        set
+    }
+}
+
+/// One product of a purchase or cart.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Item {
+    /// The product's id.
+    pub id: Option<String>,
+    /// The product's name; left out for sensitive sites.
+    pub name: Option<String>,
+    /// Brand.
+    pub brand: Option<String>,
+    /// Category.
+    pub category: Option<String>,
+    /// Variant.
+    pub variant: Option<String>,
+    /// How many; absent means 1 where a platform needs a number.
+    pub quantity: Option<Decimal>,
+    /// Price of one, in the event's currency.
+    pub price: Option<Decimal>,
+    /// Discount on one, in the event's currency.
+    pub discount: Option<Decimal>,
+}
+
+/// Where an event happened. Names are those of the wire (`snake_case`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionSource {
+    /// On a web page.
+    Website,
+    /// In a mobile app.
+    App,
+    /// In a shop of bricks.
+    PhysicalStore,
+    /// By telephone.
+    PhoneCall,
+    /// In a chat.
+    Chat,
+    /// By e-mail.
+    Email,
+    /// A stage in a CRM.
+    Crm,
+    /// By a system, such as a renewal.
+    SystemGenerated,
+    /// In a messaging app of a business.
+    BusinessMessaging,
+    /// Anywhere else.
+    Other,
+}
+
+impl ActionSource {
+    /// Every action source with its wire name; the order is that of the interface.
+    pub const ALL: [(ActionSource, &'static str); 10] = [
+        (ActionSource::Website, "website"),
+        (ActionSource::App, "app"),
+        (ActionSource::PhysicalStore, "physical_store"),
+        (ActionSource::PhoneCall, "phone_call"),
+        (ActionSource::Chat, "chat"),
+        (ActionSource::Email, "email"),
+        (ActionSource::Crm, "crm"),
+        (ActionSource::SystemGenerated, "system_generated"),
+        (ActionSource::BusinessMessaging, "business_messaging"),
+        (ActionSource::Other, "other"),
+    ];
+
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(source, _)| *source == self).map_or("other", |(_, name)| name)
+    }
+
+    /// Reads the name on the wire.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, n)| *n == name).map(|(source, _)| *source)
+    }
+}
+
+/// What an adjustment does to an earlier event; the original need not have been seen by this relay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adjustment {
+    /// The original's order id.
+    pub order_id: Option<String>,
+    /// The original's event id.
+    pub event_id: Option<String>,
+    /// What happened to it.
+    pub kind: AdjustmentKind,
+    /// For a refund what was paid back (absent: all), for a restatement the new value.
+    pub amount: Option<Decimal>,
+}
+
+/// The three kinds of adjustment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdjustmentKind {
+    /// Money went back, in part or whole.
+    Refund,
+    /// It never was.
+    Cancel,
+    /// It has another value.
+    Restate,
+}

@@ -1,0 +1,15 @@
+//! Identity: one function a normalisation rule, hashes from normalised text only, and the address.
+//!
+//! Platforms name a [`Rule`] for each field they take; nobody else normalises anything.
+
+mod address;
+mod hash;
+mod normalize;
+mod phone;
+mod scrub;
+
+pub use address::ip_in_form;
+pub use hash::{Digest, Normalized, recognise_hash};
+pub use normalize::{Dropped, Rule, normalize};
+pub use phone::e164;
+pub use scrub::{Scrubbed, scrub_text, scrub_url};

@@ -1,0 +1,310 @@
+//! A job: one event prepared for one destination, in the form in which it is stored.
+//!
+//! A [`Prepared`] holds only what the destination may have: identity already normalised and
+//! hashed in the platform's way, the value decided, the consent state attached. It is not the wire
+//! format: that is written when a batch is assembled, by the mapping of that day.
+
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    consent::{Decision, Permit, State},
+    event::{ActionSource, Adjustment, Class, Currency, Field, FieldSet, Item, Money},
+    identity::Digest,
+};
+
+/// One event prepared for one destination.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Prepared {
+    /// Name of the plan event; with `entry` it finds today's mapping.
+    pub event: String,
+    /// Which of the destination's entries for that plan event.
+    pub entry: u16,
+    /// The event's id, the same on every send and replay.
+    pub event_id: String,
+    /// The order id, else the event id.
+    pub transaction_id: String,
+    /// Site of the event.
+    pub site: String,
+    /// When it happened.
+    #[serde(with = "jiff::fmt::serde::timestamp::microsecond::required")]
+    pub time: Timestamp,
+    /// Where it happened.
+    pub action_source: ActionSource,
+    /// To be sent to the platform's test mode only.
+    pub test: bool,
+    /// The value decided by the plan, in the destination's currency.
+    pub value: Option<Money>,
+    /// The currency of the other amounts and of the items.
+    pub currency: Option<Currency>,
+    /// Identity as digests, everything else in clear; several values of a field in order.
+    pub texts: Vec<(Field, Sent)>,
+    /// The other money fields.
+    pub amounts: Vec<(Field, Decimal)>,
+    /// Products.
+    pub items: Vec<Item>,
+    /// Free properties (and for webhooks chosen context), as a JSON object; empty if none.
+    pub other: String,
+    /// What it adjusts.
+    pub adjusts: Option<Adjustment>,
+    /// A calibrated value, which some platforms take beside the revenue.
+    pub calibrated: Option<Money>,
+    /// The consent state, so that tomorrow's rules can be applied before sending.
+    pub consent: State,
+    /// Whether the site is sensitive, for the same purpose.
+    pub sensitive: bool,
+    /// Coarse group within the destination: jobs of different groups never share a request.
+    pub group: String,
+    /// When the platform stops taking it.
+    #[serde(with = "jiff::fmt::serde::timestamp::microsecond::required")]
+    pub expires_at: Timestamp,
+    /// What today's permit says of restricted mode, personalisation and grants. Written at
+    /// preparation, and again when a batch is assembled.
+    pub flags: Flags,
+}
+
+/// The part of a permit that the wire format shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Flags {
+    /// The platform's restricted mode must be used.
+    pub limited: bool,
+    /// The platform's flag for denied personalisation must be set.
+    pub personalization_denied: bool,
+    /// What is known of each purpose.
+    pub grants: crate::consent::Grants,
+}
+
+impl Flags {
+    /// The flags of a permit.
+    pub fn of(permit: &Permit) -> Self {
+        Self {
+            limited: permit.limited,
+            personalization_denied: permit.personalization_denied,
+            grants: permit.grants,
+        }
+    }
+}
+
+/// A value as it will be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sent {
+    /// In clear; never of a field of class [`Class::Identity`].
+    Clear(String),
+    /// As an SHA-256.
+    Hashed(Digest),
+}
+
+impl Prepared {
+    /// Adds a value in clear. Identity is refused: it only leaves as a digest.
+    pub fn put_clear(&mut self, field: Field, text: &str) {
+        if field.class() != Class::Identity && !text.is_empty() {
+            self.texts.push((field, Sent::Clear(text.to_owned())));
+        }
+    }
+
+    /// Adds a digest.
+    pub fn put_hashed(&mut self, field: Field, digest: Digest) {
+        self.texts.push((field, Sent::Hashed(digest)));
+    }
+
+    /// The first clear value of a field.
+    pub fn clear(&self, field: Field) -> Option<&str> {
+        self.texts.iter().find_map(|(f, sent)| match sent {
+            Sent::Clear(text) if *f == field => Some(text.as_str()),
+            Sent::Clear(_) | Sent::Hashed(_) => None,
+        })
+    }
+
+    /// The digests of a field, in order.
+    pub fn hashed(&self, field: Field) -> impl Iterator<Item = &Digest> {
+        self.texts.iter().filter_map(move |(f, sent)| match sent {
+            Sent::Hashed(digest) if *f == field => Some(digest),
+            Sent::Clear(_) | Sent::Hashed(_) => None,
+        })
+    }
+
+    /// Whether a field has a value of either form.
+    pub fn has(&self, field: Field) -> bool {
+        self.present().contains(field)
+    }
+
+    /// One money field.
+    pub fn amount(&self, field: Field) -> Option<Decimal> {
+        self.amounts.iter().find(|(f, _)| *f == field).map(|(_, amount)| *amount)
+    }
+
+    /// The fields that it holds.
+    pub fn present(&self) -> FieldSet {
+        let mut set = FieldSet::EMPTY;
+        for (field, _) in &self.texts {
+            set.insert(*field);
+        }
+        for (field, _) in &self.amounts {
+            set.insert(*field);
+        }
+        if self.value.is_some() {
+            set.insert(Field::Value);
+        }
+        if !self.items.is_empty() {
+            set.insert(Field::Items);
+            if self.items.iter().any(|item| item.name.is_some()) {
+                set.insert(Field::ItemNames);
+            }
+        }
+        if !self.other.is_empty() {
+            set.insert(Field::OtherProperties);
+        }
+        set
+    }
+
+    /// The free properties as JSON.
+    pub fn other(&self) -> serde_json::Map<String, serde_json::Value> {
+        serde_json::from_str(&self.other).unwrap_or_default()
+    }
+
+    /// Applies today's permit: drops every field that it does not allow and sets the flags anew.
+    /// Returns what was dropped. It never adds anything.
+    pub fn restrict(&mut self, permit: &Permit) -> FieldSet {
+        let before = self.present();
+        self.texts.retain(|(field, _)| permit.fields.contains(*field));
+        self.amounts.retain(|(field, _)| permit.fields.contains(*field));
+        if !permit.fields.contains(Field::Items) {
+            self.items.clear();
+        } else if !permit.fields.contains(Field::ItemNames) {
+            self.items.iter_mut().for_each(|item| item.name = None);
+        }
+        if !self.other.is_empty() {
+            let mut other = self.other();
+            other.retain(|name, _| permit.allows_property(name));
+            self.other = if other.is_empty() {
+                String::new()
+            } else {
+                serde_json::to_string(&other).unwrap_or_default()
+            };
+        }
+        for (field, sent) in &mut self.texts {
+            if let (Field::Ip, Sent::Clear(ip)) = (*field, sent) {
+                *ip = crate::identity::ip_in_form(ip, permit.ip).unwrap_or_default();
+            }
+        }
+        self.texts.retain(|(_, sent)| !matches!(sent, Sent::Clear(text) if text.is_empty()));
+        self.flags = Flags::of(permit);
+        before.difference(self.present())
+    }
+}
+
+/// What became of one decision before the queue, for the trace and the books.
+#[derive(Debug, Clone)]
+pub struct Decided {
+    /// The destination's name.
+    pub destination: String,
+    /// The plan event.
+    pub event: String,
+    /// Which entry of the destination.
+    pub entry: u16,
+    /// Send, limited, held or skip, as a value.
+    pub fate: Fate,
+    /// The consent decision with its reasons, where one was taken.
+    pub consent: Option<Decision>,
+    /// The value that the destination gets.
+    pub value: Option<Money>,
+}
+
+/// Where a decision goes.
+#[derive(Debug, Clone)]
+pub enum Fate {
+    /// Into the queue.
+    Send(Box<Prepared>),
+    /// Counted as if sent; the destination is in shadow.
+    Shadow(Box<Prepared>),
+    /// Nowhere, for want of permission.
+    Held(crate::consent::ReasonCode),
+    /// Nowhere, because it is not for this destination.
+    Skip(Skip),
+}
+
+/// Why an event is not for a destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skip {
+    /// The code of the interface's closed list.
+    pub code: SkipCode,
+    /// For a person who reads it.
+    pub message: String,
+}
+
+impl Skip {
+    /// Writes a skip.
+    pub fn new(code: SkipCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// The closed list of skips.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipCode {
+    /// The plan has no entry for the destination.
+    NotMapped,
+    /// The destination is not for this site.
+    OtherSite,
+    /// The destination's `only` does not hold.
+    Condition,
+    /// Outside the destination's share of people.
+    NotInShare,
+    /// Older than the platform takes.
+    TooOld,
+    /// Nothing that the platform could match a person by.
+    IdentityTooWeak,
+    /// A field that the platform requires is absent.
+    MissingField,
+    /// A currency that the platform does not take.
+    Currency,
+    /// A test event, and the destination has no test mode.
+    TestMode,
+    /// The platform has no form for it.
+    Unsupported,
+}
+
+impl SkipCode {
+    /// The code on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            SkipCode::NotMapped => "not_mapped",
+            SkipCode::OtherSite => "other_site",
+            SkipCode::Condition => "condition",
+            SkipCode::NotInShare => "not_in_share",
+            SkipCode::TooOld => "too_old",
+            SkipCode::IdentityTooWeak => "identity_too_weak",
+            SkipCode::MissingField => "missing_field",
+            SkipCode::Currency => "currency",
+            SkipCode::TestMode => "test_mode",
+            SkipCode::Unsupported => "unsupported",
+        }
+    }
+}
+
+/// The stored form of a job. A new shape is a new variant; old ones are read for ever.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Stored {
+    /// The first shape.
+    V1(Box<Prepared>),
+}
+
+/// A record that cannot be read back.
+#[derive(Debug, thiserror::Error)]
+#[error("a stored job cannot be read: {0}")]
+pub struct Unreadable(#[from] postcard::Error);
+
+impl Stored {
+    /// The bytes of a job.
+    pub fn encode(prepared: Prepared) -> Result<Vec<u8>, Unreadable> {
+        Ok(postcard::to_allocvec(&Stored::V1(Box::new(prepared)))?)
+    }
+
+    /// Reads a job of any version.
+    pub fn decode(bytes: &[u8]) -> Result<Prepared, Unreadable> {
+        let Stored::V1(prepared) = postcard::from_bytes(bytes)?;
+        Ok(*prepared)
+    }
+}

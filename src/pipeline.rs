@@ -1,0 +1,1 @@
+//! The stages in order, readable as prose: plan, consent, value, preparation. Pure.

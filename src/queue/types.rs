@@ -1,0 +1,388 @@
+//! What goes into the queue and comes out of it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    consent::ReasonCode,
+    plan::{Claim, Milestone},
+};
+
+/// A keyed 128-bit hash of what identifies an event; carries no identity.
+pub type IdHash = [u8; 16];
+
+/// One incoming event, decided, as the queue sees it.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// Hash of site, incoming name and event id (or content).
+    pub id: IdHash,
+    /// The id of a derived one without timestamp only holds for 10 minutes.
+    pub short_lived: bool,
+    /// Test events are queued but never counted, and leave no mark.
+    pub test: bool,
+    /// What it counts as where it is new and nothing suppresses it.
+    pub status: AdmissionStatus,
+    /// The plan events that it feeds.
+    pub parts: Vec<Part>,
+    /// The event's trace record (opaque): who, what, which decisions and why. Sealed when stored.
+    pub trace: Vec<u8>,
+    /// When it was received.
+    pub received_at: Timestamp,
+}
+
+/// What an event counts as where it is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdmissionStatus {
+    /// In the plan, criterion met.
+    Accepted,
+    /// In the plan, no criterion met.
+    CriteriaNotMet,
+    /// Not in the plan, and kept.
+    Unplanned,
+}
+
+/// One plan event that an incoming event feeds.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Hash of site, plan event and the result of `same_as`, where it has one.
+    pub same_as: Option<IdHash>,
+    /// What must hold for it to count.
+    pub claim: Option<Claim>,
+    /// The milestone it sets when it counts.
+    pub reaches: Option<(Milestone, Timestamp)>,
+    /// One decision a destination and entry.
+    pub decisions: Vec<QueueDecision>,
+}
+
+/// One decision, as the queue sees it.
+#[derive(Debug, Clone)]
+pub struct QueueDecision {
+    /// The destination's name.
+    pub destination: String,
+    /// Stable hash of plan event and entry: by it a later copy finds what the first one's consent held.
+    pub slot: u32,
+    /// Where it goes.
+    pub fate: QueueFate,
+}
+
+/// Where a decision goes.
+#[derive(Debug, Clone)]
+pub enum QueueFate {
+    /// Counted as skipped.
+    Skipped,
+    /// Counted as held; a later copy may release it.
+    Held(ReasonCode),
+    /// Counted as shadowed.
+    Shadowed,
+    /// A job.
+    Queued(NewJob),
+}
+
+/// A job to be queued.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// The event's id hash, for traces.
+    pub id: IdHash,
+    /// Jobs of different groups never share a request; a handful per destination.
+    pub group: String,
+    /// When the platform, or the retention, stops it.
+    pub expires_at: Timestamp,
+    /// Keyed hashes of the person's identifiers within the controller, for withdrawals.
+    pub subjects: Vec<[u8; 16]>,
+    /// The stored job ([`crate::job::Stored`]); opaque here.
+    pub body: Vec<u8>,
+    /// Full destinations refuse (true) or shed (false).
+    pub refuse_when_full: bool,
+}
+
+/// What became of an admission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admitted {
+    /// New and counted; `held` decisions and `queued` jobs.
+    Accepted {
+        /// Jobs queued, shadowed ones included.
+        queued: u32,
+        /// Decisions held by consent.
+        held: u32,
+    },
+    /// Seen before; `released` held decisions of the first copy were queued by this one.
+    Duplicate {
+        /// How many.
+        released: u32,
+    },
+    /// New, but the plan's frequency rule does not count it again.
+    Suppressed,
+    /// New, no criterion met.
+    CriteriaNotMet,
+    /// New, not in the plan, kept.
+    Unplanned,
+    /// A test event, queued for test modes.
+    Test,
+}
+
+/// Why the queue does not take something now. Answered with 503 and `Retry-After`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Too many jobs are pending.
+    #[error("the queue is full ({0})")]
+    Full(String),
+    /// The disk is full or fails; nothing was kept.
+    #[error("the store cannot write: {0}")]
+    Store(String),
+    /// The relay is stopping.
+    #[error("the relay is stopping")]
+    Stopping,
+}
+
+/// The key of a stored chunk, opaque to others.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChunkKey(pub(super) Vec<u8>);
+
+/// Jobs taken out for sending: whole chunks, held in memory until settled or released.
+#[derive(Debug)]
+pub struct Lease {
+    /// The destination.
+    pub destination: String,
+    /// The chunks it covers.
+    pub chunks: Vec<ChunkKey>,
+    /// Their jobs, in the order in which they came.
+    pub jobs: Vec<LeasedJob>,
+    /// A durable `sending` mark stood when it was leased: an earlier send has no known result.
+    pub unknown_result: bool,
+}
+
+/// One job of a lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeasedJob {
+    /// The event's id hash.
+    pub id: IdHash,
+    /// The event was a test, or it is a follow-up: not in the books.
+    pub uncounted: bool,
+    /// What kind of job.
+    pub kind: JobKind,
+    /// See [`NewJob::group`].
+    pub group: String,
+    /// Epoch milliseconds; see [`NewJob::expires_at`].
+    pub expires_at_ms: i64,
+    /// When it was accepted, epoch milliseconds.
+    pub accepted_at_ms: i64,
+    /// Attempts so far that count against it.
+    pub attempts: u32,
+    /// Sends so far, for the trace.
+    pub sends: u32,
+    /// The person's keyed hashes.
+    pub subjects: Vec<[u8; 16]>,
+    /// The slot, see [`QueueDecision::slot`].
+    pub slot: u32,
+    /// The stored job or follow-up.
+    pub body: Vec<u8>,
+}
+
+/// The two kinds of job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JobKind {
+    /// An event for a destination.
+    Event,
+    /// A question about an earlier call; `body` is a postcard [`crate::destinations::FollowUp`].
+    FollowUp,
+}
+
+/// What became of a lease's jobs: one verdict for each, in their order.
+#[derive(Debug)]
+pub struct Settlement {
+    /// The lease.
+    pub lease: Lease,
+    /// One for each job.
+    pub verdicts: Vec<JobVerdict>,
+    /// Follow-ups to be queued.
+    pub follow_ups: Vec<(Timestamp, Vec<u8>)>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What became of one job. Exactly one each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobVerdict {
+    /// Taken by the platform.
+    Delivered(Attempt),
+    /// Back into the queue, due later.
+    Retry {
+        /// When.
+        due: Timestamp,
+        /// Counts against the job's attempts.
+        counts: bool,
+        /// What happened.
+        attempt: Attempt,
+    },
+    /// Back as it was, at once (a released lease, a paused destination).
+    Keep,
+    /// Dead, with the closed code (`rejected`, `attempts_exhausted`, `unknown_result`).
+    Dead {
+        /// Code of the interface.
+        code: String,
+        /// What happened: the platform's code and words.
+        attempt: Attempt,
+    },
+    /// Over, with the closed code (`too_old`, `retention`, `backlog_full`).
+    Expired {
+        /// Code of the interface.
+        code: String,
+    },
+    /// Today's rules do not allow it any more.
+    Withdrawn {
+        /// The reason's code.
+        reason: String,
+    },
+    /// The destination is in shadow now.
+    Shadowed,
+    /// A follow-up that is answered.
+    Done,
+}
+
+/// One attempt, for traces and dead letters. Never holds identity.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Attempt {
+    /// HTTP status; 0 where there was no answer.
+    pub status: u16,
+    /// The platform's own code.
+    pub reason: String,
+    /// Its words, cut and without identity.
+    pub message: String,
+    /// How long the call took.
+    pub took: Duration,
+}
+
+/// A dead letter, as it is listed: never clear identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Names it for replay and discard.
+    pub id: String,
+    /// The plan event.
+    pub event: String,
+    /// The event's id.
+    pub event_id: String,
+    /// The destination.
+    pub destination: String,
+    /// The closed code.
+    pub reason: String,
+    /// The platform's code and words.
+    pub message: String,
+    /// Sends.
+    pub attempts: u32,
+    /// When it was accepted, RFC 3339.
+    pub first: String,
+    /// When it died, RFC 3339.
+    pub last: String,
+}
+
+/// Which dead letters. Empty: all.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeadFilter {
+    /// Of this destination.
+    pub destination: Option<String>,
+    /// With this reason.
+    pub reason: Option<String>,
+    /// These.
+    pub ids: Vec<String>,
+    /// At most so many (for lists).
+    pub limit: Option<usize>,
+}
+
+/// The books, as of one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Stats {
+    /// Events accepted.
+    pub accepted: u64,
+    /// Events seen before.
+    pub duplicate: u64,
+    /// Events that a frequency rule does not count again.
+    pub suppressed: u64,
+    /// Events whose criterion is not met.
+    pub criteria_not_met: u64,
+    /// Events not in the plan, kept.
+    pub unplanned: u64,
+    /// Test events.
+    pub test: u64,
+    /// Events rejected.
+    pub rejected: u64,
+    /// By destination.
+    pub destinations: BTreeMap<String, DestinationStats>,
+}
+
+/// The books of one destination:
+/// `accepted = skipped + held + delivered + shadowed + dead + discarded + expired + withdrawn +
+/// pending + in_flight`, at any time.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DestinationStats {
+    /// Decisions.
+    pub accepted: u64,
+    /// Not for it.
+    pub skipped: u64,
+    /// In the queue, not leased.
+    pub pending: u64,
+    /// Leased.
+    pub in_flight: u64,
+    /// Taken by the platform.
+    pub delivered: u64,
+    /// Counted as if sent.
+    pub shadowed: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// Dead letters thrown away.
+    pub discarded: u64,
+    /// Over.
+    pub expired: u64,
+    /// Stopped by rules after queueing.
+    pub withdrawn: u64,
+    /// Sends again; not part of the sum.
+    pub retried: u64,
+    /// Held, by reason.
+    pub held: Held,
+    /// running, paused, failing, shadow, removed.
+    pub state: String,
+}
+
+/// Held decisions by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Held {
+    /// See [`ReasonCode::NoConsent`].
+    pub no_consent: u64,
+    /// See [`ReasonCode::OptedOut`].
+    pub opted_out: u64,
+    /// See [`ReasonCode::NoSignal`].
+    pub no_signal: u64,
+    /// See [`ReasonCode::NotApproved`].
+    pub not_approved: u64,
+    /// See [`ReasonCode::NoRule`].
+    pub no_rule: u64,
+    /// See [`ReasonCode::Minor`].
+    pub minor: u64,
+}
+
+impl DestinationStats {
+    /// Whether the books balance.
+    pub fn balance(&self) -> bool {
+        let held = self.held;
+        let held = held.no_consent
+            + held.opted_out
+            + held.no_signal
+            + held.not_approved
+            + held.no_rule
+            + held.minor;
+        self.accepted
+            == self.skipped
+                + held
+                + self.delivered
+                + self.shadowed
+                + self.dead
+                + self.discarded
+                + self.expired
+                + self.withdrawn
+                + self.pending
+                + self.in_flight
+    }
+}

@@ -1,0 +1,1 @@
+//! names of metrics and logs.
