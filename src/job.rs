@@ -211,6 +211,29 @@ pub struct Decided {
     pub value: Option<Money>,
 }
 
+impl Decided {
+    /// Under which code it is held, if it is.
+    pub fn held(&self) -> Option<crate::consent::ReasonCode> {
+        match &self.fate {
+            Fate::Held(code) => Some(*code),
+            Fate::Send(_) | Fate::Shadow(_) | Fate::Skip(_) => None,
+        }
+    }
+
+    /// Whether it goes nowhere for want of permission.
+    pub fn is_held(&self) -> bool {
+        self.held().is_some()
+    }
+
+    /// Whether it goes in the platform's restricted mode.
+    pub fn is_limited(&self) -> bool {
+        match &self.fate {
+            Fate::Send(prepared) | Fate::Shadow(prepared) => prepared.flags.limited,
+            Fate::Held(_) | Fate::Skip(_) => false,
+        }
+    }
+}
+
 /// Where a decision goes.
 #[derive(Debug, Clone)]
 pub enum Fate {

@@ -12,7 +12,9 @@ mod rules;
 mod signals;
 
 pub use decide::{Decision, Permit, PropertyRule, Purposes, Question, Reason, ReasonCode, decide};
-pub use region::{Region, RegionSource, expand as expand_region};
+pub use region::{
+    Region, RegionSource, Whereabouts, canonical as canonical_region, expand as expand_region,
+};
 pub use rules::{
     DestinationRule, IpForm, Model, RegionRule, Role, Rules, WhenDenied, WhenOptedOut,
 };

@@ -45,3 +45,61 @@ pub(super) fn covers(pattern: &str, region: &Region) -> Option<u8> {
 pub fn expand(pattern: &str) -> Vec<&str> {
     if pattern == "EEA" { EEA.to_vec() } else { vec![pattern] }
 }
+
+/// Where a visitor may be, by what the door saw of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// `consent.region` of the event is believed (not from a browser).
+    pub event_is_believed: bool,
+    /// Headers of a trusted proxy, lower-case names; empty for backends.
+    pub headers: Vec<(String, String)>,
+    /// The visitor's own address as the door saw it; `None` where only the event can say.
+    pub address: Option<std::net::IpAddr>,
+}
+
+impl Whereabouts {
+    /// The first region that a source gives, in the order of `region_from`.
+    pub fn region(
+        &self,
+        order: &[RegionSource],
+        event: Option<&str>,
+        geoip: &dyn Fn() -> Option<String>,
+    ) -> Region {
+        order.iter().find_map(|source| match source {
+            RegionSource::Event if self.event_is_believed => canonical(event?),
+            RegionSource::Event => None,
+            RegionSource::Header(name) => {
+                let (_, value) = self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name))?;
+                canonical(value)
+            }
+            RegionSource::Geoip => canonical(&geoip()?),
+        })
+    }
+}
+
+/// `us_ca`, `US-CA`, `de` → `US-CA`, `DE`; `None` for what is no region (such as Cloudflare's `XX`
+/// for unknown and `T1` for Tor).
+pub fn canonical(text: &str) -> Region {
+    let text = text.trim().to_ascii_uppercase().replace('_', "-");
+    let (country, rest) = match text.split_once('-') {
+        Some((country, rest)) => (country, Some(rest)),
+        None => (text.as_str(), None),
+    };
+    let country = match country {
+        // ISO 3166-1 reserves UK for the United Kingdom, whose code is GB.
+        "UK" => "GB",
+        "XX" => return None,
+        country => country,
+    };
+    let letters = |part: &str| part.bytes().all(|b| b.is_ascii_uppercase());
+    if country.len() != 2 || !letters(country) {
+        return None;
+    }
+    match rest {
+        Some(part) if (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()) => {
+            Some(format!("{country}-{part}"))
+        }
+        Some(_) => None,
+        None => Some(country.to_owned()),
+    }
+}

@@ -68,6 +68,28 @@ impl Event {
         self.texts.first(Field::OrderId).unwrap_or(&self.event_id.id)
     }
 
+    /// Whether a dotted path (`properties.currency`, `context.campaign.source`) has a value.
+    pub fn has_path(&self, path: &str) -> bool {
+        if let Some(set) = FieldSet::group(path) {
+            return !set.intersection(self.present()).is_empty();
+        }
+        let in_map = |map: &serde_json::Map<String, serde_json::Value>, rest: &str| {
+            let pointer = format!("/{}", rest.replace('.', "/"));
+            match rest.split_once('.') {
+                None => map.contains_key(rest),
+                Some((first, _)) => {
+                    let below = pointer.get(first.len() + 1..).unwrap_or_default();
+                    map.get(first).is_some_and(|value| value.pointer(below).is_some())
+                }
+            }
+        };
+        match path.split_once('.') {
+            Some(("properties", rest)) => in_map(&self.other, rest),
+            Some(("context", rest)) => in_map(&self.other_context, rest),
+            _ => false,
+        }
+    }
+
     /// Every field that has a value here.
     pub fn present(&self) -> FieldSet {
         let mut set = self.texts.present();

@@ -7,9 +7,11 @@ mod hash;
 mod normalize;
 mod phone;
 mod scrub;
+mod subject;
 
 pub use address::ip_in_form;
 pub use hash::{Digest, Normalized, recognise_hash};
 pub use normalize::{Dropped, Rule, normalize};
 pub use phone::e164;
 pub use scrub::{Scrubbed, scrub_text, scrub_url};
+pub use subject::{subject_digest, subject_digests};

@@ -1,1 +1,0 @@
-//! The stages in order, readable as prose: plan, consent, value, preparation. Pure.

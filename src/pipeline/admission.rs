@@ -1,0 +1,110 @@
+//! From a verdict to what the queue admits: opaque bytes with routing fields.
+
+use super::{SubjectKey, Street, Verdict, site_of, trace};
+use crate::{
+    config::WhenFull,
+    event::Event,
+    identity::subject_digests,
+    job::{Decided, Fate, Prepared, Stored},
+    queue::{Admission, IdHash, JobLabel, NewJob, Part, QueueDecision, QueueFate},
+};
+
+/// By what copies of an event are recognised: site, incoming name and id (or content).
+pub(super) fn event_hash(key: &SubjectKey, event: &Event) -> IdHash {
+    let parts = [event.site.as_bytes(), event.name.as_bytes(), event.event_id.key.as_bytes()];
+    key.keyed("event", &parts)
+}
+
+/// By what `GET /admin/v1/events/{id}` finds an event: the id alone.
+pub fn trace_hash(key: &SubjectKey, event_id: &str) -> IdHash {
+    key.keyed("trace", &[event_id.as_bytes()])
+}
+
+pub(super) fn admission(verdict: Verdict, street: &Street<'_>) -> Admission {
+    let key = street.key;
+    let event = &verdict.event;
+    let trace_id = trace_hash(key, &event.event_id.id);
+    let trace = trace::encode(&verdict);
+    let site = site_of(street.config, event);
+    let country = event.texts.first(crate::event::Field::Country);
+    let country = country.or_else(|| site.and_then(|site| site.country.as_deref()));
+    let controller = site.map_or(event.site.as_str(), |site| site.controller.as_str());
+    let subjects: Vec<IdHash> = subject_digests(event, country)
+        .into_iter()
+        .map(|(field, digest)| {
+            let parts = [controller.as_bytes(), field.path().as_bytes(), &digest];
+            key.keyed("subject", &parts)
+        })
+        .collect();
+
+    let id = event_hash(key, event);
+    let (short_lived, test, received_at) =
+        (event.event_id.short_lived, event.test, event.received_at);
+    let status = verdict.status;
+    let parts = verdict
+        .parts
+        .into_iter()
+        .map(|part| Part {
+            same_as: part.same_as,
+            claim: part.claim,
+            reaches: part.reaches,
+            decisions: part
+                .decisions
+                .into_iter()
+                .map(|decided| queue_decision(decided, street, trace_id, &subjects))
+                .collect(),
+        })
+        .collect();
+    Admission { id, trace_id, short_lived, test, status, parts, trace, received_at }
+}
+
+fn queue_decision(
+    decided: Decided,
+    street: &Street<'_>,
+    id: IdHash,
+    subjects: &[IdHash],
+) -> QueueDecision {
+    let slot = slot(&decided.event, decided.entry);
+    let fate = match decided.fate {
+        Fate::Skip(_) => QueueFate::Skipped,
+        Fate::Held(code) => QueueFate::Held(code),
+        Fate::Shadow(_) => QueueFate::Shadowed,
+        Fate::Send(prepared) => {
+            let refuse_when_full = street
+                .config
+                .destinations
+                .get(&decided.destination)
+                .is_some_and(|config| config.delivery.when_full == WhenFull::Refuse);
+            match new_job(*prepared, id, subjects, refuse_when_full) {
+                Ok(job) => QueueFate::Queued(job),
+                // Encoding into memory does not fail; if it did, nothing may be lost silently.
+                Err(_) => QueueFate::Skipped,
+            }
+        }
+    };
+    QueueDecision { destination: decided.destination, slot, fate }
+}
+
+fn new_job(
+    prepared: Prepared,
+    id: IdHash,
+    subjects: &[IdHash],
+    refuse_when_full: bool,
+) -> Result<NewJob, crate::job::Unreadable> {
+    Ok(NewJob {
+        id,
+        label: JobLabel { event: prepared.event.clone(), event_id: prepared.event_id.clone() },
+        group: prepared.group.clone(),
+        expires_at: prepared.expires_at,
+        subjects: subjects.to_vec(),
+        refuse_when_full,
+        body: Stored::encode(prepared)?,
+    })
+}
+
+/// A stable number for a plan event's entry within a destination (FNV-1a): the same in every
+/// process, so that a later copy finds what the first one's consent held.
+pub fn slot(plan_event: &str, entry: u16) -> u32 {
+    let bytes = plan_event.bytes().chain([0]).chain(entry.to_be_bytes());
+    bytes.fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}

@@ -1,0 +1,43 @@
+//! The consent state of an event: where its person is, what they said, whether they are a minor.
+
+use std::net::IpAddr;
+
+use jiff::{Unit, civil::Date};
+
+use super::Street;
+use crate::{
+    config::Site,
+    consent::{self, Model, State, Whereabouts},
+    event::{Event, Field},
+};
+
+/// The age under which a person is a minor where the site does not say.
+const MINIMUM_AGE: u8 = 13;
+
+/// Reads the signals of an event by the law of where its person is.
+pub(super) fn state(
+    street: &Street<'_>,
+    site: &Site,
+    event: &Event,
+    whereabouts: &Whereabouts,
+) -> (State, Model) {
+    let rules = &street.config.consent;
+    let geoip = || {
+        let address = whereabouts.address.or_else(|| {
+            event.texts.first(Field::Ip).and_then(|ip| ip.trim().parse::<IpAddr>().ok())
+        })?;
+        (street.geoip)(address)
+    };
+    let region = whereabouts.region(&rules.region_from, event.consent.region.as_deref(), &geoip);
+    let model = if site.sensitive.is_some() { Model::OptIn } else { rules.model(&region) };
+    let minor = event.minor == Some(true) || younger(event, site);
+    (consent::read(rules, &event.consent, region, model, minor), model)
+}
+
+fn younger(event: &Event, site: &Site) -> bool {
+    let born = event.texts.first(Field::DateOfBirth).and_then(|text| text.parse::<Date>().ok());
+    let Some(born) = born else { return false };
+    let today = event.received_at.to_zoned(site.time_zone.clone()).date();
+    let age = born.until((Unit::Year, today)).map_or(0, |span| span.get_years());
+    age < i16::from(site.minimum_age.unwrap_or(MINIMUM_AGE))
+}

@@ -1,0 +1,173 @@
+//! One decision for each entry of a destination: is it for it, may it have it, can it take it.
+
+use crate::{
+    config::DestinationConfig,
+    consent::{self, Question},
+    destinations::{Mode, Occasion, Refusal},
+    event::Field,
+    identity::subject_digests,
+    job::{Decided, Fate, Skip, SkipCode},
+    plan::Facts,
+    sources::{Warning, WarningCode},
+    value::{Amounts, Valued, value_for_entry},
+};
+
+use super::part::{Scene, warn_no_value};
+
+/// Shares are in basis points.
+const WHOLE_SHARE: u32 = 10_000;
+
+pub(super) fn decide(
+    scene: &Scene<'_>,
+    config: &DestinationConfig,
+    event_value: &Valued,
+    decisions: &mut Vec<Decided>,
+    warnings: &mut Vec<Warning>,
+) {
+    let decided = |entry: u16, fate: Fate| Decided {
+        destination: config.name.clone(),
+        event: scene.planned.name.clone(),
+        entry,
+        fate,
+        consent: None,
+        value: None,
+    };
+    if let Some(skip) = not_for_it(scene, config, warnings) {
+        decisions.push(decided(0, Fate::Skip(skip)));
+        return;
+    }
+    let Some(entries) = config.entries.get(&scene.planned.name).filter(|list| !list.is_empty()) else {
+        let message = format!("events.{}.destinations has no {}", scene.planned.name, config.name);
+        decisions.push(decided(0, Fate::Skip(Skip::new(SkipCode::NotMapped, message))));
+        return;
+    };
+
+    let question = Question {
+        destination: &config.name,
+        platform: config.platform.name,
+        purposes: &config.platform.purposes,
+        action_source: scene.event.action_source,
+        present: scene.event.present(),
+        state: scene.state,
+        sensitive: scene.site.sensitive.is_some(),
+    };
+    let decision = consent::decide(&scene.street.config.consent, &question);
+    for (entry, entry_value) in (0u16..).zip(entries) {
+        let permit = match &decision.permit {
+            Ok(permit) => permit,
+            Err(code) => {
+                let mut held = decided(entry, Fate::Held(*code));
+                held.consent = Some(decision.clone());
+                decisions.push(held);
+                continue;
+            }
+        };
+        let amounts = Amounts {
+            event: scene.event,
+            site_currency: scene.site.currency,
+            event_value: event_value.value,
+        };
+        let own = entry_value.rule.is_some() || entry_value.currency.is_some();
+        let value = if own {
+            let rates = scene.street.config.rates.as_ref();
+            let valued = value_for_entry(entry_value, &amounts, rates, scene.now);
+            let what = format!("{} for {}", scene.planned.name, config.name);
+            warn_no_value(&what, valued.warning.as_ref(), warnings);
+            valued.value
+        } else {
+            event_value.value
+        };
+        let occasion = Occasion {
+            event: scene.event,
+            plan_event: &scene.planned.name,
+            entry,
+            value,
+            calibrated: None,
+            site_country: scene.site.country.as_deref(),
+            state: scene.state,
+            sensitive: scene.site.sensitive.is_some(),
+            test: scene.event.test || config.mode == Mode::Test,
+            memo: scene.memo,
+        };
+        let mut one = decided(entry, Fate::Held(consent::ReasonCode::NoRule));
+        one.value = value;
+        one.consent = Some(decision.clone());
+        one.fate = match config.handler.prepare(&occasion, permit, scene.now) {
+            Ok(preparation) => {
+                warn_dropped(&preparation.dropped, warnings);
+                let mut prepared = Box::new(preparation.prepared);
+                let retention = scene.street.config.retention.queue;
+                let kept = scene.event.received_at.checked_add(retention).unwrap_or(prepared.expires_at);
+                prepared.expires_at = prepared.expires_at.min(kept);
+                if config.mode == Mode::Shadow { Fate::Shadow(prepared) } else { Fate::Send(prepared) }
+            }
+            Err(Refusal::Skip(skip)) => Fate::Skip(skip),
+            Err(Refusal::Held(code, message)) => {
+                if let Some(decision) = &mut one.consent {
+                    let rule = config.name.clone();
+                    decision.reasons.insert(0, consent::Reason { code, rule, message });
+                }
+                Fate::Held(code)
+            }
+        };
+        decisions.push(one);
+    }
+}
+
+/// Why an event is not for a destination at all.
+fn not_for_it(
+    scene: &Scene<'_>,
+    config: &DestinationConfig,
+    warnings: &mut Vec<Warning>,
+) -> Option<Skip> {
+    if !config.sites.iter().any(|site| *site == scene.site.name) {
+        let message = format!("{} takes no events of {}", config.name, scene.site.name);
+        return Some(Skip::new(SkipCode::OtherSite, message));
+    }
+    if scene.event.test && !config.platform.has_test_mode {
+        let message = format!("{} has no test mode, and this is a test", config.platform.title);
+        return Some(Skip::new(SkipCode::TestMode, message));
+    }
+    if let Some(only) = &config.only {
+        match only.holds(&Facts { event: scene.event, numbers: &[] }) {
+            Ok(true) => {}
+            Ok(false) => {
+                let message = format!("destinations.{}.only does not hold", config.name);
+                return Some(Skip::new(SkipCode::Condition, message));
+            }
+            Err(error) => {
+                let message = format!("destinations.{}.only: {error}", config.name);
+                warnings.push(Warning::new(WarningCode::ExpressionFailed, message.clone()));
+                return Some(Skip::new(SkipCode::Condition, message));
+            }
+        }
+    }
+    if config.share < WHOLE_SHARE && in_ten_thousand(scene, config) >= config.share {
+        let message = format!("outside the share of people that {} gets", config.name);
+        return Some(Skip::new(SkipCode::NotInShare, message));
+    }
+    None
+}
+
+/// A stable number below 10,000 for the person (without one, for the event id), another for each
+/// destination.
+fn in_ten_thousand(scene: &Scene<'_>, config: &DestinationConfig) -> u32 {
+    let person = subject_digests(scene.event, scene.country()).into_iter().next();
+    let name = config.name.as_bytes();
+    let hash = match person {
+        Some((_, digest)) => scene.street.key.keyed("share", &[name, &digest]),
+        None => scene.street.key.keyed("share", &[name, scene.event.event_id.id.as_bytes()]),
+    };
+    let [a, b, c, d, ..] = hash;
+    u32::from_be_bytes([a, b, c, d]) % WHOLE_SHARE
+}
+
+fn warn_dropped(dropped: &[(Field, crate::identity::Dropped)], warnings: &mut Vec<Warning>) {
+    for (field, why) in dropped {
+        let warning =
+            Warning::new(WarningCode::IdentityDropped, format!("{} dropped: {why}", field.path()));
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+}

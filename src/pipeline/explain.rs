@@ -1,0 +1,206 @@
+//! What would be sent, where and why, as the interface prints it: a line for each plan event.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::{PartVerdict, Street, Verdict};
+use crate::{
+    config::DestinationConfig,
+    consent::{Grants, Model, Purpose},
+    destinations::{Auth, Call},
+    event::Money,
+    job::{Decided, Fate, Prepared},
+    queue::AdmissionStatus,
+};
+
+/// Explains a verdict. `status` replaces the verdict's own where the store knows better
+/// (`duplicate`, `suppressed`).
+pub fn explain(
+    verdict: &Verdict,
+    street: &Street<'_>,
+    status: Option<&str>,
+    now: Timestamp,
+) -> Vec<Value> {
+    let own = match verdict.status {
+        AdmissionStatus::Accepted => "accepted",
+        AdmissionStatus::CriteriaNotMet => "criteria_not_met",
+        AdmissionStatus::Unplanned => "unplanned",
+    };
+    let status = status.unwrap_or(own);
+    let line = |event: &str, part: Option<&PartVerdict>| {
+        let mut line = json!({
+            "event": event,
+            "event_id": verdict.event.event_id.id,
+            "status": status,
+            "site": verdict.event.site,
+            "consent": consent(verdict),
+            "destinations": part.map_or_else(Map::new, |part| destinations(part, street, now)),
+        });
+        if let (Some(part), Some(object)) = (part, line.as_object_mut()) {
+            object.insert("kind".to_owned(), json!(part.kind.name()));
+            if let Some(value) = part.value.value {
+                let mut value = money(value);
+                if let Some(value) = value.as_object_mut() {
+                    value.insert("rule".to_owned(), json!(part.value.rule));
+                }
+                object.insert("value".to_owned(), value);
+            }
+        }
+        if let (false, Some(object)) = (verdict.warnings.is_empty(), line.as_object_mut()) {
+            let warnings: Vec<Value> = verdict
+                .warnings
+                .iter()
+                .map(|w| json!({"code": w.code.name(), "message": w.message}))
+                .collect();
+            object.insert("warnings".to_owned(), Value::Array(warnings));
+        }
+        line
+    };
+    if verdict.parts.is_empty() {
+        return vec![line(&verdict.event.name, None)];
+    }
+    verdict.parts.iter().map(|part| line(&part.event, Some(part))).collect()
+}
+
+fn consent(verdict: &Verdict) -> Value {
+    let state = &verdict.state;
+    json!({
+        "region": state.region,
+        "model": match verdict.model { Model::OptIn => "opt_in", Model::OptOut => "opt_out" },
+        "grants": grants(&state.grants),
+        "opt_out": {
+            "sale": state.opt_out.sale,
+            "sharing": state.opt_out.sharing,
+            "targeted": state.opt_out.targeted,
+            "sources": state.opt_out.sources,
+        },
+        "sources": state.sources,
+    })
+}
+
+/// Grants by purpose, for explanations and traces.
+pub(super) fn grants(grants: &Grants) -> Value {
+    let pairs = Purpose::ALL.iter().map(|(purpose, name)| {
+        ((*name).to_owned(), serde_json::to_value(grants.get(*purpose)).unwrap_or(Value::Null))
+    });
+    Value::Object(pairs.collect())
+}
+
+fn money(value: Money) -> Value {
+    json!({"amount": value.amount.to_string(), "currency": value.currency.code()})
+}
+
+/// One object a destination; where it has several entries for the plan event, the first shows and
+/// the others' requests and reasons are added to it.
+fn destinations(part: &PartVerdict, street: &Street<'_>, now: Timestamp) -> Map<String, Value> {
+    let mut shown: Map<String, Value> = Map::new();
+    for decided in &part.decisions {
+        let Some(config) = street.config.destinations.get(&decided.destination) else { continue };
+        let one = destination(decided, config, now);
+        match shown.get_mut(&decided.destination).and_then(Value::as_object_mut) {
+            None => {
+                shown.insert(decided.destination.clone(), one);
+            }
+            Some(first) => merge(first, &one),
+        }
+    }
+    shown
+}
+
+fn merge(first: &mut Map<String, Value>, other: &Value) {
+    let sends = |value: Option<&Value>| {
+        matches!(value.and_then(Value::as_str), Some("send" | "limited"))
+    };
+    if !sends(first.get("decision")) && sends(other.get("decision")) {
+        for key in ["decision", "value"] {
+            if let Some(value) = other.get(key) {
+                first.insert(key.to_owned(), value.clone());
+            }
+        }
+    }
+    for key in ["reasons", "requests"] {
+        let more = other.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+        if let Some(list) = first.get_mut(key).and_then(Value::as_array_mut) {
+            for value in more {
+                if key == "requests" || !list.contains(&value) {
+                    list.push(value);
+                }
+            }
+        }
+    }
+}
+
+fn destination(decided: &Decided, config: &DestinationConfig, now: Timestamp) -> Value {
+    let mut reasons: Vec<Value> = decided
+        .consent
+        .iter()
+        .flat_map(|decision| &decision.reasons)
+        .map(|r| json!({"code": r.code.name(), "rule": r.rule, "message": r.message}))
+        .collect();
+    let (decision, requests) = match &decided.fate {
+        Fate::Send(prepared) | Fate::Shadow(prepared) => {
+            let decision = if prepared.flags.limited { "limited" } else { "send" };
+            (decision, requests(prepared, config, now))
+        }
+        Fate::Held(_) => ("held", Vec::new()),
+        Fate::Skip(skip) => {
+            reasons.insert(0, json!({"code": skip.code.name(), "message": skip.message}));
+            ("skip", Vec::new())
+        }
+    };
+    let removed = decided.consent.as_ref().filter(|_| decision != "skip" && decision != "held");
+    let removed: Vec<&str> =
+        removed.iter().flat_map(|d| d.removed.iter().map(crate::event::Field::path)).collect();
+    let mut shown = json!({
+        "platform": config.platform.name,
+        "decision": decision,
+        "reasons": reasons,
+        "removed": removed,
+        "requests": requests,
+    });
+    if let (Some(value), Some(object)) = (decided.value, shown.as_object_mut()) {
+        object.insert("value".to_owned(), money(value));
+    }
+    if let (Fate::Shadow(_), Some(object)) = (&decided.fate, shown.as_object_mut()) {
+        object.insert("shadow".to_owned(), Value::Bool(true));
+    }
+    shown
+}
+
+fn requests(prepared: &Prepared, config: &DestinationConfig, now: Timestamp) -> Vec<Value> {
+    let calls = config.handler.assemble(std::slice::from_ref(prepared), now);
+    calls.iter().map(|call| request(call, config)).collect()
+}
+
+fn request(call: &Call, config: &DestinationConfig) -> Value {
+    let mut headers: Map<String, Value> =
+        call.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    // In sandbox mode calls go elsewhere; a reader wants to see the vendor's URL.
+    let mut url = match call.url.strip_prefix(&config.endpoint) {
+        Some(rest) => format!("{}{rest}", config.shown_endpoint),
+        None => call.url.clone(),
+    };
+    match config.handler.auth() {
+        Auth::None => {}
+        Auth::Bearer(_) | Auth::OAuthRefresh { .. } | Auth::ServiceAccount { .. } => {
+            headers.insert("authorization".to_owned(), json!("Bearer [REDACTED]"));
+        }
+        Auth::Basic { .. } => {
+            headers.insert("authorization".to_owned(), json!("Basic [REDACTED]"));
+        }
+        Auth::Header { name, .. } => {
+            headers.insert(name.to_owned(), json!("[REDACTED]"));
+        }
+        Auth::HmacSha256 { header, .. } => {
+            headers.insert(header.to_owned(), json!("sha256=[REDACTED]"));
+        }
+        Auth::Query { name, .. } => {
+            url.push(if url.contains('?') { '&' } else { '?' });
+            url.push_str(name);
+            url.push_str("=[REDACTED]");
+        }
+    }
+    let body = serde_json::from_slice(&call.body)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&call.body).into_owned()));
+    json!({"method": call.method, "url": url, "headers": headers, "body": body})
+}

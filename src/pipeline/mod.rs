@@ -1,0 +1,196 @@
+//! The stages in order: plan, consent, value, one decision for each destination. Pure: what the
+//! store knows is asked for by claims, which the committer holds against it.
+
+mod admission;
+mod consent;
+mod destination;
+mod explain;
+mod keys;
+mod part;
+mod trace;
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+pub use explain::explain;
+pub use keys::SubjectKey;
+pub use part::PartVerdict;
+pub use trace::{TraceDecision, TraceRecord};
+
+use crate::{
+    config::{Config, Site},
+    consent::{Model, State, Whereabouts},
+    event::Event,
+    plan::{Facts, Kind, UnknownEvents},
+    queue::{Admission, AdmissionStatus},
+    sources::{Read, Rejection, RejectionCode, Warning, WarningCode},
+};
+
+/// Everything that a run looks at besides the event.
+#[derive(Clone, Copy)]
+pub struct Street<'a> {
+    /// Today's configuration.
+    pub config: &'a Config,
+    /// The secret of keyed hashes.
+    pub key: &'a SubjectKey,
+    /// The region of an address, where a database is configured.
+    pub geoip: &'a dyn Fn(IpAddr) -> Option<String>,
+}
+
+impl std::fmt::Debug for Street<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Street").field("config", &self.config.hash).finish_non_exhaustive()
+    }
+}
+
+/// What became of one incoming event, with everything that led to it.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// The event.
+    pub event: Event,
+    /// What it counts as, where nothing stored says otherwise.
+    pub status: AdmissionStatus,
+    /// The consent state that came out of its signals.
+    pub state: State,
+    /// The law's logic where the person is.
+    pub model: Model,
+    /// The plan events that it feeds (none unless accepted).
+    pub parts: Vec<PartVerdict>,
+    /// What the sender should know.
+    pub warnings: Vec<Warning>,
+}
+
+impl Verdict {
+    /// How many decisions are held.
+    pub fn held(&self) -> usize {
+        let held = |part: &PartVerdict| part.decisions.iter().filter(|d| d.is_held()).count();
+        self.parts.iter().map(held).sum()
+    }
+
+    /// What the queue needs of it.
+    pub fn admission(self, street: &Street<'_>) -> Admission {
+        admission::admission(self, street)
+    }
+}
+
+/// Runs one event down the street.
+pub fn run(
+    street: &Street<'_>,
+    read: Read,
+    whereabouts: &Whereabouts,
+    now: Timestamp,
+) -> Result<Verdict, Rejection> {
+    let Read { event, mut warnings } = read;
+    let config = street.config;
+    let Some(site) = config.sites.get(&event.site) else {
+        let message = format!("no site is called {:?}", event.site);
+        return Err(rejection(&event, RejectionCode::SiteUnknown, message, "/site"));
+    };
+    let (state, model) = consent::state(street, site, &event, whereabouts);
+
+    let Some(names) = config.plan.by_incoming.get(&event.name) else {
+        return match config.plan.unknown_events {
+            UnknownEvents::Reject => Err(unknown_event(config, &event)),
+            UnknownEvents::Keep => {
+                let status = AdmissionStatus::Unplanned;
+                Ok(Verdict { event, status, state, model, parts: Vec::new(), warnings })
+            }
+        };
+    };
+
+    let memo = crate::identity::Memo::default();
+    let mut parts = Vec::new();
+    for name in names {
+        let Some(planned) = config.plan.events.get(name) else { continue };
+        let facts = Facts { event: &event, numbers: &[] };
+        if let Some(when) = &planned.when {
+            match when.holds(&facts) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => {
+                    let message = format!("events.{name}.when: {error}");
+                    warnings.push(Warning::new(WarningCode::ExpressionFailed, message));
+                    continue;
+                }
+            }
+        }
+        check_required(&event, planned.kind, &planned.required)?;
+        let scene = part::Scene {
+            street,
+            site,
+            event: &event,
+            state: &state,
+            memo: &memo,
+            planned,
+            now,
+        };
+        parts.push(part::decide(&scene, &mut warnings));
+    }
+    let status = if parts.is_empty() {
+        AdmissionStatus::CriteriaNotMet
+    } else {
+        AdmissionStatus::Accepted
+    };
+    let all_unheard = parts
+        .iter()
+        .flat_map(|part| &part.decisions)
+        .any(|decision| decision.held() == Some(crate::consent::ReasonCode::NoSignal));
+    if all_unheard {
+        let message = "no consent signal came with the event, and the law where the person is wants one";
+        warnings.push(Warning::new(WarningCode::NoSignal, message));
+    }
+    warnings.dedup();
+    Ok(Verdict { event, status, state, model, parts, warnings })
+}
+
+/// The site of an event that was read; `None` cannot happen after [`run`] accepted it.
+pub(crate) fn site_of<'a>(config: &'a Config, event: &Event) -> Option<&'a Site> {
+    config.sites.get(&event.site).map(AsRef::as_ref)
+}
+
+fn check_required(event: &Event, kind: Kind, required: &[String]) -> Result<(), Rejection> {
+    match (kind, &event.adjusts) {
+        (Kind::Adjustment, None) => {
+            let message = "an adjustment says what it adjusts: {\"order_id\": …, \"type\": …}";
+            return Err(rejection(event, RejectionCode::MissingField, message, "/adjusts"));
+        }
+        (Kind::Micro | Kind::Macro, Some(_)) => {
+            let message = "only an event of kind \"adjustment\" adjusts another";
+            return Err(rejection(event, RejectionCode::InvalidField, message, "/adjusts"));
+        }
+        (Kind::Adjustment, Some(_)) | (Kind::Micro | Kind::Macro, None) => {}
+    }
+    for path in required {
+        if !event.has_path(path) {
+            let message = format!("the plan requires {path} for this event");
+            let pointer = format!("/{}", path.replace('.', "/"));
+            return Err(rejection(event, RejectionCode::MissingField, message, &pointer));
+        }
+    }
+    Ok(())
+}
+
+fn unknown_event(config: &Config, event: &Event) -> Rejection {
+    let nearest = config
+        .plan
+        .by_incoming
+        .keys()
+        .map(|name| (strsim::damerau_levenshtein(name, &event.name), name))
+        .min()
+        .filter(|(distance, name)| *distance <= 2.max(name.len() / 3));
+    let message = match nearest {
+        Some((_, name)) => format!("the plan has no event of this name; the nearest is {name:?}"),
+        None => "the plan has no event of this name".to_owned(),
+    };
+    rejection(event, RejectionCode::UnknownEvent, message, "/event")
+}
+
+fn rejection(event: &Event, code: RejectionCode, message: impl Into<String>, path: &str) -> Rejection {
+    Rejection {
+        code,
+        message: message.into(),
+        path: path.to_owned(),
+        event_id: (!event.event_id.derived).then(|| event.event_id.id.clone()),
+    }
+}
