@@ -10,6 +10,8 @@ mod decide;
 mod region;
 mod rules;
 mod signals;
+#[cfg(test)]
+mod tests;
 
 pub use decide::{Decision, Permit, PropertyRule, Purposes, Question, Reason, ReasonCode, decide};
 pub use region::{

@@ -129,7 +129,43 @@ pub enum Role {
     Controller,
 }
 
+impl DestinationRule {
+    /// A rule that needs nothing and sends what the platform requires: a start for building one.
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            needs: Vec::new(),
+            may_send: None,
+            may_send_properties: Vec::new(),
+            never_send: FieldSet::EMPTY,
+            never_send_properties: Vec::new(),
+            when_personalization_denied: None,
+            when_opted_out: WhenOptedOut::Drop,
+            regions: Vec::new(),
+            role: None,
+            recipient: None,
+            country: None,
+            mechanism: None,
+            legal_basis: None,
+            retention: None,
+        }
+    }
+}
+
 impl Rules {
+    /// No region, no destination: everything is opt-in and nothing leaves.
+    pub fn deny_all() -> Self {
+        Self {
+            version: String::new(),
+            require_approval: false,
+            region_from: Vec::new(),
+            gpc_everywhere: true,
+            regions: Vec::new(),
+            categories: Vec::new(),
+            destinations: Vec::new(),
+        }
+    }
+
     /// The most specific region rule; `None` only where no rule matches, which is opt-in.
     pub fn region(&self, region: &Region) -> Option<&RegionRule> {
         self.regions

@@ -1,0 +1,168 @@
+//! The house's rules that a compiler does not hold: arrows point down, platforms stay in their
+//! files, and only one file speaks to the world.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// Each module with the modules it may use. What is not named may not be used.
+fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
+    let pure = ["event", "consent", "identity", "plan", "value"];
+    let with = |more: &[&'static str]| pure.iter().copied().chain(more.iter().copied()).collect();
+    BTreeMap::from([
+        ("event", vec!["consent"]),
+        ("consent", vec!["event"]),
+        ("identity", vec!["event", "consent"]),
+        ("plan", vec!["event", "value", "identity"]),
+        ("value", vec!["event", "plan"]),
+        ("job", with(&[])),
+        ("destinations", with(&["job"])),
+        ("config", with(&["job", "destinations"])),
+        ("sources", with(&["config", "destinations"])),
+        ("pipeline", with(&["job", "destinations", "config", "sources", "queue"])),
+        ("queue", vec!["consent", "plan", "config", "destinations", "clock", "telemetry"]),
+        ("delivery", with(&["job", "destinations", "config", "queue", "clock", "telemetry"])),
+        ("telemetry", vec![]),
+        ("clock", vec![]),
+        ("sandbox", with(&["clock", "destinations"])),
+        ("http", with(&["job", "destinations", "config", "sources", "pipeline", "queue", "clock", "telemetry"])),
+    ])
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    fn walk(dir: &Path, files: &mut Vec<(PathBuf, String)>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, files);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                files.push((path.clone(), std::fs::read_to_string(path).unwrap()));
+            }
+        }
+    }
+    let mut files = Vec::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    files
+}
+
+/// The part of a file before its tests.
+fn production(text: &str) -> &str {
+    text.split("#[cfg(test)]").next().unwrap_or(text)
+}
+
+fn module_of(path: &Path) -> String {
+    let below = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+    let first = below.components().next().unwrap().as_os_str().to_str().unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The modules that a file names by `crate::module`, also in grouped imports.
+fn used(text: &str) -> Vec<String> {
+    let mut used = Vec::new();
+    for (at, _) in text.match_indices("crate::") {
+        let rest = &text[at + "crate::".len()..];
+        let name = |text: &str| -> String {
+            text.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect()
+        };
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 1;
+            let mut item = true;
+            for (i, c) in group.char_indices() {
+                match c {
+                    '{' => depth += 1,
+                    '}' => depth -= 1,
+                    ',' if depth == 1 => item = true,
+                    c if depth == 1 && item && !c.is_whitespace() => {
+                        used.push(name(&group[i..]));
+                        item = false;
+                    }
+                    _ => {}
+                }
+                if depth == 0 {
+                    break;
+                }
+            }
+        } else {
+            used.push(name(rest));
+        }
+    }
+    used
+}
+
+#[test]
+fn arrows_point_down() {
+    let allowed = allowed();
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let module = module_of(&path);
+        let Some(may) = allowed.get(module.as_str()) else { continue };
+        for used in used(production(&text)) {
+            let known = allowed.contains_key(used.as_str()) || used == "cli";
+            if known && used != module && !may.contains(&used.as_str()) {
+                wrong.push(format!("{} uses {used}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn platforms_are_named_in_their_own_files_only() {
+    let mut wrong = Vec::new();
+    for platform in conversion_relay::destinations::REGISTRY {
+        if platform.name == "webhook" {
+            continue; // an ordinary word of this field, not a vendor
+        }
+        for (path, text) in sources() {
+            let below = path.to_str().unwrap();
+            let own = below.contains(&format!("destinations/{}", platform.name))
+                || below.ends_with("destinations/mod.rs")
+                || below.contains("/sandbox/");
+            let literal = format!("\"{}\"", platform.name);
+            if !own && production(&text).contains(&literal) {
+                wrong.push(format!("{below} names {literal}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_the_client_speaks_to_platforms() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let below = path.to_str().unwrap();
+        let allowed = below.ends_with("delivery/client.rs") || below.contains("/cli/");
+        if !allowed && production(&text).contains("reqwest::") {
+            wrong.push(below.to_owned());
+        }
+    }
+    assert!(wrong.is_empty(), "these use reqwest: {wrong:?}");
+}
+
+#[test]
+fn every_platform_has_its_file_contract_and_fixtures() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut missing = Vec::new();
+    for platform in conversion_relay::destinations::REGISTRY {
+        let name = platform.name;
+        let file = root.join(format!("src/destinations/{name}.rs"));
+        let folder = root.join(format!("src/destinations/{name}/mod.rs"));
+        if !file.exists() && !folder.exists() {
+            missing.push(format!("src/destinations/{name}.rs"));
+        }
+        for path in [
+            format!("src/sandbox/contracts/{name}.json"),
+            format!("tests/fixtures/{name}/purchase/event.json"),
+            format!("tests/fixtures/{name}/minimal/event.json"),
+            format!("tests/fixtures/{name}/opted_out/event.json"),
+            format!("tests/fixtures/{name}/responses"),
+        ] {
+            if !root.join(&path).exists() {
+                missing.push(path);
+            }
+        }
+    }
+    assert!(missing.is_empty(), "missing: {missing:#?}");
+}
