@@ -1,0 +1,113 @@
+//! After a run with unmistakable personal data, no clear hashable value is found in any byte of the
+//! data folder, the logs at trace level, the metrics or the admin answers.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::harness::{Folder, Relay, purchase};
+
+/// Values that could only come from our events.
+const SECRETS: &[&str] = &[
+    "Zaphod.Quux@Example.com",
+    "zaphod.quux@example.com",
+    "4155550177",
+    "+14155550177",
+    "Zaphodius",
+    "zaphodius",
+    "Beeblebroxton",
+    "beeblebroxton",
+    "17 Magrathea Lane",
+    "17 magrathea lane",
+    "1971-03-11",
+    "19710311",
+    "zaphod.free.text@example.com",
+];
+
+fn files_below(dir: &Path, files: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files_below(&path, files) } else { files.push(path) }
+    }
+}
+
+fn assert_clean(what: &str, bytes: &[u8]) {
+    for secret in SECRETS {
+        let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+        assert!(!found, "{what} holds {secret:?} in clear");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_clear_identity_anywhere() {
+    let folder = Folder::shipped();
+    let relay =
+        Relay::try_start(&folder, &[("RUST_LOG", "trace"), ("RELAY_LOG", "trace")]).await.unwrap();
+    // Some stay pending, some die, some are delivered.
+    let mut delivered = purchase("private-1");
+    delivered["user"] = json!({
+        "external_id": "u-1029", "email": "Zaphod.Quux@Example.com", "phone": "+1 (415) 555-0177",
+        "first_name": "Zaphodius", "last_name": "Beeblebroxton", "gender": "m",
+        "date_of_birth": "1971-03-11", "street": "17 Magrathea Lane", "city": "San Francisco",
+        "region": "CA", "postal_code": "94107", "country": "US"
+    });
+    delivered["context"]["page_url"] =
+        json!("https://shop.example/thanks?email=zaphod.quux%40example.com&utm_source=a#+14155550177");
+    delivered["properties"]["note"] = json!("call zaphod.free.text@example.com or +1 415 555 0177");
+    let (status, answer) = relay.post(&delivered).await;
+    assert_eq!(status, 202, "{answer}");
+    relay.drained().await;
+
+    // Refused events, wrong types and unknown fields: their errors must not repeat values.
+    let mut wrong = delivered.clone();
+    wrong["event_id"] = json!("private-2");
+    wrong["user"]["emial"] = json!("Zaphod.Quux@Example.com");
+    let (status, answer) = relay.post(&wrong).await;
+    assert_eq!(status, 422, "{answer}");
+    assert_clean("the refusal", answer.to_string().as_bytes());
+    let mut wrong = delivered.clone();
+    wrong["event_id"] = json!("private-3");
+    wrong["user"]["date_of_birth"] = json!(19710311);
+    wrong["user"]["email"] = json!({"Zaphod.Quux@Example.com": 1});
+    let (_, answer) = relay.post(&wrong).await;
+    assert_clean("the refusal", answer.to_string().as_bytes());
+
+    relay.faults(Some(json!({"platform": "meta", "partial": 1.0}))).await;
+    for n in 4..8 {
+        let mut event = delivered.clone();
+        event["event_id"] = json!(format!("private-{n}"));
+        event["properties"]["order_id"] = json!(format!("order-private-{n}"));
+        let (status, answer) = relay.post(&event).await;
+        assert_eq!(status, 202, "{answer}");
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    relay.faults(Some(json!({"platform": "ga4", "error_rate": 1.0, "status": 503}))).await;
+    let mut event = delivered.clone();
+    event["event_id"] = json!("private-9");
+    relay.post(&event).await;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+
+    for path in [
+        "/admin/v1/stats",
+        "/admin/v1/dead",
+        "/admin/v1/events/private-1",
+        "/admin/v1/events/private-4",
+        "/metrics",
+        "/",
+    ] {
+        let (status, answer) = relay.admin("GET", path, None).await;
+        assert!(status == 200, "{path}: {status} {answer}");
+        assert_clean(path, answer.to_string().as_bytes());
+    }
+    let log = relay.kill().await;
+    assert!(log.len() > 1000, "the log at trace level is there: {log}");
+    assert_clean("the log", log.as_bytes());
+
+    let mut files = Vec::new();
+    files_below(&folder.data(), &mut files);
+    let bytes: usize = files.iter().map(|file| std::fs::read(file).unwrap().len()).sum();
+    assert!(bytes > 4096, "the data folder holds something");
+    for file in files {
+        assert_clean(&file.display().to_string(), &std::fs::read(&file).unwrap());
+    }
+}
