@@ -36,23 +36,75 @@ pub struct Digest {
 }
 
 impl Digest {
-    /// As it is sent.
+    /// As it is sent to platforms that know no appendix: 64 lower-case hex digits.
     pub fn hex(&self) -> String {
-        let mut hex = String::with_capacity(72);
-        for byte in self.bytes {
-            use std::fmt::Write as _;
-            let _ = write!(hex, "{byte:02x}");
-        }
-        if let Some(appendix) = &self.appendix {
-            hex.push_str(appendix);
-        }
+        const DIGITS: [char; 16] =
+            ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+        let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
+        self.bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    }
+
+    /// With the appendix, for the vendor whose library adds it.
+    pub fn hex_with_appendix(&self) -> String {
+        let mut hex = self.hex();
+        hex.push_str(self.appendix.as_deref().unwrap_or_default());
         hex
     }
 }
 
 /// Recognises an SHA-256 that the sender already made: 64 hex digits in any case, trimmed, with
-/// an optional appendix of 2 or 8 characters after a dot.
+/// an optional appendix of 2 or 8 characters after a dot (Meta's param builder, v1.2 of 2026-05).
 pub fn recognise_hash(text: &str) -> Option<Digest> {
-    let _ = text;
-    unimplemented!()
+    let text = text.trim();
+    let (hex, rest) = text.split_at_checked(64)?;
+    let appendix = match rest.strip_prefix('.') {
+        None if rest.is_empty() => None,
+        Some(tail) if matches!(tail.len(), 2 | 8) && tail.bytes().all(is_base64url) => {
+            Some(rest.to_owned())
+        }
+        _ => return None,
+    };
+    let mut bytes = [0u8; 32];
+    for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+        let [high, low] = pair else { return None };
+        *byte = nibble(*high)? << 4 | nibble(*low)?;
+    }
+    Some(Digest { bytes, appendix })
+}
+
+fn is_base64url(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "62a14e44f765419d10fea99367361a727c12365e2520f32218d505ed9aa0f62f";
+
+    #[test]
+    fn hashes_are_recognised_in_any_case() {
+        for text in [HEX.to_owned(), HEX.to_uppercase(), format!("  {HEX} ")] {
+            assert_eq!(recognise_hash(&text).unwrap().hex(), HEX);
+        }
+        let long = recognise_hash(&format!("{HEX}.AQYCAQAA")).unwrap();
+        assert_eq!(long.hex_with_appendix(), format!("{HEX}.AQYCAQAA"));
+        assert_eq!(long.hex(), HEX);
+        assert_eq!(recognise_hash(&format!("{HEX}.Bg")).unwrap().appendix.as_deref(), Some(".Bg"));
+    }
+
+    #[test]
+    fn what_is_no_hash_is_not_taken_for_one() {
+        let short = HEX.get(1..).unwrap();
+        for text in [short, "", "jane@example.com", &format!("{HEX}a"), &format!("{HEX}.abc")] {
+            assert_eq!(recognise_hash(text), None);
+        }
+        assert_eq!(recognise_hash(&format!("g{short}")), None);
+        assert_eq!(recognise_hash(&"é".repeat(64)), None);
+        assert_eq!(recognise_hash(&format!("{}é{}", &HEX[..63], "1")), None);
+    }
 }

@@ -3,14 +3,19 @@
 //! Platforms name a [`Rule`] for each field they take; nobody else normalises anything.
 
 mod address;
+mod email;
 mod hash;
+mod memo;
+mod name;
 mod normalize;
 mod phone;
+mod place;
 mod scrub;
 mod subject;
 
 pub use address::ip_in_form;
 pub use hash::{Digest, Normalized, recognise_hash};
+pub use memo::Memo;
 pub use normalize::{Dropped, Rule, normalize};
 pub use phone::e164;
 pub use scrub::{Scrubbed, scrub_text, scrub_url};

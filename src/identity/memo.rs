@@ -1,0 +1,104 @@
+//! What the preparations of one event share: a phone number is parsed once, and a text hashed
+//! once, however many destinations take it.
+
+use std::{cell::RefCell, fmt};
+
+use super::{Digest, Dropped, Normalized, Rule, e164, normalize};
+use crate::event::Personal;
+
+/// Lives as long as one event is in the pipeline; holds personal text in memory only.
+#[derive(Default)]
+pub struct Memo {
+    phones: RefCell<Vec<Phone>>,
+    digests: RefCell<Vec<(Personal, [u8; 32])>>,
+}
+
+struct Phone {
+    text: Personal,
+    country: Option<String>,
+    parsed: Result<Personal, Dropped>,
+}
+
+impl fmt::Debug for Memo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[memo]")
+    }
+}
+
+impl Memo {
+    /// [`normalize`], with phone numbers parsed once.
+    pub fn normalize(
+        &self,
+        rule: Rule,
+        text: &str,
+        country: Option<&str>,
+    ) -> Result<Normalized, Dropped> {
+        match rule {
+            Rule::PhoneE164 => Ok(Normalized(self.phone(text, country)?)),
+            Rule::PhoneDigits => {
+                Ok(Normalized(super::phone::digits(self.phone(text, country)?)))
+            }
+            _ => normalize(rule, text, country),
+        }
+    }
+
+    /// [`Normalized::digest`], computed once a text.
+    pub fn digest(&self, normalized: &Normalized) -> Digest {
+        let text = normalized.expose();
+        let mut digests = self.digests.borrow_mut();
+        let known = digests.iter().find(|(known, _)| known.expose() == text);
+        let bytes = match known {
+            Some((_, bytes)) => *bytes,
+            None => {
+                let bytes = normalized.digest().bytes;
+                digests.push((Personal::new(text), bytes));
+                bytes
+            }
+        };
+        Digest { bytes, appendix: None }
+    }
+
+    fn phone(&self, text: &str, country: Option<&str>) -> Result<String, Dropped> {
+        let mut phones = self.phones.borrow_mut();
+        let same = |phone: &&Phone| {
+            phone.text.expose() == text && phone.country.as_deref() == country
+        };
+        if let Some(phone) = phones.iter().find(same) {
+            return phone.parsed.as_ref().map(|e164| e164.expose().to_owned()).map_err(|why| *why);
+        }
+        let parsed = e164(text, country);
+        phones.push(Phone {
+            text: Personal::new(text),
+            country: country.map(str::to_owned),
+            parsed: parsed.clone().map(Personal::new),
+        });
+        parsed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_memo_gives_what_the_rules_give() {
+        let memo = Memo::default();
+        let cases = [
+            (Rule::PhoneE164, "(415) 555-0133", Some("US")),
+            (Rule::PhoneDigits, "(415) 555-0133", Some("US")),
+            (Rule::PhoneDigits, "(415) 555-0133", None),
+            (Rule::EmailPlain, "Jane@Example.com", None),
+        ];
+        for _ in 0..2 {
+            for (rule, text, country) in cases {
+                let plain = normalize(rule, text, country);
+                assert_eq!(memo.normalize(rule, text, country), plain);
+                if let Ok(normalized) = plain {
+                    assert_eq!(memo.digest(&normalized), normalized.digest());
+                }
+            }
+        }
+        assert_eq!(memo.phones.borrow().len(), 2);
+        assert_eq!(memo.digests.borrow().len(), 3);
+    }
+}
