@@ -1,0 +1,4 @@
+//! Properties: what holds for every input.
+#![allow(missing_docs, reason = "tests describe themselves")]
+
+mod consent;
