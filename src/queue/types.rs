@@ -363,6 +363,21 @@ pub struct Held {
     pub minor: u64,
 }
 
+impl Held {
+    /// The count of one reason.
+    pub fn of(&self, code: ReasonCode) -> u64 {
+        match code {
+            ReasonCode::NoConsent => self.no_consent,
+            ReasonCode::OptedOut => self.opted_out,
+            ReasonCode::NoSignal => self.no_signal,
+            ReasonCode::NotApproved => self.not_approved,
+            ReasonCode::NoRule => self.no_rule,
+            ReasonCode::Minor => self.minor,
+            ReasonCode::PersonalizationDenied | ReasonCode::FieldsRemoved => 0,
+        }
+    }
+}
+
 impl DestinationStats {
     /// Whether the books balance.
     pub fn balance(&self) -> bool {

@@ -1,0 +1,56 @@
+//! What `explain` and `test` share: a configuration without secrets, and events run down the street
+//! exactly as `serve` runs them.
+
+use std::{net::IpAddr, path::Path};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::{
+    config::{self, Config, LoadOptions, Loaded, Secrets},
+    consent::Whereabouts,
+    destinations::REGISTRY,
+    pipeline::{self, Street, SubjectKey},
+    sources::{Door, Rejection, json::Node, native},
+};
+
+/// Loads without secrets and without a sandbox; findings are for the caller.
+pub(super) fn load_offline(dir: &Path) -> Loaded {
+    config::load(
+        dir,
+        &LoadOptions {
+            secrets: Secrets::Placeholder,
+            sandbox_base: None,
+            env: &config::environment,
+            registry: REGISTRY,
+        },
+    )
+}
+
+/// Runs one event and explains it: a line for each plan event, or one that says why it is rejected.
+pub(super) fn explain(node: &Node<'_>, config: &Config, key: &SubjectKey, now: Timestamp) -> Vec<Value> {
+    let door = Door::default();
+    let geoip = |_: IpAddr| None;
+    let street = Street { config, key, geoip: &geoip };
+    let whereabouts = Whereabouts { event_is_believed: true, ..Whereabouts::default() };
+    let verdict = native::read(node, &door, config, now)
+        .and_then(|read| pipeline::run(&street, read, &whereabouts, now));
+    match verdict {
+        Ok(verdict) => pipeline::explain(&verdict, &street, None, now),
+        Err(rejection) => vec![rejected(node, &rejection)],
+    }
+}
+
+/// The line of a rejected event.
+pub(super) fn rejected(node: &Node<'_>, rejection: &Rejection) -> Value {
+    json!({
+        "event": node.get("event").and_then(Node::as_text),
+        "event_id": rejection.event_id,
+        "status": "rejected",
+        "errors": [{
+            "code": rejection.code.name(),
+            "message": rejection.message,
+            "path": rejection.path,
+        }],
+    })
+}
