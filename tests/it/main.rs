@@ -6,3 +6,4 @@ mod kill;
 mod layers;
 mod privacy;
 mod relay;
+mod two_sites;
