@@ -4,8 +4,13 @@
 //! table iterate it. No platform's name occurs in the code outside its own file, its contract and
 //! its registry line.
 
+mod answer;
+mod ga4;
+mod google_ads;
+mod meta;
 mod prepare;
 mod settings;
+mod webhook;
 mod wire;
 
 use std::{fmt::Debug, time::Duration};
@@ -16,15 +21,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     consent::{Permit, Purposes, ReasonCode},
-    event::{ActionSource, Event, Field, Money},
-    identity::Rule,
+    event::{ActionSource, Event, Field, FieldSet, Money},
+    identity::{Memo, Rule},
     job::{Prepared, Skip},
 };
 
 pub use settings::{Entry, Key, KeyKind, Mode, Problem, Settings};
 
 /// Every platform, in the order of README's table.
-pub static REGISTRY: &[&Platform] = &[];
+pub static REGISTRY: &[&Platform] =
+    &[&meta::PLATFORM];
 
 /// The platform of a name.
 pub fn platform(name: &str) -> Option<&'static Platform> {
@@ -72,6 +78,18 @@ pub struct Platform {
     pub has_test_mode: bool,
     /// Builds the destination, or names every problem of its settings.
     pub configure: fn(&Settings) -> Result<Box<dyn Destination>, Vec<Problem>>,
+}
+
+impl Platform {
+    /// The fields that it takes of an event of this source: what an app tells of its device is
+    /// nothing to take of a website's event.
+    pub fn takes_from(&self, source: ActionSource) -> FieldSet {
+        let mut fields = self.purposes.takes;
+        for take in self.takes.iter().filter(|take| !take.is_for(source)) {
+            fields.remove(take.field);
+        }
+        fields
+    }
 }
 
 /// A version and when it stops working.
@@ -136,6 +154,35 @@ pub struct Take {
     pub form: Form,
     /// How many values it takes.
     pub at_most: usize,
+    /// The action sources whose events it is taken of; empty: all.
+    pub only_from: &'static [ActionSource],
+}
+
+impl Take {
+    /// Taken as the SHA-256 of its normalised text; all values.
+    pub const fn hashed(field: Field, rule: Rule) -> Self {
+        Self { field, rule, form: Form::Hashed, at_most: usize::MAX, only_from: &[] }
+    }
+
+    /// Taken in clear; one value.
+    pub const fn clear(field: Field, rule: Rule) -> Self {
+        Self { field, rule, form: Form::Clear, at_most: 1, only_from: &[] }
+    }
+
+    /// The same, with a bound.
+    pub const fn at_most(self, at_most: usize) -> Self {
+        Self { at_most, ..self }
+    }
+
+    /// The same, of these sources only.
+    pub const fn only_from(self, only_from: &'static [ActionSource]) -> Self {
+        Self { only_from, ..self }
+    }
+
+    /// Whether it is taken of an event of this source.
+    pub fn is_for(&self, source: ActionSource) -> bool {
+        self.only_from.is_empty() || self.only_from.contains(&source)
+    }
 }
 
 /// The form in which a value is sent.
@@ -168,6 +215,8 @@ pub struct Occasion<'a> {
     pub sensitive: bool,
     /// To be sent to the platform's test mode only.
     pub test: bool,
+    /// What the preparations of this event share.
+    pub memo: &'a Memo,
 }
 
 /// Why a destination does not take an event.
@@ -199,8 +248,9 @@ pub trait Destination: Debug + Send + Sync {
         now: Timestamp,
     ) -> Result<Preparation, Refusal>;
 
-    /// Writes HTTP requests as plain data. Every job's index is in exactly one call; all jobs are
-    /// of one group.
+    /// Writes HTTP requests as plain data. Every job's index is in exactly one call, in the order
+    /// given; all jobs are of one group. A job whose entry today's settings do not have is in none:
+    /// callers withdraw such jobs before.
     fn assemble(&self, jobs: &[Prepared], now: Timestamp) -> Vec<Call>;
 
     /// Total: one outcome for each member of the call, in their order; a fault of the destination
@@ -321,6 +371,12 @@ pub enum Outcome {
         /// The platform's own code, such as `100/2804003`.
         reason: String,
         /// Its words, without identity.
+        message: String,
+    },
+    /// Nothing was wrong with it, but the request held another event that was refused: sent again
+    /// at once, which is no attempt of its own.
+    Resend {
+        /// The platform's words about the other one.
         message: String,
     },
     /// The body was too large: halved and sent again.

@@ -1,1 +1,196 @@
-//! What all platforms share when they prepare an event.
+//! What all platforms share when they prepare an event: only what the permit allows and the
+//! platform takes, identity normalised and hashed in the platform's way.
+//!
+//! It knows no platform: each hands in its [`Recipe`] and goes on from what comes back.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Form, Occasion, Preparation, Refusal, Take};
+use crate::{
+    consent::Permit,
+    event::{Event, Field, FieldSet, Item},
+    identity::{Dropped, Rule, ip_in_form, recognise_hash},
+    job::{Flags, Prepared, Skip, SkipCode},
+};
+
+/// What a platform takes of an event.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Recipe<'a> {
+    /// Texts.
+    pub takes: &'a [Take],
+    /// Money, items and free properties among what it takes at all.
+    pub fields: FieldSet,
+    /// The oldest event that it takes.
+    pub oldest: Duration,
+}
+
+/// Prepares what needs no knowledge of the platform. Refuses what is too old.
+pub(super) fn prepare(
+    recipe: &Recipe<'_>,
+    occasion: &Occasion<'_>,
+    permit: &Permit,
+    now: Timestamp,
+) -> Result<Preparation, Refusal> {
+    let event = occasion.event;
+    let oldest = SignedDuration::try_from(recipe.oldest).unwrap_or(SignedDuration::MAX);
+    let age = now.duration_since(event.timestamp);
+    if age > oldest {
+        let days = oldest.as_hours() / 24;
+        let message = format!("older than the {days} days that the platform takes");
+        return Err(Refusal::Skip(Skip::new(SkipCode::TooOld, message)));
+    }
+    let may = |field: Field| permit.fields.contains(field);
+    let takes = |field: Field| recipe.fields.contains(field) && may(field);
+    let money = |money| Some(money).filter(|_| may(Field::Value) && may(Field::Currency));
+    let mut prepared = Prepared {
+        event: occasion.plan_event.to_owned(),
+        entry: occasion.entry,
+        event_id: event.event_id.id.clone(),
+        transaction_id: transaction_id(event, permit),
+        site: event.site.clone(),
+        time: event.timestamp,
+        action_source: event.action_source,
+        test: occasion.test,
+        value: occasion.value.and_then(money),
+        currency: event.currency.filter(|_| may(Field::Currency)),
+        texts: Vec::with_capacity(recipe.takes.len()),
+        amounts: event
+            .amounts
+            .iter()
+            .filter(|(field, _)| *field != Field::Value && takes(*field))
+            .copied()
+            .collect(),
+        items: if takes(Field::Items) { items(event, permit) } else { Vec::new() },
+        other: other(event, permit, recipe.fields),
+        adjusts: event.adjusts.clone(),
+        calibrated: occasion.calibrated.and_then(money),
+        consent: occasion.state.clone(),
+        sensitive: occasion.sensitive,
+        group: if occasion.test { "test" } else { "live" }.to_owned(),
+        expires_at: event.timestamp.saturating_add(oldest).unwrap_or(Timestamp::MAX),
+        flags: Flags::of(permit),
+    };
+    let dropped = put_texts(&mut prepared, recipe.takes, occasion, permit);
+    Ok(Preparation { prepared, dropped })
+}
+
+/// The country for phone numbers and postal rules: the event's own, else its site's.
+pub(super) fn country<'a>(occasion: &Occasion<'a>) -> Option<&'a str> {
+    let own = occasion.event.texts.first(Field::Country).map(str::trim);
+    own.filter(|code| code.len() == 2 && code.bytes().all(|b| b.is_ascii_alphabetic()))
+        .or(occasion.site_country)
+}
+
+/// The fields of a platform's [`Take`]s and the others that it takes, for its `Purposes`.
+pub(super) const fn taken(takes: &[Take], others: &[Field]) -> FieldSet {
+    let mut set = FieldSet::of(others);
+    let mut i = 0;
+    while i < takes.len() {
+        #[allow(clippy::indexing_slicing, reason = "bounded by the loop; iterators are not const")]
+        let field = takes[i].field;
+        set = set.union(FieldSet::of(&[field]));
+        i += 1;
+    }
+    set
+}
+
+/// Refused because what the platform requires is absent.
+pub(super) fn missing(what: &str) -> Refusal {
+    Refusal::Skip(Skip::new(SkipCode::MissingField, format!("{what} is missing, or may not leave")))
+}
+
+/// Refused because the platform has no form for it.
+pub(super) fn unsupported(message: impl Into<String>) -> Refusal {
+    Refusal::Skip(Skip::new(SkipCode::Unsupported, message))
+}
+
+fn put_texts(
+    prepared: &mut Prepared,
+    takes: &[Take],
+    occasion: &Occasion<'_>,
+    permit: &Permit,
+) -> Vec<(Field, Dropped)> {
+    let country = country(occasion);
+    let mut dropped = Vec::new();
+    for take in takes {
+        if !permit.fields.contains(take.field) || !take.is_for(prepared.action_source) {
+            continue;
+        }
+        let mut taken = 0;
+        for text in occasion.event.texts.all(take.field) {
+            if taken >= take.at_most {
+                break;
+            }
+            if take.field == Field::Ip {
+                if let Some(address) = ip_in_form(text, permit.ip) {
+                    prepared.put_clear(Field::Ip, &address);
+                    taken += 1;
+                }
+                continue;
+            }
+            match put(prepared, take, text, country, occasion) {
+                Ok(()) => taken += 1,
+                Err(why) => dropped.push((take.field, why)),
+            }
+        }
+    }
+    dropped
+}
+
+fn put(
+    prepared: &mut Prepared,
+    take: &Take,
+    text: &str,
+    country: Option<&str>,
+    occasion: &Occasion<'_>,
+) -> Result<(), Dropped> {
+    let already = if take.rule == Rule::Verbatim { None } else { recognise_hash(text) };
+    match (take.form, already) {
+        (Form::Hashed, Some(digest)) => prepared.put_hashed(take.field, digest),
+        (Form::Hashed, None) => {
+            let normalised = occasion.memo.normalize(take.rule, text, country)?;
+            prepared.put_hashed(take.field, occasion.memo.digest(&normalised));
+        }
+        // An id may be a hash of the sender's own making; a place may not.
+        (Form::Clear, Some(digest)) if take.rule.is_opaque() => {
+            prepared.put_clear(take.field, &digest.hex());
+        }
+        (Form::Clear, Some(_)) => return Err(Dropped::Hashed),
+        (Form::Clear, None) => {
+            let normalised = occasion.memo.normalize(take.rule, text, country)?;
+            prepared.put_clear(take.field, normalised.expose());
+        }
+    }
+    Ok(())
+}
+
+/// What platforms deduplicate by; for an adjustment the original's.
+fn transaction_id(event: &Event, permit: &Permit) -> String {
+    match &event.adjusts {
+        Some(adjusts) => {
+            adjusts.order_id.clone().or_else(|| adjusts.event_id.clone()).unwrap_or_default()
+        }
+        None if permit.fields.contains(Field::OrderId) => event.transaction_id().to_owned(),
+        None => event.event_id.id.clone(),
+    }
+}
+
+fn items(event: &Event, permit: &Permit) -> Vec<Item> {
+    let mut items = event.items.clone();
+    if !permit.fields.contains(Field::ItemNames) {
+        items.iter_mut().for_each(|item| item.name = None);
+    }
+    items
+}
+
+/// The free properties that may leave, as a JSON object; empty if none.
+fn other(event: &Event, permit: &Permit, fields: FieldSet) -> String {
+    if !fields.contains(Field::OtherProperties) {
+        return String::new();
+    }
+    let kept: std::collections::BTreeMap<&String, &serde_json::Value> =
+        event.other.iter().filter(|(name, _)| permit.allows_property(name)).collect();
+    if kept.is_empty() { String::new() } else { serde_json::to_string(&kept).unwrap_or_default() }
+}

@@ -31,6 +31,13 @@ pub enum KeyKind {
     Any,
 }
 
+impl Key {
+    /// A key with what it takes and means.
+    pub const fn new(name: &'static str, kind: KeyKind, help: &'static str) -> Self {
+        Self { name, kind, help }
+    }
+}
+
 /// A problem of one setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -38,6 +45,13 @@ pub struct Problem {
     pub path: String,
     /// What was expected, and what to do.
     pub message: String,
+}
+
+impl Problem {
+    /// Writes a problem.
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into() }
+    }
 }
 
 /// What the relay, or a destination, does with what it would send. Ordered by what leaves.
@@ -110,7 +124,7 @@ impl Settings {
     /// A required text, or a problem that names it.
     pub fn required_text(&self, key: &str, problems: &mut Vec<Problem>) -> String {
         self.text(key).filter(|text| !text.is_empty()).unwrap_or_else(|| {
-            problems.push(Problem { path: key.to_owned(), message: "is missing".to_owned() });
+            problems.push(Problem::new(key, "is missing"));
             String::new()
         })
     }
@@ -124,8 +138,60 @@ impl Settings {
     pub fn required_secret(&self, key: &str, problems: &mut Vec<Problem>) -> SecretString {
         self.secret(key).unwrap_or_else(|| {
             let message = "is missing; write it as { env = \"NAME\" } or { file = \"path\" }";
-            problems.push(Problem { path: key.to_owned(), message: message.to_owned() });
+            problems.push(Problem::new(key, message));
             SecretString::from(String::new())
         })
+    }
+    /// The platform's name of each entry: as written, as `name` of a table, or for `true` what
+    /// `standard` says of the plan event. Adds a problem for each that has none, or that `refuse`
+    /// objects to.
+    pub(super) fn entry_names(
+        &self,
+        standard: fn(&str) -> Option<String>,
+        refuse: fn(&str) -> Option<String>,
+        problems: &mut Vec<Problem>,
+    ) -> Names {
+        let mut names = Names::default();
+        for (event, entries) in &self.entries {
+            let path = || format!("events.{event}");
+            let mut list = Vec::with_capacity(entries.len());
+            for entry in entries {
+                let written = match entry {
+                    Entry::Standard => None,
+                    Entry::Name(name) => Some(name.clone()),
+                    Entry::Table(table) => match table.get("name") {
+                        None => None,
+                        Some(toml::Value::String(name)) => Some(name.clone()),
+                        Some(_) => {
+                            problems.push(Problem::new(path(), "name must be a string"));
+                            Some(String::new())
+                        }
+                    },
+                };
+                let name = written.or_else(|| standard(event)).unwrap_or_else(|| {
+                    let message = "has no standard name at the platform; write the name it should \
+                                   be sent under";
+                    problems.push(Problem::new(path(), message));
+                    String::new()
+                });
+                if let Some(objection) = refuse(&name) {
+                    problems.push(Problem::new(path(), objection));
+                }
+                list.push(name);
+            }
+            names.0.insert(event.clone(), list);
+        }
+        names
+    }
+}
+
+/// The platform's event names, by plan event and entry.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Names(BTreeMap<String, Vec<String>>);
+
+impl Names {
+    /// Today's name for a plan event's entry.
+    pub(super) fn get(&self, event: &str, entry: u16) -> Option<&str> {
+        self.0.get(event)?.get(usize::from(entry)).map(String::as_str)
     }
 }

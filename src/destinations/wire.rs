@@ -1,1 +1,167 @@
-//! Helpers for writing bodies: exact numbers, batches within limits.
+//! Writing bodies: exact numbers, objects without empty keys, batches within a platform's limits.
+
+use rust_decimal::Decimal;
+use serde_json::{Map, Number, Value};
+
+use super::BatchLimits;
+use crate::{
+    event::{Currency, Field},
+    job::Prepared,
+};
+
+/// A decimal as a JSON number, digit for digit.
+pub(super) fn number(decimal: Decimal) -> Number {
+    Number::from_string_unchecked(decimal.normalize().to_string())
+}
+
+/// A decimal as a JSON integer, where it is one.
+pub(super) fn integer(decimal: Decimal) -> Option<Number> {
+    decimal.is_integer().then(|| number(decimal))
+}
+
+/// A JSON object under construction; what is absent leaves no key.
+#[derive(Debug, Default)]
+pub(super) struct Object(Map<String, Value>);
+
+impl Object {
+    /// Adds a key.
+    #[must_use]
+    pub(super) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.0.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Adds a key if there is a value.
+    #[must_use]
+    pub(super) fn maybe<V: Into<Value>>(self, key: &str, value: Option<V>) -> Self {
+        match value {
+            Some(value) => self.with(key, value),
+            None => self,
+        }
+    }
+
+    /// Adds a list unless it is empty.
+    #[must_use]
+    pub(super) fn list(self, key: &str, values: Vec<Value>) -> Self {
+        if values.is_empty() { self } else { self.with(key, values) }
+    }
+
+    /// Adds an object unless it is empty.
+    #[must_use]
+    pub(super) fn object(self, key: &str, object: Object) -> Self {
+        if object.is_empty() { self } else { self.with(key, object.0) }
+    }
+
+    /// Adds a key unless it is there.
+    pub(super) fn keep_or_insert(&mut self, key: String, value: Value) {
+        self.0.entry(key).or_insert(value);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many keys it has.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn value(self) -> Value {
+        Value::Object(self.0)
+    }
+
+    /// The object as text.
+    pub(super) fn json(&self) -> String {
+        // A map of strings and values always serialises.
+        serde_json::to_string(&self.0).unwrap_or_default()
+    }
+}
+
+/// Events of one request, written and joined by commas.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Batch {
+    /// Their indices, ascending.
+    pub members: Vec<usize>,
+    /// Their texts.
+    pub events: String,
+}
+
+/// Fills requests in order. `frame` is what a body holds besides events, in bytes. An event that is
+/// too large by itself travels alone, so that the platform says so and nobody else suffers.
+pub(super) fn batches(
+    events: impl IntoIterator<Item = (usize, String)>,
+    limits: BatchLimits,
+    frame: usize,
+) -> Vec<Batch> {
+    let mut batches: Vec<Batch> = Vec::new();
+    for (index, event) in events {
+        match batches.last_mut() {
+            Some(batch)
+                if batch.members.len() < limits.events
+                    && frame + batch.events.len() + 1 + event.len() <= limits.bytes =>
+            {
+                batch.members.push(index);
+                batch.events.push(',');
+                batch.events.push_str(&event);
+            }
+            _ => batches.push(Batch { members: vec![index], events: event }),
+        }
+    }
+    batches
+}
+
+/// Divides indices by a key, keys in the order of their first appearance, indices ascending.
+pub(super) fn partition<K: PartialEq>(
+    keys: impl IntoIterator<Item = (usize, K)>,
+) -> Vec<(K, Vec<usize>)> {
+    let mut parts: Vec<(K, Vec<usize>)> = Vec::new();
+    for (index, key) in keys {
+        match parts.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, indices)) => indices.push(index),
+            None => parts.push((key, vec![index])),
+        }
+    }
+    parts
+}
+
+/// The one currency of a body, and whether the job's other amounts and prices are in it. Where the
+/// value was converted, they are not, and must be left out rather than mislabelled.
+pub(super) fn currency(job: &Prepared) -> (Option<Currency>, bool) {
+    let currency = job.value.map(|value| value.currency).or(job.currency);
+    (currency, job.currency.is_some() && job.currency == currency)
+}
+
+/// A money field, where it is in the body's currency.
+pub(super) fn amount(job: &Prepared, field: Field) -> Option<Number> {
+    let (_, fits) = currency(job);
+    job.amount(field).filter(|_| fits).map(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_exact() {
+        for (text, written) in [("129.90", "129.9"), ("0.1", "0.1"), ("100", "100"), ("0.00", "0")]
+        {
+            let decimal: Decimal = text.parse().unwrap();
+            assert_eq!(serde_json::to_string(&number(decimal)).unwrap(), written);
+        }
+    }
+
+    #[test]
+    fn batches_keep_every_event_in_order_and_within_limits() {
+        let events = (0..7).map(|index| (index, "x".repeat(index + 1)));
+        let batches = batches(events, BatchLimits { events: 3, bytes: 12 }, 2);
+        let members: Vec<_> = batches.iter().map(|batch| batch.members.clone()).collect();
+        assert_eq!(members, [vec![0, 1, 2], vec![3, 4], vec![5], vec![6]]);
+        assert!(batches.iter().all(|batch| batch.events.len() + 2 <= 12));
+    }
+
+    #[test]
+    fn parts_keep_their_order() {
+        let parts = partition([(0, 'a'), (1, 'b'), (2, 'a')]);
+        assert_eq!(parts, [('a', vec![0, 2]), ('b', vec![1])]);
+    }
+}

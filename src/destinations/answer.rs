@@ -1,0 +1,149 @@
+//! Reading answers: what HTTP says where a platform's body says nothing, hints to wait, and words
+//! fit to be kept.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Answer, Call, Fault, FaultKind, Outcome, Response};
+use crate::identity::scrub_text;
+
+/// The longest wait that is believed.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The longest message that is kept, in characters.
+const LONGEST_MESSAGE: usize = 500;
+
+/// The longest code that is kept, in characters.
+const LONGEST_CODE: usize = 100;
+
+impl Answer {
+    /// The same outcome for every member.
+    pub(super) fn all(call: &Call, outcome: &Outcome) -> Self {
+        Self {
+            outcomes: vec![outcome.clone(); call.members.len()],
+            fault: None,
+            follow_up: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// The destination is at fault; its events stay.
+    pub(super) fn fault(call: &Call, kind: FaultKind, reason: &str, message: &str) -> Self {
+        let fault = Fault { kind, reason: code(reason), message: words(message) };
+        Self { fault: Some(fault), ..Self::all(call, &Outcome::Paused) }
+    }
+
+    /// Refused for good, and nothing says which event is to blame.
+    pub(super) fn refused(call: &Call, reason: &str, message: &str) -> Self {
+        let (reason, message) = (code(reason), words(message));
+        let outcome = if call.members.len() > 1 {
+            Outcome::CulpritUnknown { reason, message }
+        } else {
+            Outcome::Rejected { reason, message }
+        };
+        Self::all(call, &outcome)
+    }
+}
+
+/// The body as JSON.
+pub(super) fn json(response: &Response) -> Option<Value> {
+    serde_json::from_slice(&response.body).ok()
+}
+
+/// What the status alone means; the message is the beginning of the body.
+pub(super) fn by_status(call: &Call, response: &Response, now: Timestamp) -> Answer {
+    let body = String::from_utf8_lossy(&response.body);
+    let message = format!("HTTP {} {}", response.status, words(&body));
+    let message = words(message.trim_end());
+    let reason = format!("http_{}", response.status);
+    let after = retry_after(response, now);
+    match response.status {
+        200..=299 => Answer::all(call, &Outcome::Delivered),
+        401 | 403 | 407 => Answer::fault(call, FaultKind::Unauthorized, &reason, &message),
+        300..=399 | 404 | 405 | 410 => {
+            Answer::fault(call, FaultKind::Misconfigured, &reason, &message)
+        }
+        413 => Answer::all(call, &Outcome::TooLarge),
+        429 => Answer::all(call, &Outcome::Throttled { after, message }),
+        408 | 425 => Answer::all(call, &Outcome::Unavailable { after, message }),
+        400..=499 => Answer::refused(call, &reason, &message),
+        _ => Answer::all(call, &Outcome::Unavailable { after, message }),
+    }
+}
+
+/// A success by its status whose body is not the platform's: something else answered in its place.
+pub(super) fn garbled(call: &Call, response: &Response, now: Timestamp) -> Answer {
+    let after = retry_after(response, now);
+    let message = words("the answer is not one of the platform's");
+    Answer::all(call, &Outcome::Unavailable { after, message })
+}
+
+/// `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3), at most a day.
+pub(super) fn retry_after(response: &Response, now: Timestamp) -> Option<Duration> {
+    let text = response.header("retry-after")?.trim();
+    let wait = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let then = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+            Duration::try_from(then.duration_since(now)).unwrap_or_default()
+        }
+    };
+    Some(wait.min(LONGEST_WAIT))
+}
+
+/// A platform's words: without identity, at most 500 characters.
+pub(super) fn words(text: &str) -> String {
+    let text: String = text.chars().take(4 * LONGEST_MESSAGE).collect();
+    let clean = scrub_text(&text, None).text;
+    clean.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_MESSAGE).collect()
+}
+
+/// A platform's code: what a metric label can bear.
+pub(super) fn code(text: &str) -> String {
+    let fit = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '/' | '.' | '-');
+    text.chars().filter(fit).take(LONGEST_CODE).collect()
+}
+
+/// Every `N` of `NAME[N]` in a text, where it is a member of the call.
+pub(super) fn indices(text: &str, name: &str, members: usize) -> Vec<usize> {
+    let opening = format!("{name}[");
+    let mut found = Vec::new();
+    for rest in text.split(&opening).skip(1) {
+        let index = rest.split(']').next().and_then(|digits| digits.parse::<usize>().ok());
+        if let Some(index) = index.filter(|index| *index < members)
+            && !found.contains(&index)
+        {
+            found.push(index);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(header: &str) -> Response {
+        let headers = vec![("retry-after".to_owned(), header.to_owned())];
+        Response { status: 503, headers, body: Vec::new() }
+    }
+
+    #[test]
+    fn a_hint_to_wait_is_read_in_both_forms() {
+        let now: Timestamp = "2026-11-22T04:00:00Z".parse().unwrap();
+        let wait = |header: &str| retry_after(&response(header), now);
+        assert_eq!(wait("120"), Some(Duration::from_secs(120)));
+        assert_eq!(wait("Sun, 22 Nov 2026 04:00:30 GMT"), Some(Duration::from_secs(30)));
+        assert_eq!(wait("Sun, 22 Nov 2026 03:00:30 GMT"), Some(Duration::ZERO));
+        assert_eq!(wait("999999999999"), Some(LONGEST_WAIT));
+        assert_eq!(wait("soon"), None);
+    }
+
+    #[test]
+    fn indices_are_members() {
+        let text = "events.events[3].user_data, events[0], events[99], events[x], events[";
+        assert_eq!(indices(text, "events", 10), [3, 0]);
+    }
+}

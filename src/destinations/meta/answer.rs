@@ -1,0 +1,116 @@
+//! What Meta's answers mean. The body decides: the status is mostly 400, and `type` says
+//! `OAuthException` even for throttling and for bad events.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::super::{
+    Answer, Call, CallPurpose, FaultKind, Note, Outcome, Response,
+    answer::{by_status, garbled, json, retry_after, words},
+};
+
+pub(super) fn classify(call: &Call, response: &Response, now: Timestamp) -> Answer {
+    let body = json(response);
+    let error = body.as_ref().and_then(|body| body.get("error"));
+    match (error, &body) {
+        (Some(error), _) => of_error(call, error, response, now),
+        (None, Some(body)) if is_success(response) => of_success(call, body, response, now),
+        // A page of HTML with a good or a bad status comes from something in between.
+        (None, _) if is_success(response) => garbled(call, response, now),
+        (None, _) => by_status(call, response, now),
+    }
+}
+
+fn is_success(response: &Response) -> bool {
+    (200..300).contains(&response.status)
+}
+
+/// `{"events_received":N,"messages":[],"fbtrace_id":"..."}`.
+fn of_success(call: &Call, body: &Value, response: &Response, now: Timestamp) -> Answer {
+    let Some(received) = body.get("events_received").and_then(Value::as_u64) else {
+        return garbled(call, response, now);
+    };
+    let members = u64::try_from(call.members.len()).unwrap_or(u64::MAX);
+    let mut answer = if received >= members {
+        Answer::all(call, &Outcome::Delivered)
+    } else {
+        // There is no partial success, so this should not be. Halving finds the one that was not
+        // counted; Meta deduplicates the others.
+        let message = format!("Meta counted {received} of {members} events");
+        Answer::refused(call, "events_received", &message)
+    };
+    let messages = body.get("messages").and_then(Value::as_array);
+    for message in messages.into_iter().flatten() {
+        let text = message.as_str().map_or_else(|| message.to_string(), str::to_owned);
+        let (code, message) = ("message".to_owned(), words(&text));
+        answer.notes.push(Note { code, count: 1, message, alert: false });
+    }
+    answer
+}
+
+/// Codes as in the sheet, section 12.
+fn of_error(call: &Call, error: &Value, response: &Response, now: Timestamp) -> Answer {
+    let number = |key: &str| error.get(key).and_then(Value::as_i64);
+    let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default();
+    let code = number("code").unwrap_or(-1);
+    let subcode = number("error_subcode");
+    let reason = match subcode {
+        Some(subcode) => format!("{code}/{subcode}"),
+        None => code.to_string(),
+    };
+    let message = match text("error_user_msg") {
+        "" => text("message").to_owned(),
+        more => format!("{}: {more}", text("message")),
+    };
+    let transient = error.get("is_transient").and_then(Value::as_bool) == Some(true);
+    let fault = |kind| Answer::fault(call, kind, &reason, &message);
+    match (code, subcode) {
+        (190 | 102 | 10 | 3 | 200..=299, _) => fault(FaultKind::Unauthorized),
+        // The dataset is missing, or the token does not reach it.
+        (100, Some(33)) => fault(FaultKind::Misconfigured),
+        // A policy block: trying on would only make it last.
+        (368, _) => fault(FaultKind::Misconfigured),
+        (4 | 17 | 32 | 613 | 80_000..=80_014, _) => {
+            let after = retry_after(response, now).or_else(|| regain_access(response));
+            Answer::all(call, &Outcome::Throttled { after, message: words(&message) })
+        }
+        _ if transient
+            || matches!(code, 1 | 2 | 341 | 5_000 | 21_009)
+            || response.status >= 500 =>
+        {
+            let after = retry_after(response, now);
+            Answer::all(call, &Outcome::Unavailable { after, message: words(&message) })
+        }
+        // What remains is about an event (100 and its 28040xx). The text often names an index, but
+        // not reliably: rejecting by it could cost a good event, so the batch is halved.
+        _ if call.purpose == CallPurpose::Send => Answer::refused(call, &reason, &message),
+        // A probe sends no event, which Meta may well refuse once it has accepted the token.
+        _ => Answer::all(call, &Outcome::Delivered),
+    }
+}
+
+/// The longest `estimated_time_to_regain_access` (minutes) of the usage headers.
+fn regain_access(response: &Response) -> Option<Duration> {
+    let usage = response
+        .header("x-business-use-case-usage")
+        .or_else(|| response.header("x-app-usage"))
+        .and_then(|text| serde_json::from_str::<Value>(text).ok())?;
+    let minutes = longest(&usage, 0)?;
+    // At most a day: the header is a hint, not an order.
+    Some(Duration::from_secs(minutes.min(24 * 60) * 60)).filter(|wait| !wait.is_zero())
+}
+
+fn longest(value: &Value, depth: u8) -> Option<u64> {
+    match value {
+        Value::Object(map) if depth < 4 => {
+            let own = map.get("estimated_time_to_regain_access").and_then(Value::as_u64);
+            own.into_iter().chain(map.values().filter_map(|v| longest(v, depth + 1))).max()
+        }
+        Value::Array(list) if depth < 4 => {
+            list.iter().filter_map(|v| longest(v, depth + 1)).max()
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,605 @@
+//! Meta Conversions API: one dataset, up to 1,000 events a request, all taken or all refused.
+//!
+//! Pages are those of the sheet, checked 2026-11-22; `DOC` stands for
+//! <https://developers.facebook.com/documentation/ads-commerce/conversions-api>.
+
+mod answer;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use super::{
+    Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Dedup, Destination, Key,
+    KeyKind, Mode, Occasion, Platform, Preparation, Problem, Quota, Refusal, Response, Settings,
+    Take,
+    prepare::{Recipe, missing, prepare, taken, unsupported},
+    settings::Names,
+    wire::{self, Object},
+};
+use crate::{
+    consent::{Permit, Purpose, Purposes, ReasonCode, Region},
+    event::{ActionSource, Event, Field, FieldSet, Item},
+    identity::Rule,
+    job::{Prepared, Sent, Skip, SkipCode},
+};
+
+/// Newest version, released 2026-07-29, end not named yet (Graph API changelog).
+const VERSION: &str = "v26.0";
+
+/// Events a request (DOC/using-the-api); the size is not documented, 1 MB is known to pass.
+const BATCH: BatchLimits = BatchLimits { events: 1_000, bytes: 1_000_000 };
+
+/// Custom names are kept within what reports show.
+const LONGEST_NAME: usize = 50;
+
+/// Sources whose events come from a CRM: Meta's own CRM integration sends both as
+/// `system_generated`.
+const FROM_CRM: &[ActionSource] = &[ActionSource::Crm, ActionSource::SystemGenerated];
+const FROM_APP: &[ActionSource] = &[ActionSource::App];
+const FROM_MESSAGING: &[ActionSource] = &[ActionSource::BusinessMessaging];
+
+/// DOC/parameters/customer-information-parameters.
+const TAKES: &[Take] = &[
+    Take::hashed(Field::Email, Rule::EmailPlain),
+    Take::hashed(Field::Phone, Rule::PhoneDigits),
+    Take::hashed(Field::FirstName, Rule::NameMeta),
+    Take::hashed(Field::LastName, Rule::NameMeta),
+    Take::hashed(Field::DateOfBirth, Rule::DateOfBirth),
+    Take::hashed(Field::Gender, Rule::Gender),
+    Take::hashed(Field::City, Rule::CityCompact),
+    Take::hashed(Field::Region, Rule::StateCompact),
+    Take::hashed(Field::PostalCode, Rule::PostalCompact),
+    Take::hashed(Field::Country, Rule::CountryLower),
+    Take::hashed(Field::ExternalId, Rule::Lower),
+    Take::clear(Field::SubscriptionId, Rule::Verbatim),
+    Take::clear(Field::LeadMeta, Rule::Verbatim),
+    Take::clear(Field::LeadCrm, Rule::Verbatim).only_from(FROM_CRM),
+    Take::clear(Field::Ip, Rule::Verbatim),
+    Take::clear(Field::UserAgent, Rule::Verbatim),
+    Take::clear(Field::Fbc, Rule::Verbatim),
+    Take::clear(Field::Fbclid, Rule::Verbatim),
+    Take::clear(Field::Fbp, Rule::Verbatim),
+    Take::clear(Field::CtwaClid, Rule::Verbatim).only_from(FROM_MESSAGING),
+    Take::clear(Field::PageUrl, Rule::Verbatim),
+    Take::clear(Field::Referrer, Rule::Verbatim),
+    Take::clear(Field::AdvertisingId, Rule::Lower).only_from(FROM_APP),
+    Take::clear(Field::VendorId, Rule::Verbatim).only_from(FROM_APP),
+    Take::clear(Field::AttStatus, Rule::Lower).only_from(FROM_APP),
+    Take::clear(Field::AppId, Rule::Verbatim).only_from(FROM_APP),
+    Take::clear(Field::AppVersion, Rule::Verbatim).only_from(FROM_APP),
+    Take::clear(Field::AppOs, Rule::Lower).only_from(FROM_APP),
+    Take::clear(Field::AppOsVersion, Rule::Verbatim).only_from(FROM_APP),
+    Take::clear(Field::AppDeviceModel, Rule::Verbatim).only_from(FROM_APP),
+    Take::clear(Field::Locale, Rule::Verbatim).only_from(FROM_APP),
+    Take::clear(Field::OrderId, Rule::Verbatim),
+    Take::clear(Field::SearchTerm, Rule::Verbatim),
+];
+
+const FIELDS: FieldSet = taken(
+    TAKES,
+    &[
+        Field::Value,
+        Field::Currency,
+        Field::NetRevenue,
+        Field::PredictedLtv,
+        Field::Items,
+        Field::ItemNames,
+        Field::OtherProperties,
+    ],
+);
+
+/// What Meta is.
+pub(super) static PLATFORM: Platform = Platform {
+    name: "meta",
+    title: "Meta Conversions API",
+    docs: "https://developers.facebook.com/documentation/ads-commerce/conversions-api",
+    api: Some(ApiVersion { version: VERSION, ends: None }),
+    endpoint: "https://graph.facebook.com",
+    token_endpoint: "",
+    batch: BATCH,
+    oldest,
+    // No limit of its own (DOC); a courteous one.
+    quota: Quota { requests_per_second: 50, burst: 100, requests_per_day: None },
+    dedup: Dedup::EventId,
+    browser_dedup: BrowserDedup::EventId,
+    takes: TAKES,
+    purposes: Purposes {
+        needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
+        personalization_flag: true,
+        restricted_in: &["US"],
+        can_restrict: |region, has_ip| has_ip || ldu_state(region).is_some(),
+        default_fields,
+        takes: FIELDS,
+    },
+    // Not on the Global Vendor List; on Google's list of ad technology providers.
+    tcf_vendor_id: None,
+    ac_provider_id: Some(89),
+    keys: &[
+        Key::new("dataset_id", KeyKind::Text, "the dataset (or pixel) that gets the events"),
+        Key::new("pixel_id", KeyKind::Text, "the same under its older name"),
+        Key::new("access_token", KeyKind::Secret, "the token generated in Events Manager"),
+        Key::new("test_event_code", KeyKind::Text, "routes test events to the Test Events tab"),
+        Key::new("api_version", KeyKind::Text, "another version of the Graph API, such as v25.0"),
+    ],
+    entry_keys: &[Key::new("name", KeyKind::Text, "the event name at Meta")],
+    has_test_mode: true,
+    configure,
+};
+
+/// 7 days, 62 for shops of bricks (DOC/using-the-api).
+fn oldest(source: ActionSource) -> Duration {
+    let days = if source == ActionSource::PhysicalStore { 62 } else { 7 };
+    Duration::from_secs(days * 24 * 60 * 60)
+}
+
+/// Required for a website: user agent and URL (DOC/parameters); for an app what `extinfo` needs.
+fn default_fields(source: ActionSource) -> FieldSet {
+    const CLICKS: FieldSet =
+        FieldSet::of(&[Field::Fbc, Field::Fbclid, Field::Fbp, Field::CtwaClid]);
+    let required = match source {
+        ActionSource::Website => FieldSet::of(&[Field::UserAgent, Field::PageUrl]),
+        ActionSource::App => FieldSet::of(&[Field::AppOs, Field::AppOsVersion, Field::AttStatus]),
+        _ => FieldSet::EMPTY,
+    };
+    CLICKS.union(required)
+}
+
+/// Codes of the states for limited data use (DOC/data-processing-options; 1001 and later from
+/// memory of the same page).
+fn ldu_state(region: &Region) -> Option<u16> {
+    match region.as_deref()? {
+        "US-CA" => Some(1000),
+        "US-CO" => Some(1001),
+        "US-CT" => Some(1002),
+        "US-FL" => Some(1003),
+        "US-OR" => Some(1004),
+        "US-TX" => Some(1005),
+        "US-MT" => Some(1006),
+        _ => None,
+    }
+}
+
+/// Standard names (DOC/parameters/standard-events), case sensitive.
+const STANDARD: &[&str] = &[
+    "AddPaymentInfo",
+    "AddToCart",
+    "AddToWishlist",
+    "CompleteRegistration",
+    "Contact",
+    "CustomizeProduct",
+    "Donate",
+    "FindLocation",
+    "InitiateCheckout",
+    "Lead",
+    "PageView",
+    "Purchase",
+    "Schedule",
+    "Search",
+    "StartTrial",
+    "SubmitApplication",
+    "Subscribe",
+    "ViewContent",
+];
+
+/// The standard name of an event: the same words, or those of the usual analytics vocabulary.
+fn standard(event: &str) -> Option<String> {
+    let known = match event {
+        "begin_checkout" | "checkout_started" => "InitiateCheckout",
+        "view_item" | "product_viewed" => "ViewContent",
+        "view_search_results" => "Search",
+        "generate_lead" => "Lead",
+        "sign_up" => "CompleteRegistration",
+        "order_completed" => "Purchase",
+        _ => {
+            let bare: String = event.chars().filter(|c| *c != '_').collect();
+            STANDARD.iter().find(|name| name.eq_ignore_ascii_case(&bare))?
+        }
+    };
+    Some(known.to_owned())
+}
+
+fn refuse(name: &str) -> Option<String> {
+    if name.chars().count() > LONGEST_NAME {
+        return Some(format!("a custom event name has at most {LONGEST_NAME} characters"));
+    }
+    // Purchase written as purchase would count as a custom event of its own.
+    let near = STANDARD.iter().find(|s| **s != name && s.eq_ignore_ascii_case(name))?;
+    Some(format!("names are case sensitive; write {near:?}"))
+}
+
+fn configure(settings: &Settings) -> Result<Box<dyn Destination>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let dataset = match settings.text("pixel_id") {
+        Some(pixel) if settings.text("dataset_id").is_none() => pixel,
+        Some(_) => {
+            problems.push(Problem::new("pixel_id", "is dataset_id's older name; write one of them"));
+            String::new()
+        }
+        None => settings.required_text("dataset_id", &mut problems),
+    };
+    if !dataset.bytes().all(|b| b.is_ascii_digit()) {
+        problems.push(Problem::new("dataset_id", "must be the dataset's number"));
+    }
+    let version = settings.text("api_version").unwrap_or_else(|| VERSION.to_owned());
+    let number = version.strip_prefix('v').unwrap_or_default();
+    if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        problems.push(Problem::new("api_version", format!("must look like {VERSION}")));
+    }
+    let test_event_code = settings.text("test_event_code").filter(|code| !code.is_empty());
+    if settings.mode == Mode::Test && test_event_code.is_none() {
+        let message = "is needed in test mode; Events Manager shows it under Test Events";
+        problems.push(Problem::new("test_event_code", message));
+    }
+    let token = settings.required_secret("access_token", &mut problems);
+    let names = settings.entry_names(standard, refuse, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let base = settings.endpoint.trim_end_matches('/');
+    Ok(Box::new(Meta {
+        url: format!("{base}/{version}/{dataset}/events"),
+        token,
+        test_event_code,
+        always_test: settings.mode == Mode::Test,
+        names,
+    }))
+}
+
+#[derive(Debug)]
+struct Meta {
+    url: String,
+    token: SecretString,
+    test_event_code: Option<String>,
+    always_test: bool,
+    names: Names,
+}
+
+impl Destination for Meta {
+    fn prepare(
+        &self,
+        occasion: &Occasion<'_>,
+        permit: &Permit,
+        now: Timestamp,
+    ) -> Result<Preparation, Refusal> {
+        let event = occasion.event;
+        let Some(name) = self.names.get(occasion.plan_event, occasion.entry) else {
+            return Err(Refusal::Skip(Skip::new(SkipCode::NotMapped, "no entry for this event")));
+        };
+        if occasion.test && self.test_event_code.is_none() {
+            let message = "a test event, and the destination has no test_event_code";
+            return Err(Refusal::Skip(Skip::new(SkipCode::TestMode, message)));
+        }
+        // There is no refund and no retraction (sheet, section 14); a custom event may tell of it.
+        if event.adjusts.is_some() && STANDARD.contains(&name) {
+            return Err(unsupported(format!("Meta takes no adjustment of a {name}")));
+        }
+        let recipe =
+            Recipe { takes: TAKES, fields: FIELDS, oldest: oldest(event.action_source) };
+        let mut preparation = prepare(&recipe, occasion, permit, now)?;
+        let prepared = &mut preparation.prepared;
+        settle_fbc(prepared, event);
+        check(prepared, name)?;
+        Ok(preparation)
+    }
+
+    fn assemble(&self, jobs: &[Prepared], now: Timestamp) -> Vec<Call> {
+        let test = self.always_test || jobs.iter().any(|job| job.test);
+        let code = self.test_event_code.as_ref().filter(|_| test);
+        let tail = match code {
+            Some(code) => format!("],\"test_event_code\":{}}}", json!(code)),
+            None => "]}".to_owned(),
+        };
+        let events = jobs.iter().enumerate().filter_map(|(index, job)| {
+            let name = self.names.get(&job.event, job.entry)?;
+            Some((index, event(job, name, now).json()))
+        });
+        wire::batches(events, BATCH, "{\"data\":[".len() + tail.len())
+            .into_iter()
+            .map(|batch| {
+                let body = format!("{{\"data\":[{}{tail}", batch.events).into_bytes();
+                self.call(CallPurpose::Send, body, batch.members)
+            })
+            .collect()
+    }
+
+    fn classify(&self, call: &Call, response: &Response, now: Timestamp) -> Answer {
+        answer::classify(call, response, now)
+    }
+
+    fn auth(&self) -> Auth {
+        Auth::Bearer(self.token.clone())
+    }
+
+    fn is_deduplicated(&self, _: &Prepared) -> bool {
+        true
+    }
+
+    /// No events: the token and the dataset are looked at before Meta misses them.
+    fn probe(&self, _: Timestamp) -> Option<Call> {
+        Some(self.call(CallPurpose::Probe, b"{\"data\":[]}".to_vec(), Vec::new()))
+    }
+}
+
+impl Meta {
+    fn call(&self, purpose: CallPurpose, body: Vec<u8>, members: Vec<usize>) -> Call {
+        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        Call { purpose, method: "POST", url: self.url.clone(), headers, body, members }
+    }
+}
+
+/// The cookie if it is of this click, else a value built from the click id with the time at which
+/// the click was first seen, in milliseconds (DOC/parameters/fbp-and-fbc; precedence as in Meta's
+/// param builder). It is built here, once, so that no later send dates the click anew.
+fn settle_fbc(prepared: &mut Prepared, event: &Event) {
+    let Some(fbclid) = prepared.clear(Field::Fbclid).map(str::to_owned) else { return };
+    let of_this_click = prepared
+        .clear(Field::Fbc)
+        .is_some_and(|cookie| cookie.split('.').nth(3) == Some(fbclid.as_str()));
+    prepared.texts.retain(|(field, _)| {
+        *field != Field::Fbclid && (of_this_click || *field != Field::Fbc)
+    });
+    if !of_this_click {
+        // A click is not later than what came of it.
+        let seen = event.clicked_at.unwrap_or_else(|| event.timestamp.min(event.received_at));
+        let fbc = format!("fb.1.{}.{fbclid}", seen.as_millisecond());
+        prepared.texts.push((Field::Fbc, Sent::Clear(fbc)));
+    }
+}
+
+/// What Meta would refuse, with the whole batch.
+fn check(prepared: &Prepared, name: &str) -> Result<(), Refusal> {
+    match prepared.action_source {
+        ActionSource::Website => {
+            if prepared.clear(Field::UserAgent).is_none() {
+                return Err(missing("context.user_agent, which a website's event needs,"));
+            }
+            let url = prepared.clear(Field::PageUrl).unwrap_or_default();
+            if !url.starts_with("https://") && !url.starts_with("http://") {
+                return Err(missing("context.page_url, which a website's event needs,"));
+            }
+        }
+        ActionSource::App => {
+            if ext_version(prepared).is_none() {
+                return Err(missing("context.app.os (ios or android)"));
+            }
+            if prepared.clear(Field::AppOsVersion).is_none() {
+                return Err(missing("context.app.os_version"));
+            }
+        }
+        _ => {}
+    }
+    match prepared.value {
+        None if name == "Purchase" => {
+            return Err(missing("the value with its currency, which a Purchase needs,"));
+        }
+        Some(value) if value.amount.is_sign_negative() && !value.amount.is_zero() => {
+            return Err(unsupported("Meta takes no value below zero"));
+        }
+        _ => {}
+    }
+    if is_too_weak(prepared) {
+        let message = "nothing that Meta could match a person by (it refuses places, gender, birth \
+                       date and user agent alone)";
+        return Err(Refusal::Skip(Skip::new(SkipCode::IdentityTooWeak, message)));
+    }
+    if prepared.flags.limited
+        && ldu_state(&prepared.consent.region).is_none()
+        && !prepared.has(Field::Ip)
+    {
+        let message = "limited data use needs a state of Meta's table, or an address";
+        return Err(Refusal::Held(ReasonCode::OptedOut, message.to_owned()));
+    }
+    Ok(())
+}
+
+/// Sets that Meta refuses since v13 (error 100/2804050): these, and any part of one of them.
+fn is_too_weak(prepared: &Prepared) -> bool {
+    const USER: FieldSet = FieldSet::of(&[
+        Field::Email,
+        Field::Phone,
+        Field::FirstName,
+        Field::LastName,
+        Field::DateOfBirth,
+        Field::Gender,
+        Field::City,
+        Field::Region,
+        Field::PostalCode,
+        Field::Country,
+        Field::ExternalId,
+        Field::SubscriptionId,
+        Field::LeadMeta,
+        Field::Ip,
+        Field::UserAgent,
+        Field::Fbc,
+        Field::Fbp,
+        Field::CtwaClid,
+        Field::AdvertisingId,
+    ]);
+    const WEAK: [FieldSet; 4] = [
+        FieldSet::of(&[
+            Field::City,
+            Field::Country,
+            Field::Region,
+            Field::PostalCode,
+            Field::Gender,
+            Field::UserAgent,
+        ]),
+        FieldSet::of(&[Field::DateOfBirth, Field::UserAgent]),
+        FieldSet::of(&[Field::FirstName, Field::Gender]),
+        FieldSet::of(&[Field::LastName, Field::Gender]),
+    ];
+    let present = prepared.present().intersection(USER);
+    WEAK.iter().any(|weak| present.difference(*weak).is_empty())
+}
+
+fn event(job: &Prepared, name: &str, now: Timestamp) -> Object {
+    // Seconds, never milliseconds, and not in the future (sheet, section 9).
+    let mut event = Object::default()
+        .with("event_name", name)
+        .with("event_time", job.time.min(now).as_second())
+        .with("event_id", job.event_id.as_str())
+        .with("action_source", source(job.action_source))
+        .maybe("event_source_url", job.clear(Field::PageUrl))
+        .maybe("referrer_url", job.clear(Field::Referrer))
+        .object("user_data", user_data(job))
+        .object("custom_data", custom_data(job, name));
+    if job.action_source == ActionSource::App {
+        event = event.object("app_data", app_data(job));
+    }
+    if job.clear(Field::CtwaClid).is_some() {
+        // The click id of ads that open WhatsApp.
+        event = event.with("messaging_channel", "whatsapp");
+    }
+    if job.flags.personalization_denied {
+        event = event.with("opt_out", true);
+    }
+    if job.flags.limited {
+        // Country and state go together; 0 and 0 have Meta look at the address (DOC/data-processing-options).
+        let (country, state) = ldu_state(&job.consent.region).map_or((0, 0), |state| (1, state));
+        event = event
+            .with("data_processing_options", json!(["LDU"]))
+            .with("data_processing_options_country", country)
+            .with("data_processing_options_state", state);
+    }
+    event
+}
+
+fn source(source: ActionSource) -> &'static str {
+    match source {
+        ActionSource::Crm => "system_generated",
+        source => source.name(),
+    }
+}
+
+fn user_data(job: &Prepared) -> Object {
+    let mut data = Object::default();
+    for (key, field) in [
+        ("em", Field::Email),
+        ("ph", Field::Phone),
+        ("fn", Field::FirstName),
+        ("ln", Field::LastName),
+        ("db", Field::DateOfBirth),
+        ("ge", Field::Gender),
+        ("ct", Field::City),
+        ("st", Field::Region),
+        ("zp", Field::PostalCode),
+        ("country", Field::Country),
+        ("external_id", Field::ExternalId),
+    ] {
+        // Meta's own library appends 2 or 8 characters to its hashes, to be passed through.
+        let hashes = job.hashed(field).map(|digest| Value::String(digest.hex_with_appendix()));
+        data = data.list(key, hashes.collect());
+    }
+    for (key, field) in [
+        ("client_ip_address", Field::Ip),
+        ("client_user_agent", Field::UserAgent),
+        ("fbc", Field::Fbc),
+        ("fbp", Field::Fbp),
+        ("ctwa_clid", Field::CtwaClid),
+        ("subscription_id", Field::SubscriptionId),
+        ("madid", Field::AdvertisingId),
+    ] {
+        data = data.maybe(key, job.clear(field));
+    }
+    // A number of 15 to 17 digits.
+    data.maybe("lead_id", job.clear(Field::LeadMeta).and_then(|id| id.parse::<u64>().ok()))
+}
+
+/// DOC/parameters/custom-data.
+fn custom_data(job: &Prepared, name: &str) -> Object {
+    let contents: Vec<Value> = job.items.iter().filter_map(|item| content(job, item)).collect();
+    let (currency, _) = wire::currency(job);
+    let priced = job.value.is_some() || contents.iter().any(|c| c.get("item_price").is_some());
+    let amounts = [("net_revenue", Field::NetRevenue), ("predicted_ltv", Field::PredictedLtv)];
+    let mut data = Object::default().maybe("value", job.value.map(|v| wire::number(v.amount)));
+    for (key, field) in amounts {
+        data = data.maybe(key, wire::amount(job, field));
+    }
+    let has_amount = priced || amounts.iter().any(|(_, field)| wire::amount(job, *field).is_some());
+    let mut data = data
+        .maybe("currency", currency.filter(|_| has_amount).map(|c| c.code().to_owned()))
+        .maybe("order_id", job.clear(Field::OrderId))
+        .maybe("search_string", job.clear(Field::SearchTerm))
+        .maybe("lead_event_source", job.clear(Field::LeadCrm));
+    if job.clear(Field::LeadCrm).is_some() || job.action_source == ActionSource::Crm {
+        data = data.with("event_source", "crm");
+    }
+    let has_contents = !contents.is_empty();
+    if has_contents {
+        let ids = job.items.iter().filter_map(|item| item.id.clone()).map(Value::String);
+        data = data.list("content_ids", ids.collect()).list("contents", contents);
+        if matches!(name, "Purchase" | "InitiateCheckout") {
+            data = data.maybe("num_items", units(&job.items));
+        }
+    }
+    // Free keys are siblings of the standard ones, which they never replace.
+    for (key, value) in job.other() {
+        data.keep_or_insert(key, value);
+    }
+    if has_contents {
+        data.keep_or_insert("content_type".to_owned(), json!("product"));
+    }
+    data
+}
+
+/// One product; without an id it is none.
+fn content(job: &Prepared, item: &Item) -> Option<Value> {
+    let (_, priced) = wire::currency(job);
+    let object = Object::default()
+        .with("id", item.id.as_deref()?)
+        .maybe("quantity", wire::integer(item.quantity.unwrap_or(1.into())))
+        .maybe("item_price", item.price.filter(|_| priced).map(wire::number))
+        .maybe("title", item.name.as_deref())
+        .maybe("brand", item.brand.as_deref())
+        .maybe("category", item.category.as_deref());
+    Some(object.value())
+}
+
+/// How many pieces, where all quantities are whole.
+fn units(items: &[Item]) -> Option<serde_json::Number> {
+    let mut sum = rust_decimal::Decimal::ZERO;
+    for item in items {
+        sum = sum.checked_add(item.quantity.unwrap_or(1.into()))?;
+    }
+    wire::integer(sum)
+}
+
+/// The first of `extinfo`: which system.
+fn ext_version(job: &Prepared) -> Option<&'static str> {
+    match job.clear(Field::AppOs)? {
+        "ios" | "ipados" => Some("i2"),
+        "android" => Some("a2"),
+        _ => None,
+    }
+}
+
+/// DOC/app-data: 16 strings in fixed order, unknown ones empty.
+fn app_data(job: &Prepared) -> Object {
+    let text = |field| job.clear(field).unwrap_or_default();
+    let version = ext_version(job).unwrap_or_default();
+    let locale = text(Field::Locale).replace('-', "_");
+    let mut extinfo = vec![""; 16];
+    let known = [
+        version,
+        text(Field::AppId),
+        text(Field::AppVersion),
+        "",
+        text(Field::AppOsVersion),
+        text(Field::AppDeviceModel),
+        &locale,
+    ];
+    for (place, value) in extinfo.iter_mut().zip(known) {
+        *place = value;
+    }
+    // App Tracking Transparency is Apple's: there silence is no; elsewhere only a no is one.
+    let status = job.clear(Field::AttStatus);
+    let tracking = status == Some("authorized") || (status.is_none() && version != "i2");
+    Object::default()
+        .with("advertiser_tracking_enabled", u8::from(tracking))
+        .with("application_tracking_enabled", u8::from(!job.flags.personalization_denied))
+        .with("extinfo", json!(extinfo))
+        .maybe("vendor_id", job.clear(Field::VendorId))
+}
