@@ -44,5 +44,7 @@ pub fn random<const N: usize>() -> Result<[u8; N], ring::error::Unspecified> {
 
 /// Chances from the operating system; one half where it has none.
 pub fn chances() -> Chance {
-    Arc::new(|| random().map_or(0.5, |bytes| f64::from(u32::from_le_bytes(bytes)) / 4_294_967_296.0))
+    Arc::new(|| {
+        random().map_or(0.5, |bytes| f64::from(u32::from_le_bytes(bytes)) / 4_294_967_296.0)
+    })
 }

@@ -7,9 +7,6 @@ use std::collections::VecDeque;
 
 use crate::{destinations::Outcome, queue::Attempt};
 
-/// The platform's code of a single event that is too large for it.
-const TOO_LARGE: &str = "too_large";
-
 /// Jobs that are sent together: positions in the batch, all of one group, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
@@ -104,10 +101,8 @@ impl Batch {
         let mut culprits = Vec::new();
         for (position, outcome) in members.iter().zip(outcomes) {
             let outcome = match outcome {
-                Outcome::TooLarge if alone => Outcome::Rejected {
-                    reason: TOO_LARGE.to_owned(),
-                    message: "the event alone is too large for the platform".to_owned(),
-                },
+                // An event that is too large alone is over, and says nothing of the destination.
+                Outcome::TooLarge if alone => Outcome::TooLarge,
                 Outcome::TooLarge => {
                     again.push(*position);
                     continue;
@@ -140,7 +135,7 @@ impl Batch {
         if again.is_empty() || self.at_fault.is_some() {
             return false;
         }
-        self.halve(again, culprits);
+        self.halve(&again, culprits);
         true
     }
 
@@ -185,7 +180,7 @@ impl Batch {
         self.at_fault = whole.map(|halving| halving.refusal.clone());
     }
 
-    fn halve(&mut self, members: Vec<usize>, culprits: Vec<Refusal>) {
+    fn halve(&mut self, members: &[usize], culprits: Vec<Refusal>) {
         let total = members.len();
         let same_reason = culprits.len() == total
             && culprits.windows(2).all(|pair| match pair {
@@ -293,9 +288,11 @@ mod tests {
             (members.len() > 2 || members.contains(&3)).then_some(Outcome::TooLarge)
         });
         let (told, fault) = batch.finish();
-        assert_eq!((rejected(&told), fault), (vec![3], None));
-        let Told::Outcome(Outcome::Rejected { reason, .. }, _) = &told[3] else { panic!() };
-        assert_eq!(reason, "too_large");
+        assert_eq!((rejected(&told), fault), (vec![], None));
+        for (position, told) in told.iter().enumerate() {
+            let expected = if position == 3 { Outcome::TooLarge } else { Outcome::Delivered };
+            assert_eq!(*told, Told::Outcome(expected, Attempt::default()));
+        }
     }
 
     #[test]

@@ -89,7 +89,9 @@ impl Client {
         let invalid = |what: &str| misconfigured("invalid_request", what.to_owned());
         let url = Url::parse(&request.url).map_err(|_| invalid("the URL is not valid"))?;
         if let Some(guard) = &self.guard {
-            guard.check(&url).map_err(|error| misconfigured("private_address", error.to_string()))?;
+            guard
+                .check(&url)
+                .map_err(|error| misconfigured("private_address", error.to_string()))?;
         }
         let method = Method::from_bytes(request.method.as_bytes())
             .map_err(|_| invalid("the method is not valid"))?;
@@ -136,7 +138,8 @@ async fn body(mut response: reqwest::Response) -> Result<Vec<u8>, Failure> {
 
 fn failure(error: reqwest::Error) -> Failure {
     if is_refusal(&error) {
-        let message = "the host has a private or link-local address; allow_private = true permits it";
+        let message =
+            "the host has a private or link-local address; allow_private = true permits it";
         misconfigured("private_address", message.to_owned())
     } else if error.is_builder() {
         misconfigured("invalid_request", words(error))

@@ -51,7 +51,8 @@ impl Resolve for Guard {
         let host = name.as_str().to_owned();
         let guarded = self.lock().contains(&host);
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
+            let found: Vec<SocketAddr> =
+                tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
             // One private address among public ones is refused whole: which one would be called
             // is not ours to choose.
             if guarded && found.iter().any(|address| !is_public(address.ip())) {
@@ -78,7 +79,7 @@ pub(super) fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// Whether an address is reachable from anywhere (IANA's special-purpose registries).
-pub fn is_public(ip: IpAddr) -> bool {
+fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_public_v4(ip),
         IpAddr::V6(ip) => is_public_v6(ip),
@@ -133,13 +134,29 @@ mod tests {
     #[test]
     fn what_is_only_reachable_from_here_is_not_public() {
         for private in [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0",
-            "100.64.0.1", "198.18.0.1", "255.255.255.255", "224.0.0.1", "::1", "::", "fe80::1",
-            "fd00::1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "ff02::1",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "100.64.0.1",
+            "198.18.0.1",
+            "255.255.255.255",
+            "224.0.0.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "fd00::1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+            "ff02::1",
         ] {
             assert!(!is_public(private.parse().unwrap()), "{private}");
         }
-        for public in ["8.8.8.8", "100.128.0.1", "172.32.0.1", "2606:4700::1111", "64:ff9b::808:808"]
+        for public in
+            ["8.8.8.8", "100.128.0.1", "172.32.0.1", "2606:4700::1111", "64:ff9b::808:808"]
         {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }

@@ -97,12 +97,12 @@ impl Health {
     /// Sends again; a failing destination is probed at once.
     pub fn resume(&mut self, now: Timestamp) {
         self.paused = false;
+        self.hold = None;
         self.look_again(now);
     }
 
     /// Probes a failing destination at once, such as after a new configuration.
     pub fn look_again(&mut self, now: Timestamp) {
-        self.hold = None;
         if let Some(failing) = &mut self.failing {
             failing.next_probe = now;
         }

@@ -240,13 +240,13 @@ impl<J: Jobs> Lane<J> {
     fn classify(&self, today: &Today, call: &Call, response: &Response) -> Answer {
         let now = self.now();
         let handler = &today.destination.handler;
-        let classified =
-            catch_unwind(AssertUnwindSafe(|| handler.classify(call, response, now)));
+        let classified = catch_unwind(AssertUnwindSafe(|| handler.classify(call, response, now)));
         let mut answer = classified.unwrap_or_else(|_| {
             tracing::error!(destination = self.name, "an answer could not be read: a defect");
             Answer { outcomes: Vec::new(), fault: None, follow_up: None, notes: Vec::new() }
         });
-        let missing = || Outcome::Retry { after: None, message: "the answer could not be read".to_owned() };
+        let missing =
+            || Outcome::Retry { after: None, message: "the answer could not be read".to_owned() };
         answer.outcomes.resize_with(call.members.len(), missing);
         let asked = response.header("retry-after").and_then(|v| retry::retry_after(v, now));
         for outcome in &mut answer.outcomes {

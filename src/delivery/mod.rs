@@ -124,8 +124,8 @@ impl<J: Jobs> Delivery<J> {
         let config = self.config.load_full();
         let now = (self.clock)();
         let mut lanes = self.lanes();
-        for name in config.destinations.keys().filter(|name| !self.stop.is_cancelled()) {
-            if !lanes.contains_key(name) {
+        for name in config.destinations.keys() {
+            if !lanes.contains_key(name) && !self.stop.is_cancelled() {
                 let lane = Lane::new(
                     name.clone(),
                     self.jobs.clone(),

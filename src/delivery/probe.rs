@@ -9,8 +9,9 @@ use super::{
     jobs::Jobs,
     lane::{Heard, Lane, Today},
     retry, send,
+    worker::NOTHING_DUE,
 };
-use crate::destinations::Outcome;
+use crate::destinations::{Call, Outcome};
 
 /// A canary is picked out of at most so many jobs, so that one bad event cannot be the only one
 /// that is ever tried.
@@ -27,19 +28,15 @@ enum Finding {
 
 /// Probes once.
 pub(super) async fn run<J: Jobs>(lane: &Lane<J>, today: &Arc<Today>, failing: &Failing) {
-    let call = match failing.cause {
-        // A destination that refuses every event may well take the probe.
-        Cause::Refusals => None,
-        Cause::Platform(_) => today.destination.handler.probe(lane.now()),
-    };
-    let finding = match call {
+    let finding = match own_call(lane, today, failing) {
         Some(call) => match lane.converse(today, &call, true).await {
             Heard::Answer { answer, attempt } => {
                 let answered = attempt.status != 429 && attempt.status < 500;
                 if answer.fault.is_none() && answered { Finding::Works } else { Finding::Fails }
             }
-            Heard::NotSent { .. } | Heard::Lost { .. } | Heard::Fault(_) => Finding::Fails,
-            Heard::Held => Finding::Nothing,
+            Heard::NotSent { .. } | Heard::Lost { .. } | Heard::Fault(_) | Heard::Held => {
+                Finding::Fails
+            }
         },
         None => by_canary(lane, today, failing).await,
     };
@@ -63,11 +60,27 @@ pub(super) async fn run<J: Jobs>(lane: &Lane<J>, today: &Arc<Today>, failing: &F
     }
 }
 
+/// Whether the platform has a probe of its own for what is wrong.
+pub(super) fn has_call<J: Jobs>(lane: &Lane<J>, today: &Today, failing: &Failing) -> bool {
+    own_call(lane, today, failing).is_some()
+}
+
+fn own_call<J: Jobs>(lane: &Lane<J>, today: &Today, failing: &Failing) -> Option<Call> {
+    match failing.cause {
+        // A destination that refuses every event may well take the probe.
+        Cause::Refusals => None,
+        Cause::Platform(_) => today.destination.handler.probe(lane.now()),
+    }
+}
+
 async fn by_canary<J: Jobs>(lane: &Lane<J>, today: &Arc<Today>, failing: &Failing) -> Finding {
     let fresh_share = today.destination.delivery.fresh_share;
     let lease = match lane.jobs.lease(&lane.name, CANARIES, fresh_share).await {
         Ok(Some(lease)) => lease,
-        Ok(None) => return Finding::Nothing,
+        Ok(None) => {
+            tokio::time::sleep(NOTHING_DUE).await;
+            return Finding::Nothing;
+        }
         Err(_) => return Finding::Fails,
     };
     match send::canary(lane, today, lease, failing).await {

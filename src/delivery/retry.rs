@@ -66,11 +66,8 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    const POLICY: RetryPolicy = RetryPolicy {
-        first: Duration::from_secs(1),
-        max: Duration::from_secs(600),
-        attempts: 20,
-    };
+    const POLICY: RetryPolicy =
+        RetryPolicy { first: Duration::from_secs(1), max: Duration::from_secs(600), attempts: 20 };
 
     #[test]
     fn ceilings_double_up_to_the_longest() {

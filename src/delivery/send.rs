@@ -122,12 +122,13 @@ pub(super) struct Sheet {
     verdicts: Vec<Option<JobVerdict>>,
     events: Vec<String>,
     pub(super) follow_ups: Vec<(Timestamp, Vec<u8>)>,
+    is_marked: bool,
 }
 
 impl Sheet {
     fn new(jobs: usize) -> Self {
         let events = vec![String::new(); jobs];
-        Self { verdicts: vec![None; jobs], events, follow_ups: Vec::new() }
+        Self { verdicts: vec![None; jobs], events, follow_ups: Vec::new(), is_marked: false }
     }
 
     fn name(&mut self, position: usize, event: &str) {
@@ -154,8 +155,7 @@ impl Sendable {
     fn keep_one(&mut self, chance: f64) {
         let count = self.jobs.len();
         // As exact as it needs to be: which job is tried does not matter, only that it varies.
-        let index = (0..count).find(|i| (*i as f64 + 1.0) / count as f64 > chance);
-        let index = index.unwrap_or_default();
+        let index = ((count as f64 * chance) as usize).min(count.saturating_sub(1));
         self.jobs = self.jobs.drain(..).skip(index).take(1).collect();
         self.positions = self.positions.drain(..).skip(index).take(1).collect();
     }
@@ -178,13 +178,11 @@ async fn check_all(
     let checking = move || {
         let check = |job: &LeasedJob| {
             let one = || recheck(&today.config, &today.destination, job, now);
-            catch_unwind(AssertUnwindSafe(one)).unwrap_or_else(|_| Checked::Over(defect(&today, job, now), String::new()))
+            catch_unwind(AssertUnwindSafe(one))
+                .unwrap_or_else(|_| Checked::Over(defect(&today, job, now), String::new()))
         };
-        let checked = lease
-            .jobs
-            .iter()
-            .map(|job| (job.kind == JobKind::Event).then(|| check(job)))
-            .collect();
+        let checked =
+            lease.jobs.iter().map(|job| (job.kind == JobKind::Event).then(|| check(job))).collect();
         (lease, checked)
     };
     // An error here means that the runtime is shutting down; the lease ends with the process.
@@ -218,7 +216,10 @@ fn drop_unknown<J: Jobs>(
         if is_unknown && is_dropped {
             let message = "sent before a restart, and no answer was seen".to_owned();
             let attempt = Attempt { message, ..Attempt::default() };
-            sheet.set(position, JobVerdict::Dead { code: settle::UNKNOWN_RESULT.to_owned(), attempt });
+            sheet.set(
+                position,
+                JobVerdict::Dead { code: settle::UNKNOWN_RESULT.to_owned(), attempt },
+            );
         }
         is_unknown && is_dropped
     });
@@ -253,11 +254,7 @@ async fn converse_all<J: Jobs>(
     let tolerated = lane.health().tolerated(lane.now());
     let groups: Vec<&str> = jobs.iter().map(|job| job.group.as_str()).collect();
     let mut batch = Batch::new(&groups, at_most, tolerated);
-    let needs_mark = !jobs.iter().all(|job| is_resend_safe(today, job));
-    if needs_mark && let Err(refused) = lane.jobs.mark_sending(lease).await {
-        tracing::warn!(destination = lane.name, %refused, "nothing is sent without its mark");
-        return positions.into_iter().map(|position| (position, Told::Unsent)).collect();
-    }
+    let mut needs_mark = !jobs.iter().all(|job| is_resend_safe(today, job));
     let jobs = Arc::new(jobs);
     'parts: while let Some(part) = batch.next_part() {
         let calls = assemble(today, &jobs, &part, lane.now()).await;
@@ -269,6 +266,12 @@ async fn converse_all<J: Jobs>(
             if !probing && !lane.may_send() {
                 break 'parts;
             }
+            if needs_mark && let Err(refused) = lane.jobs.mark_sending(lease).await {
+                let destination = &lane.name;
+                tracing::warn!(destination, %refused, "nothing is sent without its mark");
+                break 'parts;
+            }
+            sheet.is_marked |= std::mem::take(&mut needs_mark);
             let heard = lane.converse(today, &call, probing).await;
             if !note(lane, today, &jobs, (&mut batch, &part, &members), heard, sheet) {
                 break 'parts;
@@ -301,7 +304,9 @@ async fn assemble(
         let handler = &today.destination.handler;
         // Most parts are a stretch of the lease, which needs no copy.
         let stretch = match (members.first(), members.last()) {
-            (Some(first), Some(last)) if last - first + 1 == members.len() => jobs.get(*first..=*last),
+            (Some(first), Some(last)) if last - first + 1 == members.len() => {
+                jobs.get(*first..=*last)
+            }
             _ => None,
         };
         match stretch {
@@ -332,7 +337,8 @@ fn note<J: Jobs>(
     heard: Heard,
     sheet: &mut Sheet,
 ) -> bool {
-    let unavailable = |after, message: &str| Outcome::Unavailable { after, message: message.to_owned() };
+    let unavailable =
+        |after, message: &str| Outcome::Unavailable { after, message: message.to_owned() };
     match heard {
         Heard::Held => false,
         Heard::Fault(fault) => {
@@ -397,7 +403,9 @@ fn troubles<J: Jobs>(lane: &Lane<J>, today: &Today, outcomes: &[Outcome]) {
     }
     match trouble {
         Some((after, message)) => lane.trouble(today, after, &settle::cut(message)),
-        None if outcomes.contains(&Outcome::Delivered) => lane.health().in_order(),
+        None if outcomes.iter().any(|outcome| *outcome != Outcome::Paused) => {
+            lane.health().in_order();
+        }
         None => {}
     }
 }
@@ -421,10 +429,17 @@ pub(super) fn count_notes(destination: &str, notes: &[Note]) {
 /// Settles a lease and tells how it went.
 async fn settle_all<J: Jobs>(lane: &Lane<J>, lease: Lease, sheet: Sheet, now: Timestamp) {
     let destination = lane.name.clone();
-    let Sheet { verdicts, events, follow_ups } = sheet;
+    let Sheet { verdicts, events, follow_ups, is_marked } = sheet;
     let verdicts: Vec<JobVerdict> =
         verdicts.into_iter().map(|verdict| verdict.unwrap_or(JobVerdict::Keep)).collect();
-    let latency = metrics::histogram!(telemetry::DELIVERY_SECONDS, "destination" => destination.clone());
+    let is_untouched = verdicts.iter().all(|verdict| *verdict == JobVerdict::Keep);
+    // A mark goes with a settlement only.
+    if is_untouched && !is_marked && follow_ups.is_empty() {
+        lane.jobs.release(lease);
+        return;
+    }
+    let latency =
+        metrics::histogram!(telemetry::DELIVERY_SECONDS, "destination" => destination.clone());
     let mut counts: BTreeMap<(&str, &'static str, &str), u64> = BTreeMap::new();
     let mut outcomes: BTreeMap<&'static str, u64> = BTreeMap::new();
     for ((job, verdict), event) in lease.jobs.iter().zip(&verdicts).zip(&events) {

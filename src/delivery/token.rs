@@ -91,8 +91,7 @@ impl Tokens {
     /// Drops a token that was refused, unless another one took its place meanwhile.
     pub async fn forget(&self, refused: &SecretString) {
         let mut current = self.current.lock().await;
-        let is_refused =
-            |token: &Token| token.secret.expose_secret() == refused.expose_secret();
+        let is_refused = |token: &Token| token.secret.expose_secret() == refused.expose_secret();
         if current.as_ref().is_some_and(is_refused) {
             *current = None;
         }
@@ -114,9 +113,8 @@ fn request(auth: &Auth, now: Timestamp) -> Result<Signed, NoToken> {
             Ok(form(token_url, &fields))
         }
         Auth::ServiceAccount { token_url, key, scope } => {
-            let assertion = assertion(token_url, key, scope, now).map_err(|what| {
-                fault(FaultKind::Misconfigured, "service_account", what)
-            })?;
+            let assertion = assertion(token_url, key, scope, now)
+                .map_err(|what| fault(FaultKind::Misconfigured, "service_account", what))?;
             let grant = "urn:ietf:params:oauth:grant-type:jwt-bearer";
             Ok(form(token_url, &[("grant_type", grant), ("assertion", &assertion)]))
         }
@@ -283,7 +281,8 @@ mod tests {
         };
         let request = request(&auth, Timestamp::UNIX_EPOCH).unwrap();
         let body = String::from_utf8(request.body).unwrap();
-        let form = "grant_type=refresh_token&client_id=c&client_secret=s%261&refresh_token=r&scope=a+b";
+        let form =
+            "grant_type=refresh_token&client_id=c&client_secret=s%261&refresh_token=r&scope=a+b";
         assert_eq!(body, form);
     }
 

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// After a queue that said "due" and had nothing: no busy loop.
-const NOTHING_DUE: Duration = Duration::from_millis(20);
+pub(super) const NOTHING_DUE: Duration = Duration::from_millis(20);
 
 /// After a queue that cannot lease.
 const NO_LEASE: Duration = Duration::from_secs(1);
@@ -33,7 +33,9 @@ pub(super) async fn run<J: Jobs>(lane: Arc<Lane<J>>) {
     // What waits at the start has lingered long enough.
     let mut was_idle = false;
     while !lane.stop.is_cancelled() {
-        while batches.try_join_next().is_some() {}
+        while let Some(ended) = batches.try_join_next() {
+            note_end(&lane, &ended);
+        }
         let Some(today) = lane.today() else {
             pause(&lane, &mut batches, None).await;
             continue;
@@ -42,8 +44,8 @@ pub(super) async fn run<J: Jobs>(lane: Arc<Lane<J>>) {
         match step {
             Step::Wait(until) => pause(&lane, &mut batches, until).await,
             Step::Probe(failing) => {
-                // A canary needs an event, and a probe nobody waits for can wait for one too.
-                if is_due(&lane).await {
+                // A platform's own probe needs no event; a canary does.
+                if probe::has_call(&lane, &today, &failing) || is_due(&lane).await {
                     probe::run(&lane, &today, &failing).await;
                 }
             }
@@ -64,7 +66,17 @@ pub(super) async fn run<J: Jobs>(lane: Arc<Lane<J>>) {
             }
         }
     }
-    while batches.join_next().await.is_some() {}
+    while let Some(ended) = batches.join_next().await {
+        note_end(&lane, &ended);
+    }
+}
+
+/// A batch that ended badly keeps its lease until the next start: somebody must know.
+fn note_end<J: Jobs>(lane: &Lane<J>, ended: &Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        let destination = &lane.name;
+        tracing::error!(destination, %error, "a batch ended by a defect; it is due after a restart");
+    }
 }
 
 /// Waits for a change, the end of a batch, or a time.
@@ -75,7 +87,7 @@ async fn pause<J: Jobs>(lane: &Lane<J>, batches: &mut JoinSet<()>, until: Option
     tokio::select! {
         () = lane.stop.cancelled() => {}
         () = lane.changed.notified() => {}
-        Some(_) = batches.join_next(), if !batches.is_empty() => {}
+        Some(ended) = batches.join_next(), if !batches.is_empty() => note_end(lane, &ended),
         () = tokio::time::sleep(wait) => {}
     }
 }
