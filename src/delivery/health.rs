@@ -1,0 +1,316 @@
+//! How a destination is: running, held for a while, failing, paused. Pure: time is an argument.
+//!
+//! It judges from what was told; it refuses to send, to wait, and to touch an event.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    batch::{Refusal, Told},
+    retry::later,
+};
+use crate::destinations::{FaultKind, Outcome};
+
+/// So many events refused in a row for one reason, and none delivered: the destination is at fault.
+const IN_A_ROW: u32 = 50;
+
+/// The same, where another event was delivered after the first refusals for that reason: then
+/// these are most likely the events' own.
+const IN_A_ROW_TOLERATED: u32 = 1_000;
+
+/// How long such a delivery counts as proof.
+const TOLERANCE: Duration = Duration::from_secs(3_600);
+
+/// What is wrong with a failing destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Its platform said so.
+    Platform(FaultKind),
+    /// It refuses everything for one reason.
+    Refusals,
+}
+
+/// A destination at fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failing {
+    /// What is wrong.
+    pub cause: Cause,
+    /// The platform's own code.
+    pub reason: String,
+    /// Its words.
+    pub message: String,
+    /// Probes that did not help.
+    pub probes: u32,
+    next_probe: Timestamp,
+}
+
+/// What delivery may do now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Send; `alone` while the destination is in trouble: one batch at a time.
+    Send {
+        /// One batch at a time.
+        alone: bool,
+    },
+    /// Find out whether a failing destination works again.
+    Probe(Failing),
+    /// Nothing until then; `None`: until somebody resumes it.
+    Wait(Option<Timestamp>),
+}
+
+/// The state of one destination.
+#[derive(Debug, Default)]
+pub struct Health {
+    paused: bool,
+    failing: Option<Failing>,
+    hold: Option<(Timestamp, Timestamp)>,
+    troubles: u32,
+    refusals: Option<(String, u32)>,
+    tolerated: Option<(String, Timestamp)>,
+}
+
+impl Health {
+    /// What may be done now.
+    pub fn step(&self, now: Timestamp) -> Step {
+        if self.paused {
+            return Step::Wait(None);
+        }
+        if let Some(failing) = &self.failing {
+            return match now >= failing.next_probe {
+                true => Step::Probe(failing.clone()),
+                false => Step::Wait(Some(failing.next_probe)),
+            };
+        }
+        match self.hold {
+            // A hold that begins later than now was made by a clock that has since been put back.
+            Some((from, until)) if from <= now && now < until => Step::Wait(Some(until)),
+            Some(_) | None => Step::Send { alone: self.troubles > 0 },
+        }
+    }
+
+    /// Stops sending until it is resumed.
+    pub fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// Sends again; a failing destination is probed at once.
+    pub fn resume(&mut self, now: Timestamp) {
+        self.paused = false;
+        self.hold = None;
+        self.look_again(now);
+    }
+
+    /// Probes a failing destination at once, such as after a new configuration.
+    pub fn look_again(&mut self, now: Timestamp) {
+        if let Some(failing) = &mut self.failing {
+            failing.next_probe = now;
+        }
+    }
+
+    /// Whether somebody paused it.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// What is wrong, if it is failing.
+    pub fn failing(&self) -> Option<&Failing> {
+        self.failing.as_ref()
+    }
+
+    /// How often in a row it was out of order or throttled.
+    pub fn troubles(&self) -> u32 {
+        self.troubles
+    }
+
+    /// It is at fault; the first probe comes after `wait`. Returns whether that is news.
+    pub fn fail(&mut self, cause: Cause, refusal: Refusal, now: Timestamp, wait: Duration) -> bool {
+        let news = self.failing.is_none();
+        if news {
+            let Refusal { reason, message } = refusal;
+            let next_probe = later(now, wait);
+            self.failing = Some(Failing { cause, reason, message, probes: 0, next_probe });
+            self.refusals = None;
+        }
+        news
+    }
+
+    /// A probe did not help; the next one comes after `wait`.
+    pub fn still_failing(&mut self, now: Timestamp, wait: Duration) {
+        if let Some(failing) = &mut self.failing {
+            failing.probes = failing.probes.saturating_add(1);
+            failing.next_probe = later(now, wait);
+        }
+    }
+
+    /// It works again. If it had refused everything for one reason, that reason is tolerated now:
+    /// what it still refuses for it is the events' own fault.
+    pub fn recovered(&mut self, now: Timestamp) {
+        let Some(failing) = self.failing.take() else { return };
+        self.refusals = None;
+        self.troubles = 0;
+        if failing.cause == Cause::Refusals {
+            self.tolerated = Some((failing.reason, later(now, TOLERANCE)));
+        }
+    }
+
+    /// It is out of order or throttled: nothing is sent until `until`. Answers of one outage that
+    /// come together count once.
+    pub fn trouble(&mut self, now: Timestamp, until: Timestamp) {
+        match &mut self.hold {
+            Some((from, end)) if *from <= now && now < *end => *end = until.max(*end),
+            hold => {
+                *hold = Some((now, until));
+                self.troubles = self.troubles.saturating_add(1);
+            }
+        }
+    }
+
+    /// Nothing is sent until `until`, which is nobody's fault (a quota is used up).
+    pub fn hold(&mut self, now: Timestamp, until: Timestamp) {
+        self.hold = Some((now, until));
+    }
+
+    /// It answered in order.
+    pub fn in_order(&mut self) {
+        self.troubles = 0;
+    }
+
+    /// The reason whose refusals are the events' own fault.
+    pub fn tolerated(&self, now: Timestamp) -> Option<String> {
+        let current = self.tolerated.as_ref().filter(|(_, until)| now < *until);
+        current.map(|(reason, _)| reason.clone())
+    }
+
+    /// Looks at what a whole lease was told: so many refusals in a row for one reason, and nothing
+    /// delivered, are the destination's fault.
+    pub fn judge(&mut self, told: &[Told], now: Timestamp) -> Option<Refusal> {
+        let is_delivered = |told: &Told| matches!(told, Told::Outcome(Outcome::Delivered, _));
+        let delivered = told.iter().any(is_delivered);
+        if delivered {
+            self.refusals = None;
+            if let Some((_, until)) = &mut self.tolerated {
+                *until = if now < *until { later(now, TOLERANCE) } else { *until };
+            }
+        }
+        let mut words = None;
+        for told in told {
+            match told {
+                Told::Outcome(Outcome::Delivered, _) => self.refusals = None,
+                Told::Outcome(Outcome::Rejected { reason, message }, _) => {
+                    match &mut self.refusals {
+                        Some((last, count)) if last == reason => *count = count.saturating_add(1),
+                        refusals => *refusals = Some((reason.clone(), 1)),
+                    }
+                    words = Some(message);
+                }
+                Told::Outcome(..) | Told::Lost(_) | Told::Unsent => {}
+            }
+        }
+        let (reason, count) = self.refusals.as_ref()?;
+        let is_tolerated = self.tolerated(now).is_some_and(|tolerated| tolerated == *reason);
+        let limit = if is_tolerated { IN_A_ROW_TOLERATED } else { IN_A_ROW };
+        let at_fault = !delivered && *count >= limit;
+        let message = words.filter(|_| at_fault)?.clone();
+        Some(Refusal { reason: reason.clone(), message })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::Attempt;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn refused(reason: &str) -> Told {
+        let (reason, message) = (reason.to_owned(), "no".to_owned());
+        Told::Outcome(Outcome::Rejected { reason, message }, Attempt::default())
+    }
+
+    fn delivered() -> Told {
+        Told::Outcome(Outcome::Delivered, Attempt::default())
+    }
+
+    fn refusal(reason: &str) -> Refusal {
+        Refusal { reason: reason.to_owned(), message: String::new() }
+    }
+
+    #[test]
+    fn a_failing_destination_is_probed_and_recovers() {
+        let mut health = Health::default();
+        let cause = Cause::Platform(FaultKind::Unauthorized);
+        assert!(health.fail(cause, refusal("190"), at(0), SECOND));
+        assert!(!health.fail(cause, refusal("190"), at(0), SECOND * 50), "no news");
+        assert_eq!(health.step(at(0)), Step::Wait(Some(at(1))));
+        assert!(matches!(health.step(at(1)), Step::Probe(_)));
+        health.still_failing(at(1), SECOND * 2);
+        assert_eq!(health.step(at(1)), Step::Wait(Some(at(3))));
+        health.look_again(at(2));
+        assert!(matches!(health.step(at(2)), Step::Probe(Failing { probes: 1, .. })));
+        health.recovered(at(2));
+        assert_eq!(health.step(at(2)), Step::Send { alone: false });
+        assert_eq!(health.tolerated(at(2)), None);
+    }
+
+    #[test]
+    fn paused_beats_everything_until_resumed() {
+        let mut health = Health::default();
+        health.fail(Cause::Refusals, refusal("x"), at(0), SECOND);
+        health.pause();
+        assert_eq!(health.step(at(9)), Step::Wait(None));
+        health.resume(at(9));
+        assert!(matches!(health.step(at(9)), Step::Probe(_)));
+    }
+
+    #[test]
+    fn an_outage_counts_once_and_lets_one_batch_through_at_a_time() {
+        let mut health = Health::default();
+        health.trouble(at(10), at(20));
+        health.trouble(at(11), at(15));
+        assert_eq!(health.troubles(), 1);
+        assert_eq!(health.step(at(19)), Step::Wait(Some(at(20))));
+        assert_eq!(health.step(at(20)), Step::Send { alone: true });
+        assert_eq!(health.step(at(5)), Step::Send { alone: true }, "the clock was put back");
+        health.trouble(at(20), at(40));
+        assert_eq!(health.troubles(), 2);
+        health.in_order();
+        assert_eq!(health.step(at(40)), Step::Send { alone: false });
+    }
+
+    #[test]
+    fn fifty_refused_in_a_row_are_the_destinations_fault() {
+        let mut health = Health::default();
+        assert_eq!(health.judge(&vec![refused("a"); 30], at(0)), None);
+        assert_eq!(health.judge(&vec![refused("a"); 19], at(0)), None);
+        let fault = health.judge(&[refused("a")], at(0));
+        assert_eq!(fault.map(|fault| fault.reason).as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn a_delivery_or_another_reason_starts_the_count_anew() {
+        let mut health = Health::default();
+        health.judge(&vec![refused("a"); 49], at(0));
+        health.judge(&[refused("b")], at(0));
+        assert_eq!(health.judge(&[refused("a")], at(0)), None);
+
+        let mut mixed = vec![refused("a"); 60];
+        mixed.insert(0, delivered());
+        assert_eq!(Health::default().judge(&mixed, at(0)), None);
+    }
+
+    #[test]
+    fn a_reason_under_which_others_arrive_is_tolerated_for_a_while() {
+        let mut health = Health::default();
+        health.fail(Cause::Refusals, refusal("a"), at(0), SECOND);
+        health.recovered(at(1));
+        assert_eq!(health.tolerated(at(2)).as_deref(), Some("a"));
+        assert_eq!(health.judge(&vec![refused("a"); 500], at(2)), None);
+        assert!(health.judge(&vec![refused("a"); 500], at(3)).is_some());
+        assert_eq!(health.tolerated(at(4_000)), None);
+    }
+}

@@ -1,0 +1,226 @@
+//! How fast a destination may be called: requests and events a second, and requests a day.
+//!
+//! It refuses to know what a request is for. Its clock is governor's, so that tests own the time;
+//! the day is UTC's and comes as an argument.
+
+use std::{num::NonZeroU32, sync::Mutex, time::Duration};
+
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock, DefaultClock},
+    middleware::NoOpMiddleware,
+    state::{InMemoryState, NotKeyed},
+};
+use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
+
+use crate::{config::RateLimit, destinations};
+
+type Bucket<C> = RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clock>::Instant>>;
+
+/// The limits of one destination.
+#[derive(Debug)]
+pub struct Limiter<C: Clock = DefaultClock> {
+    requests: Bucket<C>,
+    events: Option<(Bucket<C>, NonZeroU32)>,
+    per_day: Option<u64>,
+    // A std mutex: held for a few instructions, never over an await.
+    day: Mutex<(Option<Date>, u64)>,
+    // Tokio's mutex, held while waiting, on purpose: whoever came first goes first, and only one
+    // waiter at a time looks at the buckets.
+    turn: tokio::sync::Mutex<()>,
+    clock: C,
+}
+
+/// The day's requests are used up until this time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exhausted(pub Timestamp);
+
+impl Limiter {
+    /// The limits as configured; the platform's own where the configuration says nothing.
+    pub fn new(limit: &RateLimit, default: &destinations::Quota) -> Self {
+        Self::with_clock(limit, default, DefaultClock::default())
+    }
+}
+
+impl<C: Clock> Limiter<C> {
+    /// The same over any clock.
+    pub fn with_clock(limit: &RateLimit, default: &destinations::Quota, clock: C) -> Self
+    where
+        C: Clone,
+    {
+        let default_rate = NonZeroU32::new(default.requests_per_second).unwrap_or(NonZeroU32::MIN);
+        let rate = limit.requests_per_second.unwrap_or(default_rate);
+        let default_burst = match limit.requests_per_second {
+            Some(rate) => rate,
+            None => NonZeroU32::new(default.burst).unwrap_or(rate),
+        };
+        let burst = limit.burst.unwrap_or(default_burst);
+        let quota = Quota::per_second(rate).allow_burst(burst);
+        let events = limit.events_per_second.map(|events| {
+            let bucket = RateLimiter::direct_with_clock(Quota::per_second(events), clock.clone());
+            (bucket, events)
+        });
+        Self {
+            requests: RateLimiter::direct_with_clock(quota, clock.clone()),
+            events,
+            per_day: limit.requests_per_day.or(default.requests_per_day),
+            day: Mutex::new((None, 0)),
+            turn: tokio::sync::Mutex::new(()),
+            clock,
+        }
+    }
+
+    /// The most events that one request may hold: a second's worth, so that no minute sees more
+    /// than the rate and one burst.
+    pub fn events_at_once(&self) -> usize {
+        let events = self.events.as_ref().map(|(_, events)| events.get());
+        events.map_or(usize::MAX, |events| usize::try_from(events).unwrap_or(usize::MAX))
+    }
+
+    /// Waits for the turn of one request with so many events; how long it took. A cancelled wait
+    /// may have used up a turn, and never gives one away.
+    pub async fn acquire(&self, events: usize, now: Timestamp) -> Result<Duration, Exhausted> {
+        let _turn = self.turn.lock().await;
+        self.take_of_day(now)?;
+        let mut waited = Duration::ZERO;
+        while let Some(wait) = self.take_events(events) {
+            waited += wait;
+            tokio::time::sleep(wait).await;
+        }
+        while let Some(wait) = self.take_request() {
+            waited += wait;
+            tokio::time::sleep(wait).await;
+        }
+        Ok(waited)
+    }
+
+    /// Takes one request, or says how long to wait.
+    pub fn take_request(&self) -> Option<Duration> {
+        let until = self.requests.check().err()?;
+        Some(until.wait_time_from(self.clock.now()))
+    }
+
+    /// Takes so many events, or says how long to wait. More than a second's worth counts as that.
+    pub fn take_events(&self, events: usize) -> Option<Duration> {
+        let (bucket, most) = self.events.as_ref()?;
+        let events = NonZeroU32::new(u32::try_from(events).unwrap_or(u32::MAX))?.min(*most);
+        let until = bucket.check_n(events).ok()?.err()?;
+        Some(until.wait_time_from(self.clock.now()))
+    }
+
+    /// How many requests of the day of `now` are used up: to be kept over a new configuration.
+    pub fn used_of_day(&self, now: Timestamp) -> u64 {
+        let day = self.lock_day();
+        if day.0 == Some(utc_date(now)) { day.1 } else { 0 }
+    }
+
+    /// Counts requests that were made before this limiter.
+    pub fn restore_day(&self, now: Timestamp, used: u64) {
+        *self.lock_day() = (Some(utc_date(now)), used);
+    }
+
+    fn take_of_day(&self, now: Timestamp) -> Result<(), Exhausted> {
+        let today = utc_date(now);
+        let mut day = self.lock_day();
+        if day.0 != Some(today) {
+            *day = (Some(today), 0);
+        }
+        if self.per_day.is_some_and(|most| day.1 >= most) {
+            return Err(Exhausted(next_midnight(today)));
+        }
+        day.1 += 1;
+        Ok(())
+    }
+
+    fn lock_day(&self) -> std::sync::MutexGuard<'_, (Option<Date>, u64)> {
+        self.day.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn utc_date(now: Timestamp) -> Date {
+    now.to_zoned(TimeZone::UTC).date()
+}
+
+fn next_midnight(day: Date) -> Timestamp {
+    let next = day.checked_add(1.day()).and_then(|next| next.to_zoned(TimeZone::UTC));
+    next.map_or(Timestamp::MAX, |midnight| midnight.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use governor::clock::FakeRelativeClock;
+
+    use super::*;
+
+    const DEFAULT: destinations::Quota =
+        destinations::Quota { requests_per_second: 10, burst: 20, requests_per_day: None };
+
+    fn limit(requests: Option<u32>, events: Option<u32>, burst: Option<u32>) -> RateLimit {
+        let number = |n: Option<u32>| n.and_then(NonZeroU32::new);
+        RateLimit {
+            requests_per_second: number(requests),
+            events_per_second: number(events),
+            burst: number(burst),
+            requests_per_day: None,
+        }
+    }
+
+    /// Requests (or events) let through within so many seconds, asked for as fast as possible.
+    fn through(limiter: &Limiter<FakeRelativeClock>, seconds: u64, events: Option<usize>) -> u64 {
+        let mut left = Duration::from_secs(seconds);
+        let mut count = 0;
+        loop {
+            let wait = match events {
+                Some(events) => limiter.take_events(events),
+                None => limiter.take_request(),
+            };
+            match wait {
+                None => count += u64::try_from(events.unwrap_or(1)).unwrap(),
+                Some(wait) if wait > left => return count,
+                Some(wait) => {
+                    limiter.clock.advance(wait);
+                    left -= wait;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_rate_holds_over_a_minute() {
+        for (limit, most) in [
+            (limit(Some(5), None, None), 5 * 60 + 5),
+            (limit(Some(5), None, Some(50)), 5 * 60 + 50),
+            (limit(None, None, None), 10 * 60 + 20),
+        ] {
+            let limiter = Limiter::with_clock(&limit, &DEFAULT, FakeRelativeClock::default());
+            let count = through(&limiter, 60, None);
+            assert!(count <= most && count >= most - 1, "{count} of {most}");
+        }
+    }
+
+    #[test]
+    fn events_are_limited_however_they_are_batched() {
+        let limit = limit(None, Some(100), None);
+        for batch in [1, 7, 100] {
+            let limiter = Limiter::with_clock(&limit, &DEFAULT, FakeRelativeClock::default());
+            assert_eq!(limiter.events_at_once(), 100);
+            let count = through(&limiter, 60, Some(batch));
+            assert!((5_900..=6_100).contains(&count), "{count} in batches of {batch}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_days_quota_ends_at_midnight_utc() {
+        let limit = RateLimit { requests_per_day: Some(2), ..limit(Some(100), None, None) };
+        let limiter = Limiter::new(&limit, &DEFAULT);
+        let evening: Timestamp = "2026-11-22T23:59:00Z".parse().unwrap();
+        let midnight: Timestamp = "2026-11-23T00:00:00Z".parse().unwrap();
+        limiter.acquire(1, evening).await.unwrap();
+        limiter.acquire(1, evening).await.unwrap();
+        assert_eq!(limiter.acquire(1, evening).await, Err(Exhausted(midnight)));
+        assert_eq!((limiter.used_of_day(evening), limiter.used_of_day(midnight)), (2, 0));
+        limiter.acquire(1, midnight).await.unwrap();
+        limiter.restore_day(midnight, 2);
+        assert!(limiter.acquire(1, midnight).await.is_err());
+    }
+}

@@ -1,0 +1,464 @@
+//! One lease on its way: today's rules, batches, calls, verdicts, one settlement.
+//!
+//! Whatever happens, a lease ends in exactly one settlement with a verdict for each of its jobs.
+
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use super::{
+    batch::{Batch, Part, Refusal, Told, keep_refused},
+    follow,
+    health::{Cause, Failing},
+    jobs::Jobs,
+    lane::{Heard, Lane, Today},
+    recheck::{Checked, recheck},
+    retry,
+    settle::{self, Terms, expiry, label, verdict},
+};
+use crate::{
+    config::OnUnknown,
+    destinations::{Answer, Call, Dedup, Fault, Note, Outcome},
+    job::Prepared,
+    queue::{Attempt, JobKind, JobVerdict, Lease, LeasedJob, Settlement},
+    telemetry,
+};
+
+/// A platform's codes in metric labels are cut after so many characters.
+const CODE_LENGTH: usize = 64;
+
+/// Sends a lease's jobs and settles it.
+pub(super) async fn run<J: Jobs>(lane: Arc<Lane<J>>, today: Arc<Today>, lease: Lease) {
+    send(&lane, &today, lease, None).await;
+}
+
+/// Sends one job of a lease to a failing destination, and settles it with the others kept as they
+/// were. Returns what the one was told; `None` if there was nothing to send.
+pub(super) async fn canary<J: Jobs>(
+    lane: &Lane<J>,
+    today: &Arc<Today>,
+    lease: Lease,
+    failing: &Failing,
+) -> Option<Told> {
+    send(lane, today, lease, Some(failing)).await
+}
+
+async fn send<J: Jobs>(
+    lane: &Lane<J>,
+    today: &Arc<Today>,
+    lease: Lease,
+    failing: Option<&Failing>,
+) -> Option<Told> {
+    let (lease, checked) = check_all(today, lease, lane.now()).await?;
+    let mut sheet = Sheet::new(lease.jobs.len());
+    let mut sendable = Sendable::default();
+    for (position, checked) in checked.into_iter().enumerate() {
+        match checked {
+            Some(Checked::Send(prepared)) => {
+                sheet.name(position, &prepared.event);
+                sendable.positions.push(position);
+                sendable.jobs.push(*prepared);
+            }
+            Some(Checked::Over(verdict, event)) => {
+                sheet.name(position, &event);
+                sheet.set(position, verdict);
+            }
+            None => {}
+        }
+    }
+    if failing.is_some() {
+        sendable.keep_one((lane.chance)());
+    } else {
+        follow::answer_all(lane, today, &lease, &mut sheet).await;
+    }
+    drop_unknown(lane, today, &lease, &mut sendable, &mut sheet);
+
+    let told = converse_all(lane, today, &lease, sendable, &mut sheet, failing.is_some()).await;
+    let now = lane.now();
+    let policy = &today.destination.delivery;
+    let troubles = lane.health().troubles();
+    let terms = Terms { policy, now, troubles };
+    let mut canary = None;
+    for (position, told) in told {
+        let Some(job) = lease.jobs.get(position) else { continue };
+        let ruling = match failing.and_then(|failing| postponed(&told, failing)) {
+            Some(attempt) => {
+                let probes = failing.map_or(0, |failing| failing.probes.saturating_add(1));
+                let wait = retry::backoff(&policy.retry, probes, (lane.chance)());
+                let due = retry::due(now, wait, expiry(job));
+                JobVerdict::Retry { due, counts: false, attempt }
+            }
+            None => verdict(job, told.clone(), &terms, (lane.chance)()),
+        };
+        canary = failing.map(|_| told);
+        sheet.set(position, ruling);
+    }
+    settle_all(lane, lease, sheet, now).await;
+    canary
+}
+
+/// A canary that was refused like all before it is no more at fault than they: it is kept for
+/// later, so that the next probe tries another one.
+fn postponed(told: &Told, failing: &Failing) -> Option<Attempt> {
+    match told {
+        Told::Outcome(Outcome::Rejected { reason, message }, attempt)
+            if failing.cause == Cause::Refusals && *reason == failing.reason =>
+        {
+            let (reason, message) = (reason.clone(), settle::cut(message));
+            Some(Attempt { reason, message, ..attempt.clone() })
+        }
+        Told::Outcome(..) | Told::Lost(_) | Told::Unsent => None,
+    }
+}
+
+/// What is known of a lease's jobs so far.
+#[derive(Debug)]
+pub(super) struct Sheet {
+    verdicts: Vec<Option<JobVerdict>>,
+    events: Vec<String>,
+    pub(super) follow_ups: Vec<(Timestamp, Vec<u8>)>,
+    is_marked: bool,
+}
+
+impl Sheet {
+    fn new(jobs: usize) -> Self {
+        let events = vec![String::new(); jobs];
+        Self { verdicts: vec![None; jobs], events, follow_ups: Vec::new(), is_marked: false }
+    }
+
+    fn name(&mut self, position: usize, event: &str) {
+        if let Some(place) = self.events.get_mut(position) {
+            event.clone_into(place);
+        }
+    }
+
+    pub(super) fn set(&mut self, position: usize, verdict: JobVerdict) {
+        if let Some(place) = self.verdicts.get_mut(position) {
+            *place = Some(verdict);
+        }
+    }
+}
+
+/// The jobs of a lease that may be sent, with their positions in it.
+#[derive(Debug, Default)]
+struct Sendable {
+    positions: Vec<usize>,
+    jobs: Vec<Prepared>,
+}
+
+impl Sendable {
+    fn keep_one(&mut self, chance: f64) {
+        let count = self.jobs.len();
+        // As exact as it needs to be: which job is tried does not matter, only that it varies.
+        let index = ((count as f64 * chance) as usize).min(count.saturating_sub(1));
+        self.jobs = self.jobs.drain(..).skip(index).take(1).collect();
+        self.positions = self.positions.drain(..).skip(index).take(1).collect();
+    }
+
+    fn remove_if(&mut self, mut is_out: impl FnMut(usize, &Prepared) -> bool) {
+        let pairs = self.positions.drain(..).zip(self.jobs.drain(..));
+        let (positions, jobs) = pairs.filter(|(position, job)| !is_out(*position, job)).unzip();
+        (self.positions, self.jobs) = (positions, jobs);
+    }
+}
+
+/// Applies today's rules to a lease, on a thread that may be busy for a while. A job that cannot
+/// even be looked at is tried again later, and dies of it in the end.
+async fn check_all(
+    today: &Arc<Today>,
+    lease: Lease,
+    now: Timestamp,
+) -> Option<(Lease, Vec<Option<Checked>>)> {
+    let today = Arc::clone(today);
+    let checking = move || {
+        let check = |job: &LeasedJob| {
+            let one = || recheck(&today.config, &today.destination, job, now);
+            catch_unwind(AssertUnwindSafe(one))
+                .unwrap_or_else(|_| Checked::Over(defect(&today, job, now), String::new()))
+        };
+        let checked =
+            lease.jobs.iter().map(|job| (job.kind == JobKind::Event).then(|| check(job))).collect();
+        (lease, checked)
+    };
+    // An error here means that the runtime is shutting down; the lease ends with the process.
+    tokio::task::spawn_blocking(checking).await.ok()
+}
+
+fn defect(today: &Today, job: &LeasedJob, now: Timestamp) -> JobVerdict {
+    let message = "the job cannot be prepared for sending: a defect of the relay".to_owned();
+    let told = Told::Outcome(Outcome::Retry { after: None, message }, Attempt::default());
+    let terms = Terms { policy: &today.destination.delivery, now, troubles: 0 };
+    verdict(job, told, &terms, 1.0)
+}
+
+/// A mark says that an earlier send of this lease has no known result: what the platform would not
+/// recognise as a resend is dropped, or counted and sent again, as configured.
+fn drop_unknown<J: Jobs>(
+    lane: &Lane<J>,
+    today: &Today,
+    lease: &Lease,
+    sendable: &mut Sendable,
+    sheet: &mut Sheet,
+) {
+    if !lease.unknown_result {
+        return;
+    }
+    let is_dropped = today.destination.delivery.on_unknown == OnUnknown::Drop;
+    let mut unknown = 0;
+    sendable.remove_if(|position, job| {
+        let is_unknown = !is_resend_safe(today, job);
+        unknown += u64::from(is_unknown);
+        if is_unknown && is_dropped {
+            let message = "sent before a restart, and no answer was seen".to_owned();
+            let attempt = Attempt { message, ..Attempt::default() };
+            sheet.set(
+                position,
+                JobVerdict::Dead { code: settle::UNKNOWN_RESULT.to_owned(), attempt },
+            );
+        }
+        is_unknown && is_dropped
+    });
+    count_unknown(&lane.name, unknown);
+}
+
+fn is_resend_safe(today: &Today, job: &Prepared) -> bool {
+    match today.destination.platform.dedup {
+        Dedup::EventId => true,
+        Dedup::Partly | Dedup::None => today.destination.handler.is_deduplicated(job),
+    }
+}
+
+fn count_unknown(destination: &str, events: u64) {
+    if events > 0 {
+        metrics::counter!(telemetry::UNKNOWN_RESULTS, "destination" => destination.to_owned())
+            .increment(events);
+    }
+}
+
+/// Makes every call that the jobs need. What each was told, by its position in the lease.
+async fn converse_all<J: Jobs>(
+    lane: &Lane<J>,
+    today: &Arc<Today>,
+    lease: &Lease,
+    sendable: Sendable,
+    sheet: &mut Sheet,
+    probing: bool,
+) -> Vec<(usize, Told)> {
+    let Sendable { positions, jobs } = sendable;
+    let at_most = today.destination.delivery.max_events.min(today.limiter.events_at_once());
+    let tolerated = lane.health().tolerated(lane.now());
+    let groups: Vec<&str> = jobs.iter().map(|job| job.group.as_str()).collect();
+    let mut batch = Batch::new(&groups, at_most, tolerated);
+    let mut needs_mark = !jobs.iter().all(|job| is_resend_safe(today, job));
+    let jobs = Arc::new(jobs);
+    'parts: while let Some(part) = batch.next_part() {
+        let calls = assemble(today, &jobs, &part, lane.now()).await;
+        let mut missing: Vec<usize> = part.members.clone();
+        for call in calls {
+            let members: Vec<usize> =
+                call.members.iter().filter_map(|index| part.members.get(*index).copied()).collect();
+            missing.retain(|position| !members.contains(position));
+            if !probing && !lane.may_send() {
+                break 'parts;
+            }
+            if needs_mark && let Err(refused) = lane.jobs.mark_sending(lease).await {
+                let destination = &lane.name;
+                tracing::warn!(destination, %refused, "nothing is sent without its mark");
+                break 'parts;
+            }
+            sheet.is_marked |= std::mem::take(&mut needs_mark);
+            let heard = lane.converse(today, &call, probing).await;
+            if !note(lane, today, &jobs, (&mut batch, &part, &members), heard, sheet) {
+                break 'parts;
+            }
+        }
+        forgotten(&mut batch, &part, &missing);
+    }
+    let (mut told, mut refusal) = batch.finish();
+    if !probing && refusal.is_none() {
+        refusal = lane.health().judge(&told, lane.now());
+        if let Some(refusal) = &refusal {
+            keep_refused(&mut told, &refusal.reason);
+        }
+    }
+    if let Some(refusal) = refusal {
+        lane.fail(today, Cause::Refusals, refusal);
+    }
+    positions.into_iter().zip(told).collect()
+}
+
+/// Writes a part's requests. A platform whose code fails writes none.
+async fn assemble(
+    today: &Arc<Today>,
+    jobs: &Arc<Vec<Prepared>>,
+    part: &Part,
+    now: Timestamp,
+) -> Vec<Call> {
+    let (today, jobs, members) = (Arc::clone(today), Arc::clone(jobs), part.members.clone());
+    let writing = move || {
+        let handler = &today.destination.handler;
+        // Most parts are a stretch of the lease, which needs no copy.
+        let stretch = match (members.first(), members.last()) {
+            (Some(first), Some(last)) if last - first + 1 == members.len() => {
+                jobs.get(*first..=*last)
+            }
+            _ => None,
+        };
+        match stretch {
+            Some(stretch) => handler.assemble(stretch, now),
+            None => {
+                let picked: Vec<Prepared> =
+                    members.iter().filter_map(|position| jobs.get(*position).cloned()).collect();
+                handler.assemble(&picked, now)
+            }
+        }
+    };
+    tokio::task::spawn_blocking(writing).await.unwrap_or_default()
+}
+
+/// Every job belongs in a call. One that was written into none counts as tried, so that it ends.
+fn forgotten(batch: &mut Batch, part: &Part, missing: &[usize]) {
+    let message = "the platform's code wrote no request for it".to_owned();
+    let outcome = Outcome::Retry { after: None, message };
+    batch.record(part, missing, vec![outcome; missing.len()], &Attempt::default());
+}
+
+/// Notes what was heard of a call. Returns whether the next one may be made.
+fn note<J: Jobs>(
+    lane: &Lane<J>,
+    today: &Today,
+    jobs: &[Prepared],
+    (batch, part, members): (&mut Batch, &Part, &[usize]),
+    heard: Heard,
+    sheet: &mut Sheet,
+) -> bool {
+    let unavailable =
+        |after, message: &str| Outcome::Unavailable { after, message: message.to_owned() };
+    match heard {
+        Heard::Held => false,
+        Heard::Fault(fault) => {
+            fail(lane, today, fault);
+            false
+        }
+        Heard::NotSent { after, attempt } => {
+            lane.trouble(today, after, &attempt.message);
+            let outcomes = vec![unavailable(after, &attempt.message); members.len()];
+            batch.record(part, members, outcomes, &attempt);
+            true
+        }
+        Heard::Lost { attempt } => {
+            lane.trouble(today, None, &attempt.message);
+            let is_safe = |position: &usize| {
+                jobs.get(*position).is_some_and(|job| is_resend_safe(today, job))
+            };
+            let (safe, unsafe_): (Vec<usize>, Vec<usize>) =
+                members.iter().copied().partition(is_safe);
+            let outcomes = vec![unavailable(None, &attempt.message); safe.len()];
+            batch.record(part, &safe, outcomes, &attempt);
+            batch.lost(&unsafe_, &attempt);
+            count_unknown(&lane.name, u64::try_from(unsafe_.len()).unwrap_or(u64::MAX));
+            true
+        }
+        Heard::Answer { answer, attempt } => {
+            let Answer { outcomes, fault, follow_up, notes } = answer;
+            count_notes(&lane.name, &notes);
+            if let Some(follow_up) = follow_up {
+                follow::keep(&lane.name, &follow_up, sheet);
+            }
+            troubles(lane, today, &outcomes);
+            if batch.record(part, members, outcomes, &attempt) {
+                metrics::counter!(telemetry::HALVINGS, "destination" => lane.name.clone())
+                    .increment(1);
+            }
+            let goes_on = fault.is_none();
+            if let Some(fault) = fault {
+                fail(lane, today, fault);
+            }
+            goes_on
+        }
+    }
+}
+
+pub(super) fn fail<J: Jobs>(lane: &Lane<J>, today: &Today, fault: Fault) {
+    let Fault { kind, reason, message } = fault;
+    let message = settle::cut(&message);
+    lane.fail(today, Cause::Platform(kind), Refusal { reason, message });
+}
+
+/// Reads from the outcomes how the destination is.
+fn troubles<J: Jobs>(lane: &Lane<J>, today: &Today, outcomes: &[Outcome]) {
+    let mut trouble: Option<(Option<Duration>, &str)> = None;
+    for outcome in outcomes {
+        if let Outcome::Unavailable { after, message } | Outcome::Throttled { after, message } =
+            outcome
+        {
+            let longest = trouble.map_or(*after, |(longest, _)| longest.max(*after));
+            trouble = Some((longest, message));
+        }
+    }
+    match trouble {
+        Some((after, message)) => lane.trouble(today, after, &settle::cut(message)),
+        None if outcomes.iter().any(|outcome| *outcome != Outcome::Paused) => {
+            lane.health().in_order();
+        }
+        None => {}
+    }
+}
+
+/// Counts what an answer told besides, and alerts.
+pub(super) fn count_notes(destination: &str, notes: &[Note]) {
+    for note in notes {
+        let code: String = note.code.chars().take(CODE_LENGTH).collect();
+        let message = settle::cut(&note.message);
+        if note.alert {
+            tracing::error!(destination, code, count = note.count, message, "a platform's warning");
+        } else {
+            tracing::debug!(destination, code, count = note.count, message, "a platform's note");
+        }
+        metrics::counter!(telemetry::NOTES, "destination" => destination.to_owned(),
+            "code" => code)
+        .increment(note.count);
+    }
+}
+
+/// Settles a lease and tells how it went.
+async fn settle_all<J: Jobs>(lane: &Lane<J>, lease: Lease, sheet: Sheet, now: Timestamp) {
+    let destination = lane.name.clone();
+    let Sheet { verdicts, events, follow_ups, is_marked } = sheet;
+    let verdicts: Vec<JobVerdict> =
+        verdicts.into_iter().map(|verdict| verdict.unwrap_or(JobVerdict::Keep)).collect();
+    let is_untouched = verdicts.iter().all(|verdict| *verdict == JobVerdict::Keep);
+    // A mark goes with a settlement only.
+    if is_untouched && !is_marked && follow_ups.is_empty() {
+        lane.jobs.release(lease);
+        return;
+    }
+    let latency =
+        metrics::histogram!(telemetry::DELIVERY_SECONDS, "destination" => destination.clone());
+    let mut counts: BTreeMap<(&str, &'static str, &str), u64> = BTreeMap::new();
+    let mut outcomes: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for ((job, verdict), event) in lease.jobs.iter().zip(&verdicts).zip(&events) {
+        let (outcome, reason) = label(verdict);
+        *counts.entry((event, outcome, reason)).or_default() += 1;
+        *outcomes.entry(outcome).or_default() += 1;
+        if matches!(verdict, JobVerdict::Delivered(_)) {
+            let waited_ms = now.as_millisecond().saturating_sub(job.accepted_at_ms);
+            latency.record(Duration::from_millis(u64::try_from(waited_ms).unwrap_or_default()));
+        }
+    }
+    for ((event, outcome, reason), count) in counts {
+        metrics::counter!(telemetry::JOBS, "destination" => destination.clone(),
+            "event" => event.to_owned(), "outcome" => outcome, "reason" => reason.to_owned())
+        .increment(count);
+    }
+    tracing::info!(destination, jobs = verdicts.len(), ?outcomes, "batch settled");
+    let settlement = Settlement { lease, verdicts, follow_ups, at: now };
+    if let Err(refused) = lane.jobs.settle(settlement).await {
+        tracing::warn!(destination, %refused, "a batch could not be settled: it will be sent again");
+    }
+}
