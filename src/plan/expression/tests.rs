@@ -361,7 +361,7 @@ fn deep_sources_are_refused_on_a_small_stack() {
     });
     deep.unwrap().join().unwrap();
     // Alternatives are balanced by the parser: a long list of them is not deep.
-    let many = vec!["properties.channel == 'x'"; 70].join(" || ");
+    let many = vec!["properties.channel == 'x'"; 60].join(" || ");
     assert_eq!(holds(&many), Ok(false));
 }
 
