@@ -100,11 +100,7 @@ impl Fact {
 
     /// Whether it is this number of [`Facts::numbers`].
     pub(super) fn is_number(&self, name: &str) -> bool {
-        self.source
-            == Place::Number(match FORMULA_NUMBERS.iter().find(|n| **n == name) {
-                Some(known) => known,
-                None => return false,
-            })
+        matches!(self.place, Place::Number(number) if number == name)
     }
 
     /// The fields that it reads.
