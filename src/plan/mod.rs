@@ -5,8 +5,13 @@ mod frequency;
 
 use std::collections::BTreeMap;
 
+pub(crate) use expression::find_amount;
+#[cfg(test)]
+pub(crate) use expression::tests::event as sample_event;
 pub use expression::{Expression, ExpressionError, Facts};
-pub use frequency::{By, Claim, Count, Milestone, Per, Person, Suppressed};
+pub use frequency::{
+    By, Claim, Count, MOST_COUNTED, Mark, Milestone, Per, Person, Reached, Suppressed,
+};
 
 use crate::value::ValueRule;
 

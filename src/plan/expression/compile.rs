@@ -35,7 +35,7 @@ use super::{
 const LONGEST_SOURCE: usize = 2_000;
 /// The deepest brackets, and the deepest tree: parser and evaluation recurse as deep.
 const DEEPEST_BRACKETS: usize = 24;
-const DEEPEST: usize = 100;
+const DEEPEST: usize = 40;
 /// The largest compiled pattern, in bytes.
 const LARGEST_PATTERN: usize = 1 << 20;
 

@@ -20,12 +20,12 @@ pub(super) enum Step {
 pub(super) struct Fact {
     /// As the source names it.
     pub(super) name: String,
-    source: Source,
+    place: Place,
 }
 
 /// Where a fact is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Source {
+enum Place {
     Event,
     Site,
     ActionSource,
@@ -78,11 +78,11 @@ impl Fact {
     pub(super) fn new(root: &str, steps: &[Step], formula: bool) -> Result<Self, ExpressionError> {
         let name = spell(root, steps);
         let whole = steps.is_empty();
-        let source = match root {
-            "event" if whole => Source::Event,
-            "site" if whole => Source::Site,
-            "action_source" if whole => Source::ActionSource,
-            "event" | "site" | "action_source" => Source::Nothing,
+        let place = match root {
+            "event" if whole => Place::Event,
+            "site" if whole => Place::Site,
+            "action_source" if whole => Place::ActionSource,
+            "event" | "site" | "action_source" => Place::Nothing,
             "properties" | "context" | "lead" => below(root, steps, &name)?,
             "user" => user(steps, &name)?,
             "click_ids" | "consent" => {
@@ -90,37 +90,31 @@ impl Fact {
                 return Err(ExpressionError(why));
             }
             _ => match FORMULA_NUMBERS.iter().find(|number| **number == root) {
-                Some(number) if formula && whole => Source::Number(number),
-                Some(_) if formula => Source::Nothing,
+                Some(number) if formula && whole => Place::Number(number),
+                Some(_) if formula => Place::Nothing,
                 known => return Err(unknown(root, known.is_some())),
             },
         };
-        Ok(Self { name, source })
+        Ok(Self { name, place })
     }
 
     /// Whether it is this number of [`Facts::numbers`].
     pub(super) fn is_number(&self, name: &str) -> bool {
-        self.source
-            == Source::Number(match FORMULA_NUMBERS.iter().find(|n| **n == name) {
-                Some(known) => known,
-                None => return false,
-            })
+        matches!(self.place, Place::Number(number) if number == name)
     }
 
     /// The fields that it reads.
     pub(super) fn fields(&self) -> FieldSet {
-        match &self.source {
-            Source::Event | Source::Site | Source::ActionSource | Source::Nothing => {
-                FieldSet::EMPTY
-            }
-            Source::Number(name) => Field::parse(&format!("properties.{name}"))
+        match &self.place {
+            Place::Event | Place::Site | Place::ActionSource | Place::Nothing => FieldSet::EMPTY,
+            Place::Number(name) => Field::parse(&format!("properties.{name}"))
                 .map_or(FieldSet::of(&[Field::Value]), |field| FieldSet::of(&[field])),
-            Source::Text(field) | Source::Amount(field) => FieldSet::of(&[*field]),
-            Source::Currency => FieldSet::of(&[Field::Currency]),
-            Source::Items(_) => FieldSet::of(&[Field::Items, Field::ItemNames]),
-            Source::Free { context: true, .. } => FieldSet::EMPTY,
-            Source::Free { context: false, .. } => FieldSet::of(&[Field::OtherProperties]),
-            Source::Group(group) => {
+            Place::Text(field) | Place::Amount(field) => FieldSet::of(&[*field]),
+            Place::Currency => FieldSet::of(&[Field::Currency]),
+            Place::Items(_) => FieldSet::of(&[Field::Items, Field::ItemNames]),
+            Place::Free { context: true, .. } => FieldSet::EMPTY,
+            Place::Free { context: false, .. } => FieldSet::of(&[Field::OtherProperties]),
+            Place::Group(group) => {
                 FieldSet::group(group).unwrap_or_default().difference(FieldSet::of(&HIDDEN))
             }
         }
@@ -129,26 +123,26 @@ impl Fact {
     /// What it is in an event.
     pub(super) fn find<'a>(&self, facts: &Facts<'a>) -> Found<'a> {
         let event = facts.event;
-        match &self.source {
-            Source::Event => Found::Text(&event.name),
-            Source::Site => Found::Text(&event.site),
-            Source::ActionSource => Found::Text(event.action_source.name()),
-            Source::Number(name) => facts
+        match &self.place {
+            Place::Event => Found::Text(&event.name),
+            Place::Site => Found::Text(&event.site),
+            Place::ActionSource => Found::Text(event.action_source.name()),
+            Place::Number(name) => facts
                 .numbers
                 .iter()
                 .find(|(number, _)| number == name)
                 .and_then(|(_, amount)| *amount)
                 .map_or(Found::Null, Found::Number),
-            Source::Text(field) => event.texts.first(*field).map_or(Found::Null, Found::Text),
-            Source::Amount(field) => event.amount(*field).map_or(Found::Null, Found::Number),
-            Source::Currency => currency(event).map_or(Found::Null, Found::Text),
-            Source::Items(steps) => items(&event.items, steps),
-            Source::Free { context, steps } => {
+            Place::Text(field) => event.texts.first(*field).map_or(Found::Null, Found::Text),
+            Place::Amount(field) => event.amount(*field).map_or(Found::Null, Found::Number),
+            Place::Currency => currency(event).map_or(Found::Null, Found::Text),
+            Place::Items(steps) => items(&event.items, steps),
+            Place::Free { context, steps } => {
                 let members = if *context { &event.other_context } else { &event.other };
                 free(members, steps).map_or(Found::Null, Found::Json)
             }
-            Source::Group(group) => Found::Object(Value::Object(whole(event, group))),
-            Source::Nothing => Found::Null,
+            Place::Group(group) => Found::Object(Value::Object(whole(event, group))),
+            Place::Nothing => Found::Null,
         }
     }
 }
@@ -197,15 +191,15 @@ impl Found<'_> {
 
 // === names ===
 
-fn below(root: &str, steps: &[Step], name: &str) -> Result<Source, ExpressionError> {
+fn below(root: &str, steps: &[Step], name: &str) -> Result<Place, ExpressionError> {
     if let Some(group) = GROUPS.iter().find(|group| **group == name) {
-        return Ok(Source::Group(group));
+        return Ok(Place::Group(group));
     }
     if let [Step::Key(first), rest @ ..] = steps
         && root == "properties"
         && first == "items"
     {
-        return Ok(Source::Items(rest.to_vec()));
+        return Ok(Place::Items(rest.to_vec()));
     }
     // The longest beginning of the path that is a field; what is below a field is nothing.
     let field = (1..=steps.len()).rev().find_map(|length| {
@@ -216,23 +210,23 @@ fn below(root: &str, steps: &[Step], name: &str) -> Result<Source, ExpressionErr
         Some((field, _)) if HIDDEN.contains(&field) => {
             Err(ExpressionError(format!("`{name}` identifies a device: expressions do not see it")))
         }
-        Some((_, false)) => Ok(Source::Nothing),
-        Some((Field::Currency, true)) => Ok(Source::Currency),
-        Some((field, true)) if AMOUNTS.contains(&field) => Ok(Source::Amount(field)),
-        Some((field, true)) => Ok(Source::Text(field)),
+        Some((_, false)) => Ok(Place::Nothing),
+        Some((Field::Currency, true)) => Ok(Place::Currency),
+        Some((field, true)) if AMOUNTS.contains(&field) => Ok(Place::Amount(field)),
+        Some((field, true)) => Ok(Place::Text(field)),
         None if root == "lead" => {
             let known = Field::ALL.iter().map(|field| field.path());
             let nearest = nearest(name, known.filter(|path| path.starts_with("lead.")));
             Err(ExpressionError(format!("unknown name `{name}`; did you mean `{nearest}`?")))
         }
-        None => Ok(Source::Free { context: root == "context", steps: steps.to_vec() }),
+        None => Ok(Place::Free { context: root == "context", steps: steps.to_vec() }),
     }
 }
 
-fn user(steps: &[Step], name: &str) -> Result<Source, ExpressionError> {
+fn user(steps: &[Step], name: &str) -> Result<Place, ExpressionError> {
     match steps {
-        [Step::Key(key)] if key == "customer_type" => Ok(Source::Text(Field::CustomerType)),
-        [Step::Key(key), _, ..] if key == "customer_type" => Ok(Source::Nothing),
+        [Step::Key(key)] if key == "customer_type" => Ok(Place::Text(Field::CustomerType)),
+        [Step::Key(key), _, ..] if key == "customer_type" => Ok(Place::Nothing),
         _ => Err(ExpressionError(format!(
             "`{name}`: expressions never see identity; of `user` they see only \
              `user.customer_type`"

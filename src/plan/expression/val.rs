@@ -54,6 +54,7 @@ impl Val for Pattern {
 impl StaticVal for Pattern {}
 
 /// `text.matches(pattern)` with a compiled pattern: CEL's own compiles it anew each time.
+#[allow(clippy::needless_pass_by_value, reason = "the shape of a function of the environment")]
 pub(super) fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let text = args.first().and_then(|arg| arg.downcast_ref::<CelString<'_>>());
     let pattern = args.get(1).and_then(|arg| arg.downcast_ref::<Pattern>());
