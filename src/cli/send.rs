@@ -340,7 +340,13 @@ async fn deliver(client: &HttpClient, batch: &[Line]) -> anyhow::Result<Delivere
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
+    use axum::{
+        Router,
+        body::Bytes,
+        extract::State,
+        http::{HeaderMap, StatusCode},
+        routing::post,
+    };
 
     use super::*;
 
@@ -356,7 +362,7 @@ mod tests {
         State(relay): State<Relay>,
         headers: HeaderMap,
         body: Bytes,
-    ) -> (axum::http::StatusCode, [(&'static str, &'static str); 1], String) {
+    ) -> (StatusCode, [(&'static str, &'static str); 1], String) {
         assert_eq!(headers["authorization"], "Bearer key-1");
         assert_eq!(headers["content-type"], "application/x-ndjson");
         let text = String::from_utf8(body.to_vec()).unwrap();
@@ -367,7 +373,7 @@ mod tests {
             relay.taken.lock().unwrap().extend(lines);
             (202, json!({"accepted": accepted, "held": 1, "warnings": [{"index": 0}]}))
         });
-        let status = axum::http::StatusCode::from_u16(status).unwrap();
+        let status = StatusCode::from_u16(status).unwrap();
         (status, [("retry-after", "0")], json.to_string())
     }
 
