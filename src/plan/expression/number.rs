@@ -5,6 +5,7 @@ use serde_json::{Number, Value};
 
 /// The digits after the point to which a result in doubles is exact.
 const DIGITS: u32 = 9;
+const SCALE: f64 = 1e9;
 /// Integers up to here are exact as doubles.
 pub(super) const EXACT_INTEGER: u64 = 1 << 53;
 /// Powers of ten up to here are exact as doubles.
@@ -25,6 +26,16 @@ pub(super) fn to_double(decimal: Decimal) -> f64 {
 
 /// A double rounded to 9 digits, half away from zero; `None` where it is not finite or too large.
 pub(super) fn to_decimal(double: f64) -> Option<Decimal> {
+    let scaled = (double * SCALE).round();
+    if scaled.abs() <= EXACT_INTEGER as f64 {
+        // In the range of money: an exact integer of billionths, without its trailing zeros.
+        let (mut billionths, mut digits) = (scaled as i64, DIGITS);
+        while digits > 0 && billionths % 10 == 0 {
+            billionths /= 10;
+            digits -= 1;
+        }
+        return Some(Decimal::new(billionths, digits));
+    }
     let exact = Decimal::from_f64_retain(double)?;
     Some(exact.round_dp_with_strategy(DIGITS, RoundingStrategy::MidpointAwayFromZero).normalize())
 }

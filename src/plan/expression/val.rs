@@ -27,6 +27,9 @@ use crate::event::Item;
 /// expression, not by who sends the event.
 const MOST_ELEMENTS: usize = 2_000;
 
+/// An integer written in so many digits is exact as a double.
+const SHORT_NUMBER: usize = 15;
+
 /// A regular expression written out in an expression, compiled with it.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern(pub(super) Regex);
@@ -117,6 +120,14 @@ fn of_json(value: &Value) -> Result<Box<dyn Val + '_>, String> {
 }
 
 fn of_number(number: &Number) -> Result<Box<dyn Val>, String> {
+    // Numbers are kept as they were written; those of few digits are read once, as doubles.
+    let written = number.as_str();
+    if written.len() <= SHORT_NUMBER
+        && let Ok(double) = written.parse::<f64>()
+        && double.is_finite()
+    {
+        return Ok(Box::new(CelDouble::from(double)));
+    }
     // A long id must not become another one by rounding, so large integers stay integers.
     if let Some(integer) = number.as_i64()
         && integer.unsigned_abs() > number::EXACT_INTEGER
