@@ -14,7 +14,8 @@ mod signals;
 pub use decide::{Decision, Permit, PropertyRule, Purposes, Question, Reason, ReasonCode, decide};
 pub use region::{Region, RegionSource, expand as expand_region};
 pub use rules::{
-    DestinationRule, IpForm, Model, RegionRule, Role, Rules, WhenDenied, WhenOptedOut,
+    DestinationRule, IpForm, Memory, Model, RegionRule, Role, Rules, VendorId, WhenDenied,
+    WhenOptedOut,
 };
 pub use signals::{OptOut, OptOutClaim, Signals, State, read};
 
