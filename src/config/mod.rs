@@ -11,6 +11,8 @@ mod finding;
 mod load;
 mod resolve;
 mod secret;
+#[cfg(test)]
+mod tests;
 mod units;
 mod warn;
 
