@@ -1,7 +1,7 @@
 //! The shell of the configuration: reads the folder, the environment and secret files, and has
 //! everything resolved. It decides nothing about what the files mean.
 
-use std::{cell::RefCell, fmt::Write as _, io, path::Path};
+use std::{cell::RefCell, io, path::Path};
 
 use sha2::{Digest as _, Sha256};
 
@@ -162,9 +162,5 @@ fn hash<'f>(files: impl Iterator<Item = (&'f str, Option<Vec<u8>>)>) -> String {
         hasher.update((bytes.len() as u64).to_le_bytes());
         hasher.update(bytes);
     }
-    hasher.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _: std::fmt::Result = write!(hex, "{byte:02x}");
-        hex
-    })
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

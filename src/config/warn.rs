@@ -1,5 +1,7 @@
 //! What is legal but likely wrong, and only shows where files meet.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use jiff::Timestamp;
 
 use super::{
@@ -101,22 +103,11 @@ fn about_consent(
     drafts: &[Draft],
     context: &Context<'_>,
 ) {
-    use crate::consent::RegionSource;
     let report = context.report;
-    let place = documents.consent.place();
-    let from = &consent.rules.region_from;
-    let only_event = from.iter().all(|source| matches!(source, RegionSource::Event));
-    if from.is_empty() || (only_event && !consent.names_region_source) {
+    if consent.lacks_region_source {
         let message = "no region source: only events that bring their own region have one, every \
                        other is treated as opt-in; write region_from";
-        report.warning(&place.below("region_from"), message);
-    }
-    for (category, purposes) in &consent.rules.categories {
-        if let Some(place) = consent.category_places.get(category)
-            && purposes.is_empty()
-        {
-            report.warning(place, "stands for no purpose: without effect");
-        }
+        report.warning(&documents.consent.place().below("region_from"), message);
     }
     for draft in drafts {
         let platform = draft.platform.map_or("", |platform| platform.name);
@@ -178,14 +169,14 @@ fn about_conversion(relay: &Relay, events: &Events, drafts: &[Draft], report: &R
 
 /// Events that a destination and its platform's own browser tag both send, and that the platform
 /// cannot recognise as one.
-pub(super) fn browser_copies<'d>(
+pub(super) fn browser_copies(
     events: &Events,
-    destinations: impl IntoIterator<Item = (&'d String, &'d std::sync::Arc<DestinationConfig>)> + Clone,
+    destinations: &BTreeMap<String, Arc<DestinationConfig>>,
     report: &Report,
 ) {
     for (name, event) in &events.plan.events {
         let Some(place) = events.browser_places.get(name) else { continue };
-        for (_, destination) in destinations.clone() {
+        for destination in destinations.values() {
             let platform = destination.platform;
             let both = event.browser.iter().any(|n| *n == destination.name || n == platform.name)
                 && destination.entries.contains_key(name);

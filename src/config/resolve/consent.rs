@@ -6,7 +6,7 @@ use super::{Context, Meant, Names, Relay, check_name, events::suggest_field, rel
 use crate::{
     config::{
         document::{Node, Section},
-        finding::{Place, nearest, suggest},
+        finding::{nearest, suggest},
         units,
     },
     consent::{
@@ -28,10 +28,8 @@ const OUTCOMES: [(&str, WhenOptedOut); 3] = [
 pub(in crate::config) struct Consent {
     /// The rules.
     pub(in crate::config) rules: Rules,
-    /// Whether `region_from` was written.
-    pub(in crate::config) names_region_source: bool,
-    /// Where each category stands.
-    pub(in crate::config) category_places: BTreeMap<String, Place>,
+    /// Whether no source of a visitor's region was chosen.
+    pub(in crate::config) lacks_region_source: bool,
 }
 
 /// Reads the file.
@@ -70,9 +68,10 @@ pub(super) fn read(
         check_name(name, section.place(), context.report);
         rules.regions.push(region(name, section, &mut patterns));
     }
-    let mut category_places = BTreeMap::new();
     for (category, node) in root.table("categories").entries() {
-        category_places.insert(category.to_owned(), node.place().clone());
+        if is_empty_list(&node) {
+            node.warning("stands for no purpose: without effect");
+        }
         rules.categories.push((category.to_owned(), purposes(&node)));
     }
     for (name, section) in root.table("destinations").sections() {
@@ -80,7 +79,15 @@ pub(super) fn read(
         rules.destinations.push(destination(name, section, meant, &rules.regions, context));
     }
     root.finish();
-    Consent { rules, names_region_source: written_sources.is_some(), category_places }
+    let lacks_region_source = match &written_sources {
+        Some(node) => is_empty_list(node),
+        None => relay.geoip.is_none(),
+    };
+    Consent { rules, lacks_region_source }
+}
+
+fn is_empty_list(node: &Node<'_>) -> bool {
+    node.is_list() && node.list().is_some_and(|items| items.is_empty())
 }
 
 fn region_from(node: &Node<'_>, relay: &Relay) -> Vec<RegionSource> {
@@ -239,7 +246,7 @@ fn destination(
         None => (None, Vec::new()),
     };
     let (never_send, never_send_properties) = never_send.map(|(list, _)| list).unwrap_or_default();
-    let by_region = by_region(section.table("regions"), regions, role, platform, context);
+    let by_region = by_region(&section.table("regions"), regions, role, platform, context);
     let rule = DestinationRule {
         name: name.to_owned(),
         needs: needs(&section, role, platform, context),
@@ -299,14 +306,14 @@ fn needs(
         return default.flatten().unwrap_or_default().to_vec();
     };
     let needs = purposes(&node);
-    if node.list().is_some_and(|items| items.is_empty()) && role != Some(Role::Processor) {
-        node.error("nothing may be needed only of a processor; write role = \"processor\", or the purposes");
+    if is_empty_list(&node) && role != Some(Role::Processor) {
+        node.error("an empty list is for processors only; write role = \"processor\", or which purposes must be granted");
     }
     needs
 }
 
 fn by_region(
-    section: Section<'_>,
+    section: &Section<'_>,
     regions: &[RegionRule],
     role: Option<Role>,
     platform: Option<&'static Platform>,

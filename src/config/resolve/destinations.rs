@@ -373,6 +373,13 @@ fn entries_of<'m>(draft: &Draft, platform: &Platform, mapped: &'m [Mapped]) -> V
 }
 
 impl Draft {
+    /// Whether a key was written, could not be read, and so is missing only to its platform.
+    fn is_reported(&self, key: &str) -> bool {
+        self.key_places.contains_key(key)
+            && !self.table.contains_key(key)
+            && !self.secrets.contains_key(key)
+    }
+
     /// The base of what it calls. A platform without a vendor's URL is told its own by `url`.
     fn called(&self) -> &str {
         self.table.get("url").and_then(toml::Value::as_str).unwrap_or(&self.endpoint)
@@ -412,6 +419,9 @@ fn configure(
         Ok(handler) => Some(handler),
         Err(problems) => {
             for Problem { path, message } in problems {
+                if draft.is_reported(&path) {
+                    continue;
+                }
                 let place = place_of_problem(&path, draft, mapped);
                 context.report.error(&place, message);
             }

@@ -4,6 +4,7 @@
 //! what: the relay and its sites, which destinations there are, the plan with their entries, the
 //! consent rules, and only then the destinations themselves, which need all of it.
 
+mod access;
 mod consent;
 mod destinations;
 mod events;

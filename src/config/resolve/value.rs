@@ -19,6 +19,17 @@ use crate::{
 const FORMS: &str = "{ fixed = \"5.00\" }, { field = \"properties.value\" }, \
                      { field = ..., times = \"0.3\" } or { formula = \"value - tax\" }";
 
+/// The properties that hold amounts; others of the sender's own may too.
+const AMOUNTS: [Field; 7] = [
+    Field::Value,
+    Field::Tax,
+    Field::Shipping,
+    Field::Discount,
+    Field::Cost,
+    Field::NetRevenue,
+    Field::PredictedLtv,
+];
+
 /// Reads `value = { ... }`.
 pub(super) fn rule(
     node: &Node<'_>,
@@ -153,17 +164,15 @@ fn bounds(section: &Section<'_>, context: &Context<'_>) -> Bounds {
 /// A path below `properties` that can hold a number.
 fn property(node: &Node<'_>) -> Option<String> {
     let path = node.text()?;
-    let known = Field::ALL.iter().filter(|field| field.path().starts_with("properties."));
-    let names: Vec<&str> = known.map(|field| field.path()).collect();
-    let Some(name) = path.strip_prefix("properties.").filter(|name| !name.is_empty()) else {
+    if path.strip_prefix("properties.").is_none_or(str::is_empty) {
         node.error(format!(
             "expected a property such as \"properties.value\", found {path:?}{}",
-            suggest(path, names.iter().copied())
+            suggest(path, AMOUNTS.map(Field::path))
         ));
         return None;
-    };
-    if matches!(name, "currency" | "items" | "order_id" | "coupon" | "search_term" | "store_id") {
-        node.error(format!("{path:?} is not a number"));
+    }
+    if Field::parse(path).is_some_and(|field| !AMOUNTS.contains(&field)) {
+        node.error(format!("{path:?} is not an amount"));
         return None;
     }
     Some(path.to_owned())
