@@ -4,56 +4,55 @@ use std::{io::Write, path::PathBuf};
 
 use clap::ValueEnum;
 
+use super::Exit;
 use crate::{
     config::{LoadOptions, Loaded, Secrets, environment, load},
     destinations::REGISTRY,
 };
 
-/// Exit code of a configuration that cannot be used (`EX_CONFIG`).
-pub const CONFIGURATION_INVALID: u8 = 78;
-
-/// Arguments of `check`.
+/// Every problem of a configuration in one run, with file, line and a fix. Ends with 78 if there is
+/// an error.
 #[derive(Debug, clap::Args)]
-pub struct Args {
-    /// The configuration's folder.
+pub(super) struct Check {
+    /// The configuration folder.
     #[arg(long, value_name = "DIR", default_value = "./config")]
-    pub config: PathBuf,
+    config: PathBuf,
     /// How findings are printed: as text on standard error, or as JSON on standard output.
     #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
-    /// Prints the effective configuration as JSON, with defaults and without secrets.
+    format: Format,
+    /// Print the effective configuration as JSON, with defaults and without secrets.
     #[arg(long)]
-    pub print: bool,
+    print: bool,
 }
 
 /// How findings are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+enum Format {
     /// A line each, on standard error.
     Text,
     /// One object, on standard output.
     Json,
 }
 
-/// Runs `check`; the result is the exit code: 0 also with warnings, 78 with errors.
-pub fn run(args: &Args) -> anyhow::Result<u8> {
-    let options = LoadOptions {
-        secrets: Secrets::Placeholder,
-        sandbox_base: None,
-        env: &environment,
-        registry: REGISTRY,
-    };
-    let loaded = load(&args.config, &options);
-    let (mut out, mut diagnostics) = (std::io::stdout().lock(), std::io::stderr().lock());
-    print(args, &loaded, &mut out, &mut diagnostics)
+impl Check {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let options = LoadOptions {
+            secrets: Secrets::Placeholder,
+            sandbox_base: None,
+            env: &environment,
+            registry: REGISTRY,
+        };
+        let loaded = load(&self.config, &options);
+        print(&self, &loaded, &mut std::io::stdout().lock(), &mut std::io::stderr().lock())
+    }
 }
 
 fn print(
-    args: &Args,
+    args: &Check,
     loaded: &Loaded,
     out: &mut dyn Write,
     diagnostics: &mut dyn Write,
-) -> anyhow::Result<u8> {
+) -> anyhow::Result<Exit> {
     match args.format {
         Format::Json => writeln!(out, "{}", loaded.to_json())?,
         Format::Text => {
@@ -68,10 +67,10 @@ fn print(
     {
         writeln!(out, "{:#}", config.describe())?;
     }
-    Ok(if loaded.config.is_some() { 0 } else { CONFIGURATION_INVALID })
+    Ok(if loaded.config.is_some() { Exit::Fine } else { Exit::Configuration })
 }
 
-fn summary(args: &Args, loaded: &Loaded) -> String {
+fn summary(args: &Check, loaded: &Loaded) -> String {
     let dir = args.config.display();
     let warnings = counted(loaded.warnings().count(), "warning");
     match &loaded.config {
@@ -97,7 +96,7 @@ fn counted(count: usize, noun: &str) -> String {
 mod tests {
     use super::*;
 
-    fn check(files: &[(&str, &str)], format: Format) -> (u8, String, String) {
+    fn check(files: &[(&str, &str)], format: Format) -> (Exit, String, String) {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in files {
             std::fs::write(dir.path().join(name), text).unwrap();
@@ -108,7 +107,7 @@ mod tests {
             env: &|_| None,
             registry: &[],
         };
-        let args = Args { config: dir.path().to_owned(), format, print: false };
+        let args = Check { config: dir.path().to_owned(), format, print: false };
         let loaded = load(dir.path(), &options);
         let (mut out, mut diagnostics) = (Vec::new(), Vec::new());
         let code = print(&args, &loaded, &mut out, &mut diagnostics).unwrap();
@@ -119,7 +118,7 @@ mod tests {
     #[test]
     fn warnings_alone_are_fine() {
         let (code, out, diagnostics) = check(&[("relay.toml", "")], Format::Text);
-        assert_eq!((code, out.as_str()), (0, ""));
+        assert_eq!((code, out.as_str()), (Exit::Fine, ""));
         assert!(diagnostics.contains("warning: "), "{diagnostics}");
         assert!(diagnostics.lines().last().unwrap().contains("is valid: mode sandbox, 1 site,"));
     }
@@ -127,13 +126,13 @@ mod tests {
     #[test]
     fn errors_are_78_with_place_and_fix() {
         let (code, out, diagnostics) = check(&[("relay.toml", "\nmod = \"live\"\n")], Format::Text);
-        assert_eq!((code, out.as_str()), (78, ""));
+        assert_eq!((code, out.as_str()), (Exit::Configuration, ""));
         assert!(
             diagnostics.contains("relay.toml:2: mod: unknown key; did you mean \"mode\"?"),
             "{diagnostics}"
         );
         let (code, out, diagnostics) = check(&[("relay.toml", "mod = 1")], Format::Json);
-        assert_eq!((code, diagnostics.as_str()), (78, ""));
+        assert_eq!((code, diagnostics.as_str()), (Exit::Configuration, ""));
         let json: serde_json::Value = serde_json::from_str(&out).unwrap();
         assert_eq!(json["errors"], 1);
         let error = json["findings"].as_array().unwrap().iter().find(|f| f["severity"] == "error");
@@ -144,7 +143,7 @@ mod tests {
     #[test]
     fn an_empty_folder_is_no_configuration() {
         let (code, _, diagnostics) = check(&[], Format::Text);
-        assert_eq!(code, 78);
+        assert_eq!(code, Exit::Configuration);
         assert!(diagnostics.contains("none of relay.toml"), "{diagnostics}");
     }
 }
