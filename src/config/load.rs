@@ -1,1 +1,166 @@
-//! load.
+//! The shell of the configuration: reads the folder, the environment and secret files, and has
+//! everything resolved. It decides nothing about what the files mean.
+
+use std::{cell::RefCell, io, path::Path};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    Config, Fallback, Finding, Secrets, Severity,
+    document::Document,
+    finding::{Place, Report},
+    resolve::{Context, Documents, mode, resolve},
+    secret::Vault,
+};
+use crate::destinations::{Mode, Platform};
+
+/// The four files. Each may be absent (its keys have defaults), but a folder without any is no
+/// configuration.
+const FILES: [&str; 4] = ["relay.toml", "events.toml", "consent.toml", "destinations.toml"];
+
+/// How a configuration is loaded.
+pub struct LoadOptions<'a> {
+    /// Whether secrets are resolved: to serve, not to check, explain or test.
+    pub secrets: Secrets,
+    /// `http://ADDRESS` of the sandbox. Given to serve: in sandbox mode every destination but a
+    /// shadow one then delivers to `http://ADDRESS/PLATFORM`.
+    pub sandbox_base: Option<String>,
+    /// Reads an environment variable; [`environment`] outside of tests.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// Which platforms there are; [`crate::destinations::REGISTRY`] outside of tests.
+    pub registry: &'static [&'static Platform],
+}
+
+impl std::fmt::Debug for LoadOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoadOptions")
+            .field("secrets", &self.secrets)
+            .field("sandbox_base", &self.sandbox_base)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What came of loading.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration; `None` where any finding is an error.
+    pub config: Option<Config>,
+    /// Every problem, errors and warnings, by file and line.
+    pub findings: Vec<Finding>,
+    /// Secrets that were not there in sandbox mode, and what takes their place.
+    pub fallbacks: Vec<Fallback>,
+}
+
+impl Loaded {
+    /// The errors among the findings.
+    pub fn errors(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.severity == Severity::Error)
+    }
+
+    /// The warnings among the findings.
+    pub fn warnings(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.severity == Severity::Warning)
+    }
+
+    /// What `check --format json` prints and a refused reload answers.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "config": self.config.as_ref().map(|config| config.hash.as_str()),
+            "errors": self.errors().count(),
+            "warnings": self.warnings().count(),
+            "findings": self.findings,
+        })
+    }
+}
+
+/// Reads an environment variable of this process; one that is not UTF-8 counts as not set.
+#[allow(clippy::disallowed_methods, reason = "this is where the environment is read")]
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Loads the configuration of a folder. Never fails: what is wrong is among the findings.
+pub fn load(dir: &Path, options: &LoadOptions<'_>) -> Loaded {
+    let (report, quiet) = (Report::default(), Report::default());
+    let file = |name: &str| -> io::Result<Vec<u8>> { std::fs::read(dir.join(name)) };
+    let files = FILES.map(|name| (name, read(dir, name, &report)));
+    if files.iter().all(|(_, bytes)| bytes.is_none()) && !report.has_errors() {
+        report.error(&Place::of_file(&dir.display().to_string()), nothing_here(dir));
+    }
+    let [relay, events, consent, destinations] = files.each_ref().map(|(name, bytes)| {
+        let shown = dir.join(name).display().to_string();
+        parse(&shown, bytes.as_deref().unwrap_or_default(), &report)
+    });
+    let documents = Documents { relay, events, consent, destinations };
+    let mode = mode(&documents.relay.root(&quiet));
+    let vault = Vault {
+        secrets: options.secrets,
+        sandbox: mode == Mode::Sandbox,
+        env: options.env,
+        file: &file,
+        fallbacks: RefCell::default(),
+    };
+    let context = Context {
+        registry: options.registry,
+        mode,
+        sandbox_base: options.sandbox_base.as_deref(),
+        folder: dir,
+        vault: &vault,
+        report: &report,
+    };
+    // The rates are part of what the hash stands for; secrets are not.
+    let rates = documents.events.root(&quiet).table("rates").get("file");
+    let rates = rates.and_then(|node| Some(("rates", file(node.as_text()?).ok())));
+    let hash = hash(files.iter().cloned().chain(rates));
+    let config = resolve(&documents, &context, hash);
+    let fallbacks = vault.fallbacks.into_inner();
+    Loaded { config, findings: report.into_findings(), fallbacks }
+}
+
+fn nothing_here(dir: &Path) -> String {
+    let what = if dir.is_dir() {
+        format!("none of {} is here", FILES.join(", "))
+    } else {
+        "there is no such folder".to_owned()
+    };
+    format!("{what}; `conversion-relay init DIR` writes a configuration to start from")
+}
+
+/// A file's bytes; `None` where it is absent, or cannot be read, which is reported.
+fn read(dir: &Path, name: &str, report: &Report) -> Option<Vec<u8>> {
+    let path = dir.join(name);
+    match std::fs::read(&path) {
+        Ok(bytes) => Some(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            let place = Place::of_file(&path.display().to_string());
+            report.error(&place, format!("cannot be read: {error}"));
+            None
+        }
+    }
+}
+
+fn parse<'t>(shown: &str, bytes: &'t [u8], report: &Report) -> Document<'t> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Document::parse(shown, text, report),
+        Err(error) => {
+            let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+            report.error(&Place { line, ..Place::of_file(shown) }, "is not UTF-8");
+            Document::parse(shown, "", report)
+        }
+    }
+}
+
+/// SHA-256 over names, lengths and bytes, hex.
+fn hash<'f>(files: impl Iterator<Item = (&'f str, Option<Vec<u8>>)>) -> String {
+    let mut hasher = Sha256::new();
+    for (name, bytes) in files {
+        let Some(bytes) = bytes else { continue };
+        hasher.update(name.as_bytes());
+        hasher.update([0]);
+        hasher.update((bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    }
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,11 +1,20 @@
-//! The configuration: recorded as written ([`raw`]), resolved once with every problem reported
-//! ([`resolve`]), loaded from a folder by the shell ([`load`]).
+//! The configuration: read as written (`document`), resolved once with every problem reported
+//! (`resolve`), loaded from a folder by the shell ([`load()`]).
 //!
-//! What the rest of the program sees is [`Config`]: whole, valid, and swapped as one.
+//! What the rest of the program sees is [`Config`]: whole, valid, and swapped as one. There is no
+//! layer of serde records between file and types: the reader walks the parsed tables, which keep
+//! the line of every key, so that one run reports everything that is wrong.
 
+mod describe;
+mod document;
+mod finding;
 mod load;
-mod raw;
 mod resolve;
+mod secret;
+#[cfg(test)]
+mod tests;
+mod units;
+mod warn;
 
 use std::{
     collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc,
@@ -19,9 +28,13 @@ use crate::{
     consent,
     destinations::{Destination, Mode, Platform},
     event::Currency,
-    plan::{Expression, Plan},
+    plan::{Expression, Kind, Plan},
     value::{EntryValue, Rates},
 };
+
+pub use finding::{Finding, Severity};
+pub use load::{LoadOptions, Loaded, environment, load};
+pub use secret::{Fallback, PLACEHOLDER, Secrets};
 
 /// A whole, valid configuration.
 #[derive(Debug)]
@@ -48,6 +61,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long what is kept.
     pub retention: Retention,
+    /// Signed webhooks that bring events, by name.
+    pub webhooks: BTreeMap<String, Arc<WebhookSource>>,
     /// Where alerts go.
     pub alerts: Vec<SecretString>,
     /// The tracking plan.
@@ -96,6 +111,22 @@ pub struct Site {
     pub minimum_age: Option<u8>,
 }
 
+impl Site {
+    /// A site of which only the name is known.
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            hosts: Vec::new(),
+            controller: name.to_owned(),
+            country: None,
+            currency: None,
+            time_zone: jiff::tz::TimeZone::UTC,
+            sensitive: None,
+            minimum_age: None,
+        }
+    }
+}
+
 /// Who may post what.
 #[derive(Debug, Clone)]
 pub struct WriteKey {
@@ -103,7 +134,7 @@ pub struct WriteKey {
     pub name: String,
     /// The key itself.
     pub key: SecretString,
-    /// The sites it may post for; the first is the default if it is the only one.
+    /// The sites it may post for, at least one; where it is only one, events need not name it.
     pub sites: Vec<String>,
     /// A backend, or a browser that anyone can read.
     pub kind: KeyKind,
@@ -117,6 +148,36 @@ pub struct WriteKey {
     pub origins: Vec<String>,
     /// The highest value a browser may claim.
     pub max_value: Option<rust_decimal::Decimal>,
+}
+
+impl WriteKey {
+    /// Whether it may send an event under this incoming name. `kinds` are those of the plan events
+    /// that the name feeds: a browser, which anyone can imitate, sends micro events only, unless a
+    /// name or pattern other than `*` lists the event.
+    pub fn may_send(&self, name: &str, kinds: impl IntoIterator<Item = Kind>) -> bool {
+        let listed = self.events.iter().any(|pattern| pattern != "*" && glob(pattern, name));
+        let any = self.events.iter().any(|pattern| pattern == "*");
+        match self.kind {
+            KeyKind::Server => any || listed,
+            KeyKind::Browser => {
+                listed || (any && kinds.into_iter().all(|kind| kind == Kind::Micro))
+            }
+        }
+    }
+}
+
+/// Whether a pattern, in which each `*` stands for any text, covers a name.
+fn glob(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
+            // Whatever the star takes, the rest of the pattern must cover what remains.
+            name.char_indices()
+                .map(|(at, _)| at)
+                .chain([name.len()])
+                .any(|at| name.get(at..).is_some_and(|remaining| glob(rest, remaining)))
+        }),
+    }
 }
 
 /// Who holds a write key.
@@ -163,8 +224,32 @@ pub enum AdminRole {
     Operator,
 }
 
-/// A steady rate with a burst.
+/// A signed webhook that brings events.
+#[derive(Debug, Clone)]
+pub struct WebhookSource {
+    /// Its name, as in the URL.
+    pub name: String,
+    /// Whose signature and format.
+    pub kind: WebhookKind,
+    /// What the sender signs with.
+    pub secret: SecretString,
+    /// The site that its events belong to.
+    pub site: String,
+}
+
+/// The senders whose signatures are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookKind {
+    /// Shopify.
+    Shopify,
+    /// Stripe.
+    Stripe,
+    /// Any sender that signs with an HMAC.
+    Hmac,
+}
+
+/// A steady rate with a burst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RateLimit {
     /// Requests a second.
     pub requests_per_second: Option<NonZeroU32>,
@@ -257,6 +342,10 @@ pub struct DestinationConfig {
     pub delivery: DeliveryPolicy,
     /// The platform's part.
     pub handler: Box<dyn Destination>,
+    /// Base URL of what it calls: the vendor's, or `endpoint`, or in sandbox mode the sandbox's.
+    pub endpoint: String,
+    /// The same as explanations show it, in every mode: the vendor's, or `endpoint`.
+    pub shown_endpoint: String,
 }
 
 /// How a destination is delivered to.

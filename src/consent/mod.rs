@@ -18,7 +18,8 @@ pub use region::{
     Region, RegionSource, Whereabouts, canonical as canonical_region, expand as expand_region,
 };
 pub use rules::{
-    DestinationRule, IpForm, Model, RegionRule, Role, Rules, WhenDenied, WhenOptedOut,
+    DestinationRule, IpForm, Memory, Model, RegionRule, Role, Rules, VendorId, WhenDenied,
+    WhenOptedOut,
 };
 pub use signals::{OptOut, OptOutClaim, Signals, State, read};
 

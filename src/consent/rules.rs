@@ -1,5 +1,7 @@
 //! `consent.toml`, resolved: the rules that a privacy reviewer reads.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Purpose, Region, RegionSource, region::covers};
@@ -16,12 +18,39 @@ pub struct Rules {
     pub region_from: Vec<RegionSource>,
     /// GPC is an opt-out in every region, not only in opt-out regions.
     pub gpc_everywhere: bool,
+    /// `gdpr_applies = false` of an event switches TCF off.
+    pub trust_gdpr_applies: bool,
+    /// Choices that are remembered.
+    pub memory: Memory,
     /// Regions with their model; the most specific match wins.
     pub regions: Vec<RegionRule>,
     /// A consent platform's categories and the purposes they stand for.
     pub categories: Vec<(String, Vec<Purpose>)>,
     /// One rule a destination, by the destination's or its platform's name.
     pub destinations: Vec<DestinationRule>,
+}
+
+/// Choices remembered for events without a signal of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Memory {
+    /// Older grants are not used; refusals do not age.
+    pub max_age: Duration,
+    /// Action sources, and doors (`door:webhook`), whose events may use remembered grants.
+    pub use_for: Vec<String>,
+    /// How long clicks are remembered; `None`: not at all.
+    pub click_ids: Option<Duration>,
+}
+
+/// An id on a list of vendors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum VendorId {
+    /// The platform's known one, if there is one.
+    #[default]
+    Known,
+    /// This one.
+    Id(u32),
+    /// None: the list alone cannot grant this destination.
+    None,
 }
 
 /// What holds in some regions.
@@ -80,6 +109,10 @@ pub struct DestinationRule {
     pub when_opted_out: WhenOptedOut,
     /// What happens to opted-out events, by the name of a region rule.
     pub regions: Vec<(String, WhenOptedOut)>,
+    /// Its id on IAB's Global Vendor List.
+    pub tcf_vendor_id: VendorId,
+    /// Its id on Google's list of ad technology providers.
+    pub ac_provider_id: VendorId,
     /// The platform's role under contract.
     pub role: Option<Role>,
     /// The recipient's legal entity.
@@ -142,12 +175,32 @@ impl DestinationRule {
             when_personalization_denied: None,
             when_opted_out: WhenOptedOut::Drop,
             regions: Vec::new(),
+            tcf_vendor_id: VendorId::Known,
+            ac_provider_id: VendorId::Known,
             role: None,
             recipient: None,
             country: None,
             mechanism: None,
             legal_basis: None,
             retention: None,
+        }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        let sources = [
+            "crm",
+            "physical_store",
+            "phone_call",
+            "system_generated",
+            "door:webhook",
+            "door:import",
+        ];
+        Self {
+            max_age: Duration::from_secs(180 * 86_400),
+            use_for: sources.map(str::to_owned).to_vec(),
+            click_ids: None,
         }
     }
 }
@@ -160,6 +213,8 @@ impl Rules {
             require_approval: false,
             region_from: Vec::new(),
             gpc_everywhere: true,
+            trust_gdpr_applies: false,
+            memory: Memory::default(),
             regions: Vec::new(),
             categories: Vec::new(),
             destinations: Vec::new(),

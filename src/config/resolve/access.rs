@@ -1,0 +1,227 @@
+//! `relay.toml`, who may: write keys, admin tokens, webhooks that bring events, alerts.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use rust_decimal::Decimal;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::{Context, check_name, rate_limit, relay::texts, site_name, site_names};
+use crate::{
+    config::{
+        AdminRole, AdminToken, KeyKind, Right, Secrets, Site, WebhookKind, WebhookSource, WriteKey,
+        document::{Node, Section},
+        secret::Missing,
+    },
+    destinations::Mode,
+};
+
+const RIGHTS: [(&str, Right); 3] =
+    [("events", Right::Events), ("consent", Right::Consent), ("explain", Right::Explain)];
+const ROLES: [(&str, AdminRole); 4] = [
+    ("viewer", AdminRole::Viewer),
+    ("media", AdminRole::Media),
+    ("privacy", AdminRole::Privacy),
+    ("operator", AdminRole::Operator),
+];
+
+/// `[[write_keys]]`; in sandbox mode there is one without a word.
+pub(super) fn write_keys(
+    root: &Section<'_>,
+    sites: &BTreeMap<String, Arc<Site>>,
+    context: &Context<'_>,
+) -> Vec<WriteKey> {
+    let mut keys: Vec<WriteKey> = Vec::new();
+    for (at, section) in root.array("write_keys").into_iter().enumerate() {
+        let place = section.place().clone();
+        let Some(key) = write_key(at, section, sites, context) else { continue };
+        if keys.iter().any(|other| other.name == key.name) {
+            context.report.error(&place.below("name"), format!("{:?} is taken", key.name));
+        }
+        let same = |other: &WriteKey| other.key.expose_secret() == key.key.expose_secret();
+        if context.vault.secrets == Secrets::Resolve && keys.iter().any(same) {
+            let message = "another write key has the same secret, so nobody could tell them apart";
+            context.report.error(&place.below("key"), message);
+        }
+        keys.push(key);
+    }
+    if keys.is_empty() && context.mode == Mode::Sandbox && root.get("write_keys").is_none() {
+        context.vault.note("", "write_keys", "none configured: \"dev-key\" may post".to_owned());
+        keys.push(WriteKey {
+            name: "dev".to_owned(),
+            key: SecretString::from("dev-key"),
+            sites: sites.keys().cloned().collect(),
+            kind: KeyKind::Server,
+            events: vec!["*".to_owned()],
+            may: RIGHTS.iter().map(|(_, right)| *right).collect(),
+            rate_limit: None,
+            origins: Vec::new(),
+            max_value: None,
+        });
+    }
+    keys
+}
+
+fn write_key(
+    at: usize,
+    section: Section<'_>,
+    sites: &BTreeMap<String, Arc<Site>>,
+    context: &Context<'_>,
+) -> Option<WriteKey> {
+    let name = name_of(&section, &format!("key_{}", at + 1));
+    let fallback = if at == 0 { "dev-key".to_owned() } else { format!("dev-key-{name}") };
+    let key = section
+        .required("key", "key = { env = \"NAME\" }")
+        .and_then(|node| context.vault.read(&node, Missing::Take(&fallback)));
+    let sites = match (section.get("site"), section.get("sites")) {
+        (Some(_), Some(both)) => {
+            both.error("write either `site` or `sites`");
+            Vec::new()
+        }
+        (Some(site), None) => site_name(&site, sites).into_iter().collect(),
+        (None, Some(list)) => site_names(&list, sites),
+        (None, None) => sites.keys().cloned().collect(),
+    };
+    let kinds = [("server", KeyKind::Server), ("browser", KeyKind::Browser)];
+    let kind = section.get("kind").and_then(|node| node.one_of(&kinds)).unwrap_or(KeyKind::Server);
+    let events = section.get("events").and_then(|node| texts(&node));
+    let may = section.get("may").map(|node| words(&node, &RIGHTS));
+    let origins = section.get("origins").and_then(|node| node.list()).unwrap_or_default();
+    let max_value = section.get("max_value").and_then(|node| {
+        let value = node.decimal()?;
+        if value <= Decimal::ZERO {
+            node.expected("an amount above zero");
+        }
+        Some(value)
+    });
+    if kind == KeyKind::Server {
+        for key in ["origins", "max_value"] {
+            if let Some(node) = section.get(key) {
+                node.warning("is for keys of kind \"browser\" only: without effect");
+            }
+        }
+    } else if origins.is_empty() {
+        let message = "no `origins`: no page of another origin can post with this key";
+        context.report.warning(section.place(), message);
+    }
+    let origins = origins
+        .iter()
+        .filter_map(|node| node.parse("an origin such as \"https://shop.example\"", origin))
+        .collect();
+    let rate_limit = section.get("rate_limit").and_then(|node| node.section()).map(rate_limit);
+    section.finish();
+    Some(WriteKey {
+        name,
+        key: key?,
+        sites,
+        kind,
+        events: events.unwrap_or_else(|| vec!["*".to_owned()]),
+        may: may.unwrap_or_else(|| vec![Right::Events, Right::Consent]),
+        rate_limit,
+        origins,
+        max_value,
+    })
+}
+
+fn origin(text: &str) -> Option<String> {
+    let url = url::Url::parse(text).ok()?;
+    let origin = url.origin().ascii_serialization();
+    (matches!(url.scheme(), "http" | "https") && origin == text).then_some(origin)
+}
+
+/// `[[admin_tokens]]`; in sandbox mode there is one without a word.
+pub(super) fn admin_tokens(root: &Section<'_>, context: &Context<'_>) -> Vec<AdminToken> {
+    let mut tokens: Vec<AdminToken> = Vec::new();
+    for (at, section) in root.array("admin_tokens").into_iter().enumerate() {
+        let name = name_of(&section, &format!("token_{}", at + 1));
+        if tokens.iter().any(|token| token.name == name) {
+            context.report.error(&section.place().below("name"), format!("{name:?} is taken"));
+        }
+        let fallback = if at == 0 { "dev-token".to_owned() } else { format!("dev-token-{name}") };
+        let token = section
+            .required("token", "token = { env = \"NAME\" }")
+            .and_then(|node| context.vault.read(&node, Missing::Take(&fallback)));
+        let roles = section.get("roles").map(|node| words(&node, &ROLES));
+        let roles = roles.unwrap_or_else(|| vec![AdminRole::Viewer]);
+        section.finish();
+        tokens.extend(token.map(|token| AdminToken { name, token, roles }));
+    }
+    if tokens.is_empty() && context.mode == Mode::Sandbox && root.get("admin_tokens").is_none() {
+        let instead = "none configured: \"dev-token\" may administer";
+        context.vault.note("", "admin_tokens", instead.to_owned());
+        tokens.push(AdminToken {
+            name: "dev".to_owned(),
+            token: SecretString::from("dev-token"),
+            roles: ROLES.iter().map(|(_, role)| *role).collect(),
+        });
+    }
+    tokens
+}
+
+fn name_of(section: &Section<'_>, default: &str) -> String {
+    let name = section.get("name").and_then(|node| node.text());
+    name.unwrap_or(default).to_owned()
+}
+
+/// A list of words of a closed list, each once.
+fn words<T: Copy + PartialEq>(node: &Node<'_>, known: &[(&str, T)]) -> Vec<T> {
+    let mut found = Vec::new();
+    for item in node.list().unwrap_or_default() {
+        let Some(word) = item.one_of(known) else { continue };
+        if !found.contains(&word) {
+            found.push(word);
+        }
+    }
+    found
+}
+
+/// `[webhooks.NAME]`.
+pub(super) fn webhooks(
+    section: &Section<'_>,
+    sites: &BTreeMap<String, Arc<Site>>,
+    context: &Context<'_>,
+) -> BTreeMap<String, Arc<WebhookSource>> {
+    let kinds = [
+        ("shopify", WebhookKind::Shopify),
+        ("stripe", WebhookKind::Stripe),
+        ("hmac", WebhookKind::Hmac),
+    ];
+    let mut sources = BTreeMap::new();
+    for (name, source) in section.sections() {
+        check_name(name, source.place(), context.report);
+        let kind = source
+            .required("type", "type = \"shopify\", \"stripe\" or \"hmac\"")
+            .and_then(|node| node.one_of(&kinds));
+        let fallback = Missing::Take("sandbox-secret");
+        let secret = source
+            .required("secret", "secret = { env = \"NAME\" }")
+            .and_then(|node| context.vault.read(&node, fallback));
+        let site = match source.get("site") {
+            Some(node) => site_name(&node, sites),
+            None if sites.len() == 1 => sites.keys().next().cloned(),
+            None => {
+                let message = "is missing; with more than one site a webhook must say whose it is";
+                context.report.error(&source.place().below("site"), message);
+                None
+            }
+        };
+        source.finish();
+        if let (Some(kind), Some(secret), Some(site)) = (kind, secret, site) {
+            let name = name.to_owned();
+            sources.insert(name.clone(), Arc::new(WebhookSource { name, kind, secret, site }));
+        }
+    }
+    sources
+}
+
+/// `[[alerts]]`.
+pub(super) fn alerts(root: &Section<'_>, context: &Context<'_>) -> Vec<SecretString> {
+    let mut alerts = Vec::new();
+    for section in root.array("alerts") {
+        let secret = section
+            .required("webhook", "webhook = { env = \"NAME\" }")
+            .and_then(|node| context.vault.read(&node, Missing::Without("no alert goes there")));
+        alerts.extend(secret);
+        section.finish();
+    }
+    alerts
+}

@@ -1,0 +1,105 @@
+//! What is legal but likely wrong, one by one.
+
+use super::{GOOD, check, check_good_but, lines};
+
+/// The one finding of [`GOOD`] with a file replaced.
+fn one(name: &str, text: &str) -> String {
+    let loaded = check_good_but(name, text);
+    let found = lines(&loaded);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(loaded.config.is_some(), "a warning stops nothing");
+    found.into_iter().next().unwrap()
+}
+
+#[test]
+fn of_funnels() {
+    let ads = "[events.purchase]\nkind = \"macro\"\n[events.purchase.destinations]\nads = true\nhook = true\n";
+    let found = one("events.toml", &format!("[events.view]\nkind = \"micro\"\n{ads}"));
+    assert_eq!(
+        found,
+        "warning: events.toml:1: events.view: \"view\" is a micro event in no funnel: nothing says \
+         which macro event it leads to"
+    );
+    let text = format!("[funnels.f]\nsteps = [\"view\"]\n[events.view]\n{ads}");
+    assert!(one("events.toml", &text).contains("without a macro event in its funnel"));
+    let names: Vec<String> = (0..11).map(|n| format!("m{n}")).collect();
+    let sections: String = names.iter().map(|name| format!("[events.{name}]\n")).collect();
+    let text = format!("[funnels.f]\nsteps = {names:?}\nmacro = \"purchase\"\n{sections}{ads}");
+    let found = lines(&check_good_but("events.toml", &text));
+    assert!(found.iter().any(|f| f.contains("has 11 micro events, more than 10")), "{found:?}");
+}
+
+#[test]
+fn of_browser_copies_that_cannot_be_told() {
+    let text = |event: &str, platform: &str| {
+        format!(
+            "[events.{event}]\nkind = \"macro\"\nbrowser = [\"{platform}\"]\n\
+             [events.{event}.destinations]\nads = true\nhook = true\n"
+        )
+    };
+    assert!(check_good_but("events.toml", &text("purchase", "ads")).findings.is_empty());
+    let found = one("events.toml", &text("purchase", "hook"));
+    assert!(
+        found.starts_with("warning: events.toml:3: events.purchase.browser: Example Hook cannot")
+    );
+
+    // By transaction id: only the events that the platform itself says it deduplicates.
+    let destinations = "[stats]\nplatform = \"stats\"\nstream = \"1\"\n";
+    let consent = "region_from = [\"event\"]\n[destinations.stats]\n";
+    for (event, told) in [("purchase", false), ("lead", true)] {
+        let events = format!(
+            "[events.{event}]\nkind = \"macro\"\nbrowser = [\"stats\"]\n[events.{event}.destinations]\nstats = true\n"
+        );
+        let files = [
+            GOOD[0],
+            ("events.toml", events.as_str()),
+            ("consent.toml", consent),
+            ("destinations.toml", destinations),
+        ];
+        let found = lines(&check(&files));
+        assert_eq!(found.iter().any(|f| f.contains("cannot recognise")), told, "{found:?}");
+    }
+}
+
+#[test]
+fn of_regions_and_rules() {
+    let rules = "[destinations.ads]\n[destinations.hook]\nneeds = [\"analytics_storage\"]\n";
+    assert!(one("consent.toml", rules).contains("consent.toml: region_from: no region source"));
+    let none = format!("region_from = []\n{rules}");
+    assert!(one("consent.toml", &none).contains("no region source"));
+    let without = "region_from = [\"event\"]\n[destinations.ads]\n";
+    assert_eq!(
+        one("consent.toml", without),
+        "warning: destinations.toml:6: hook: consent.toml has no [destinations.hook]: nothing \
+         leaves for it (no_rule)"
+    );
+    let geoip = format!("region_from = [\"event\", \"geoip\"]\n{rules}");
+    assert!(one("consent.toml", &geoip).contains("names no `geoip` database"));
+    let unused = format!("region_from = [\"event\"]\n{rules}[destinations.stats]\n");
+    assert!(one("consent.toml", &unused).contains("no destination of platform \"stats\""));
+}
+
+#[test]
+fn of_modes() {
+    let live = lines(&check_good_but("relay.toml", &GOOD[0].1.replace("sandbox", "live")));
+    assert!(live.iter().any(|f| f.contains("live without a consent.lock")), "{live:?}");
+    assert!(live.iter().any(|f| f.contains("no queue.encryption_key")), "{live:?}");
+    let test = lines(&check_good_but("relay.toml", &GOOD[0].1.replace("sandbox", "test")));
+    assert!(test.iter().any(|f| f.contains("Example Hook has no test mode")), "{test:?}");
+    let nobody = lines(&check_good_but("relay.toml", "mode = \"test\"\n[sites.shop]\n"));
+    assert!(nobody.iter().any(|f| f.contains("no [[write_keys]]")), "{nobody:?}");
+}
+
+#[test]
+fn of_values_and_destinations() {
+    let events = "[events.purchase]\nkind = \"macro\"\nvalue = { fixed = \"5\" }\n\
+                  [events.purchase.destinations]\nads = true\nhook = true\n";
+    let relay = GOOD[0].1.replace("currency = \"USD\"", "");
+    let files = [("relay.toml", relay.as_str()), ("events.toml", events), GOOD[2], GOOD[3]];
+    assert!(lines(&check(&files))[0].contains("neither the rule nor site \"shop\" has a currency"));
+    let events = "[events.purchase]\nkind = \"macro\"\n[events.purchase.destinations]\n\
+                  ads = { currency = \"EUR\" }\n";
+    let found = lines(&check_good_but("events.toml", events));
+    assert!(found.iter().any(|f| f.contains("wants EUR, site \"shop\" counts in")), "{found:?}");
+    assert!(found.iter().any(|f| f.contains("hook: no event of events.toml")), "{found:?}");
+}
