@@ -30,7 +30,7 @@ pub use settings::{Entry, Key, KeyKind, Mode, Problem, Settings};
 
 /// Every platform, in the order of README's table.
 pub static REGISTRY: &[&Platform] =
-    &[&meta::PLATFORM, &google_ads::PLATFORM, &ga4::PLATFORM];
+    &[&meta::PLATFORM, &google_ads::PLATFORM, &ga4::PLATFORM, &webhook::PLATFORM];
 
 /// The platform of a name.
 pub fn platform(name: &str) -> Option<&'static Platform> {

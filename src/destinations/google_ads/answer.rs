@@ -218,15 +218,17 @@ fn again(call: &Call, now: Timestamp) -> Option<FollowUp> {
 fn of_status(call: &Call, response: &Response, body: Option<&Value>, now: Timestamp) -> Answer {
     let mut answer = Answer::all(call, &Outcome::Delivered);
     let statuses = body.map(|body| list(body, "requestStatusPerDestination")).unwrap_or_default();
-    if !(200..300).contains(&response.status) || statuses.is_empty() {
-        if matches!(response.status, 401 | 403) {
-            answer = Answer::fault(call, FaultKind::Unauthorized, "request_status", "refused");
+    match response.status {
+        401 | 403 => {
+            return Answer::fault(call, FaultKind::Unauthorized, "request_status", "not allowed");
         }
-        // A bad request will not get better; anything else may.
-        if response.status != 400 {
+        200..=299 if statuses.is_empty() => {
             answer.follow_up = again(call, now);
+            return answer;
         }
-        return answer;
+        200..=299 => {}
+        // Outages and throttling have the same question asked again; a bad one will not get better.
+        _ => return answer,
     }
     let is_open = |status: &&Value| {
         matches!(text(status, "requestStatus"), "PROCESSING" | "REQUEST_STATUS_UNKNOWN" | "")
