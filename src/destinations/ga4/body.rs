@@ -50,11 +50,8 @@ fn consent(job: &Prepared) -> Object {
         Grant::NotAsked => None,
     };
     let grants = job.flags.grants;
-    let personalization = if job.flags.personalization_denied {
-        Grant::Denied
-    } else {
-        grants.ad_personalization
-    };
+    let personalization =
+        if job.flags.personalization_denied { Grant::Denied } else { grants.ad_personalization };
     Object::default()
         .maybe("ad_user_data", status(grants.ad_user_data))
         .maybe("ad_personalization", status(personalization))
@@ -106,8 +103,7 @@ fn parameters(job: &Prepared, name: &str) -> Object {
         .enumerate()
         .map(|(index, item)| product(item, index, priced))
         .collect();
-    let transaction =
-        Some(job.transaction_id.as_str()).filter(|_| names::has_transaction(name));
+    let transaction = Some(job.transaction_id.as_str()).filter(|_| names::has_transaction(name));
     // A value without a currency would be dropped from revenue.
     let has_amount = job.value.is_some() || !job.amounts.is_empty() || !items.is_empty();
     let text = |field: Field, longest: usize| job.clear(field).map(|text| cut(text, longest));

@@ -356,9 +356,8 @@ fn check(prepared: &mut Prepared, name: &str, event: &Event) -> Result<(), Refus
                 return Err(unsupported("GA4 takes refunds, but no new value of a purchase"));
             }
             let refunded = adjusts.amount.zip(event.currency);
-            prepared.value = refunded
-                .map(|(amount, currency)| Money { amount, currency })
-                .or(prepared.value);
+            prepared.value =
+                refunded.map(|(amount, currency)| Money { amount, currency }).or(prepared.value);
         }
     }
     if !names::has_transaction(name) {
@@ -387,7 +386,8 @@ fn check(prepared: &mut Prepared, name: &str, event: &Event) -> Result<(), Refus
 /// event a call, since messages name no event.
 fn of_validation(call: &Call, response: &Response, now: Timestamp) -> Answer {
     let body = json(response);
-    let messages = body.as_ref().and_then(|b| b.get("validationMessages")).and_then(Value::as_array);
+    let messages =
+        body.as_ref().and_then(|b| b.get("validationMessages")).and_then(Value::as_array);
     let Some(messages) = messages else { return garbled(call, response, now) };
     let Some(first) = messages.first() else { return Answer::all(call, &Outcome::Delivered) };
     let text = |key: &str| first.get(key).and_then(Value::as_str).unwrap_or_default();

@@ -107,7 +107,8 @@ fn of_error(call: &Call, body: &Value, response: &Response, now: Timestamp) -> A
     if reasons.clone().any(|reason| matches!(reason, "TOO_MANY_EVENTS" | "REQUEST_TOO_LARGE")) {
         return Answer::all(call, &Outcome::TooLarge);
     }
-    by_index(call, &violations, &words_of).unwrap_or_else(|| Answer::refused(call, reason, &message))
+    by_index(call, &violations, &words_of)
+        .unwrap_or_else(|| Answer::refused(call, reason, &message))
 }
 
 /// The events that the violations name are refused; the others were not looked at.
@@ -154,8 +155,7 @@ fn throttled(
     let daily = limit.contains("PerDay");
     let least = if daily { until_reset(now) } else { Duration::from_secs(60) };
     let after = Some(after.unwrap_or_default().max(least));
-    let mut answer =
-        Answer::all(call, &Outcome::Throttled { after, message: message.to_owned() });
+    let mut answer = Answer::all(call, &Outcome::Throttled { after, message: message.to_owned() });
     if daily {
         let message = "the Cloud project's daily quota is used up".to_owned();
         answer.notes.push(Note { code: code(limit), count: 1, message, alert: true });
@@ -167,11 +167,7 @@ fn throttled(
 fn until_reset(now: Timestamp) -> Duration {
     let zoned = now.to_zoned(jiff::tz::TimeZone::UTC);
     let reset = civil::time(8, 0, 0, 0);
-    let day = if zoned.time() < reset {
-        Some(zoned.date())
-    } else {
-        zoned.date().tomorrow().ok()
-    };
+    let day = if zoned.time() < reset { Some(zoned.date()) } else { zoned.date().tomorrow().ok() };
     day.and_then(|day| day.to_datetime(reset).to_zoned(jiff::tz::TimeZone::UTC).ok())
         .and_then(|reset| Duration::try_from(reset.timestamp().duration_since(now)).ok())
         .unwrap_or(Duration::from_secs(60 * 60))

@@ -127,11 +127,8 @@ fn consent(job: &Prepared) -> Object {
         Grant::NotAsked => "CONSENT_STATUS_UNSPECIFIED",
     };
     let grants = job.flags.grants;
-    let personalization = if job.flags.personalization_denied {
-        Grant::Denied
-    } else {
-        grants.ad_personalization
-    };
+    let personalization =
+        if job.flags.personalization_denied { Grant::Denied } else { grants.ad_personalization };
     Object::default()
         .with("adUserData", status(grants.ad_user_data))
         .with("adPersonalization", status(personalization))

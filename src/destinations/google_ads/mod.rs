@@ -451,8 +451,8 @@ impl GoogleAds {
                     return Err(unsupported(message));
                 }
                 let currency = prepared.value.map(|value| value.currency).or(event.currency);
-                prepared.value =
-                    currency.map(|currency| Money { amount: rust_decimal::Decimal::ZERO, currency });
+                prepared.value = currency
+                    .map(|currency| Money { amount: rust_decimal::Decimal::ZERO, currency });
             }
         }
         if prepared.value.is_none() {
@@ -464,9 +464,11 @@ impl GoogleAds {
 
 /// At least one of `adIdentifiers` and `userData` (error NO_IDENTIFIERS_PROVIDED).
 fn has_identifier(prepared: &Prepared) -> bool {
-    const IDENTIFYING: FieldSet = CLICKS
-        .union(ADDRESS)
-        .union(FieldSet::of(&[Field::Email, Field::Phone, Field::AdvertisingId]));
+    const IDENTIFYING: FieldSet = CLICKS.union(ADDRESS).union(FieldSet::of(&[
+        Field::Email,
+        Field::Phone,
+        Field::AdvertisingId,
+    ]));
     !prepared.present().intersection(IDENTIFYING).is_empty()
 }
 

@@ -15,16 +15,8 @@ use crate::{
 };
 
 /// What is sent where `fields` does not say.
-const DEFAULT: [&str; 8] = [
-    "event",
-    "event_id",
-    "timestamp",
-    "site",
-    "value",
-    "properties",
-    "user.external_id",
-    "lead",
-];
+const DEFAULT: [&str; 8] =
+    ["event", "event_id", "timestamp", "site", "value", "properties", "user.external_id", "lead"];
 
 /// The keys of a body and what each holds.
 #[derive(Debug)]
@@ -315,8 +307,7 @@ fn put(object: &mut Map<String, Value>, path: &str, value: Value) {
             object.insert(path.to_owned(), value);
         }
         Some((first, rest)) => {
-            let inner =
-                object.entry(first).or_insert_with(|| Value::Object(Map::new()));
+            let inner = object.entry(first).or_insert_with(|| Value::Object(Map::new()));
             if let Value::Object(inner) = inner {
                 put(inner, rest, value);
             }

@@ -121,8 +121,7 @@ fn configure(settings: &Settings) -> Result<Box<dyn Destination>, Vec<Problem>> 
         }
     };
     // Any name will do: an event's own is its standard name.
-    let names =
-        settings.entry_names(|event| Some(event.to_owned()), |_| None, &mut problems);
+    let names = settings.entry_names(|event| Some(event.to_owned()), |_| None, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -244,15 +243,13 @@ impl Destination for Webhook {
             let name = self.names.get(&job.event, job.entry)?;
             Some((index, self.fields.body(job, name).json()))
         });
-        let limits = BatchLimits { events: if self.is_batched { BATCH.events } else { 1 }, ..BATCH };
+        let limits =
+            BatchLimits { events: if self.is_batched { BATCH.events } else { 1 }, ..BATCH };
         wire::batches(events, limits, 2)
             .into_iter()
             .map(|batch| {
-                let body = if self.is_batched {
-                    format!("[{}]", batch.events)
-                } else {
-                    batch.events
-                };
+                let body =
+                    if self.is_batched { format!("[{}]", batch.events) } else { batch.events };
                 Call {
                     purpose: CallPurpose::Send,
                     method: "POST",
