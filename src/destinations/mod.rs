@@ -10,6 +10,7 @@ mod google_ads;
 mod meta;
 mod prepare;
 mod settings;
+mod take;
 mod webhook;
 mod wire;
 
@@ -22,15 +23,16 @@ use serde::{Deserialize, Serialize};
 use crate::{
     consent::{Permit, Purposes, ReasonCode},
     event::{ActionSource, Event, Field, FieldSet, Money},
-    identity::{Memo, Rule},
+    identity::Memo,
     job::{Prepared, Skip},
 };
 
 pub use settings::{Entry, Key, KeyKind, Mode, Problem, Settings};
+pub use take::{Form, Take, Taken};
 
 /// Every platform, in the order of README's table.
 pub static REGISTRY: &[&Platform] =
-    &[&meta::PLATFORM];
+    &[&meta::PLATFORM, &google_ads::PLATFORM, &ga4::PLATFORM, &webhook::PLATFORM];
 
 /// The platform of a name.
 pub fn platform(name: &str) -> Option<&'static Platform> {
@@ -141,57 +143,6 @@ pub enum BrowserDedup {
     TransactionId,
     /// Not at all.
     None,
-}
-
-/// A field that a platform takes.
-#[derive(Debug, Clone, Copy)]
-pub struct Take {
-    /// Which.
-    pub field: Field,
-    /// How its text is normalised.
-    pub rule: Rule,
-    /// Hashed, or in clear.
-    pub form: Form,
-    /// How many values it takes.
-    pub at_most: usize,
-    /// The action sources whose events it is taken of; empty: all.
-    pub only_from: &'static [ActionSource],
-}
-
-impl Take {
-    /// Taken as the SHA-256 of its normalised text; all values.
-    pub const fn hashed(field: Field, rule: Rule) -> Self {
-        Self { field, rule, form: Form::Hashed, at_most: usize::MAX, only_from: &[] }
-    }
-
-    /// Taken in clear; one value.
-    pub const fn clear(field: Field, rule: Rule) -> Self {
-        Self { field, rule, form: Form::Clear, at_most: 1, only_from: &[] }
-    }
-
-    /// The same, with a bound.
-    pub const fn at_most(self, at_most: usize) -> Self {
-        Self { at_most, ..self }
-    }
-
-    /// The same, of these sources only.
-    pub const fn only_from(self, only_from: &'static [ActionSource]) -> Self {
-        Self { only_from, ..self }
-    }
-
-    /// Whether it is taken of an event of this source.
-    pub fn is_for(&self, source: ActionSource) -> bool {
-        self.only_from.is_empty() || self.only_from.contains(&source)
-    }
-}
-
-/// The form in which a value is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// As SHA-256 of the normalised text.
-    Hashed,
-    /// Normalised, in clear.
-    Clear,
 }
 
 /// One plan event of an incoming event, about to be prepared for one entry of a destination.

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Form, Occasion, Preparation, Refusal, Take};
+use super::{Occasion, Preparation, Refusal, Take, Taken};
 use crate::{
     consent::Permit,
     event::{Event, Field, FieldSet, Item},
-    identity::{Dropped, Rule, ip_in_form, recognise_hash},
+    identity::{Dropped, ip_in_form},
     job::{Flags, Prepared, Skip, SkipCode},
 };
 
@@ -130,40 +130,20 @@ fn put_texts(
                 }
                 continue;
             }
-            match put(prepared, take, text, country, occasion) {
-                Ok(()) => taken += 1,
-                Err(why) => dropped.push((take.field, why)),
+            match take.apply(text, country, occasion.memo) {
+                Ok(Taken::Clear(text)) => prepared.put_clear(take.field, &text),
+                Ok(Taken::Hashed(digest) | Taken::HashedBefore(digest)) => {
+                    prepared.put_hashed(take.field, digest);
+                }
+                Err(why) => {
+                    dropped.push((take.field, why));
+                    continue;
+                }
             }
+            taken += 1;
         }
     }
     dropped
-}
-
-fn put(
-    prepared: &mut Prepared,
-    take: &Take,
-    text: &str,
-    country: Option<&str>,
-    occasion: &Occasion<'_>,
-) -> Result<(), Dropped> {
-    let already = if take.rule == Rule::Verbatim { None } else { recognise_hash(text) };
-    match (take.form, already) {
-        (Form::Hashed, Some(digest)) => prepared.put_hashed(take.field, digest),
-        (Form::Hashed, None) => {
-            let normalised = occasion.memo.normalize(take.rule, text, country)?;
-            prepared.put_hashed(take.field, occasion.memo.digest(&normalised));
-        }
-        // An id may be a hash of the sender's own making; a place may not.
-        (Form::Clear, Some(digest)) if take.rule.is_opaque() => {
-            prepared.put_clear(take.field, &digest.hex());
-        }
-        (Form::Clear, Some(_)) => return Err(Dropped::Hashed),
-        (Form::Clear, None) => {
-            let normalised = occasion.memo.normalize(take.rule, text, country)?;
-            prepared.put_clear(take.field, normalised.expose());
-        }
-    }
-    Ok(())
 }
 
 /// What platforms deduplicate by; for an adjustment the original's.

@@ -1,5 +1,7 @@
 //! Writing bodies: exact numbers, objects without empty keys, batches within a platform's limits.
 
+use std::{collections::HashMap, hash::Hash};
+
 use rust_decimal::Decimal;
 use serde_json::{Map, Number, Value};
 
@@ -111,12 +113,14 @@ pub(super) fn batches(
 }
 
 /// Divides indices by a key, keys in the order of their first appearance, indices ascending.
-pub(super) fn partition<K: PartialEq>(
+pub(super) fn partition<K: Eq + Hash + Clone>(
     keys: impl IntoIterator<Item = (usize, K)>,
 ) -> Vec<(K, Vec<usize>)> {
     let mut parts: Vec<(K, Vec<usize>)> = Vec::new();
+    let mut places: HashMap<K, usize> = HashMap::new();
     for (index, key) in keys {
-        match parts.iter_mut().find(|(known, _)| *known == key) {
+        let place = *places.entry(key.clone()).or_insert(parts.len());
+        match parts.get_mut(place) {
             Some((_, indices)) => indices.push(index),
             None => parts.push((key, vec![index])),
         }

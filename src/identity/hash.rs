@@ -36,19 +36,21 @@ pub struct Digest {
 }
 
 impl Digest {
-    /// As it is sent to platforms that know no appendix: 64 lower-case hex digits.
+    /// As it is sent: 64 lower-case hex digits, and the appendix if there is one.
     pub fn hex(&self) -> String {
         const DIGITS: [char; 16] =
             ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
         let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
-        self.bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-    }
-
-    /// With the appendix, for the vendor whose library adds it.
-    pub fn hex_with_appendix(&self) -> String {
-        let mut hex = self.hex();
+        let mut hex = String::with_capacity(64 + 9);
+        hex.extend(self.bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
         hex.push_str(self.appendix.as_deref().unwrap_or_default());
         hex
+    }
+
+    /// Without the appendix, which only its own vendor understands.
+    #[must_use]
+    pub fn bare(self) -> Self {
+        Self { appendix: None, ..self }
     }
 }
 
@@ -92,8 +94,8 @@ mod tests {
             assert_eq!(recognise_hash(&text).unwrap().hex(), HEX);
         }
         let long = recognise_hash(&format!("{HEX}.AQYCAQAA")).unwrap();
-        assert_eq!(long.hex_with_appendix(), format!("{HEX}.AQYCAQAA"));
-        assert_eq!(long.hex(), HEX);
+        assert_eq!(long.hex(), format!("{HEX}.AQYCAQAA"));
+        assert_eq!(long.bare().hex(), HEX);
         assert_eq!(recognise_hash(&format!("{HEX}.Bg")).unwrap().appendix.as_deref(), Some(".Bg"));
     }
 

@@ -35,9 +35,7 @@ impl Memo {
     ) -> Result<Normalized, Dropped> {
         match rule {
             Rule::PhoneE164 => Ok(Normalized(self.phone(text, country)?)),
-            Rule::PhoneDigits => {
-                Ok(Normalized(super::phone::digits(self.phone(text, country)?)))
-            }
+            Rule::PhoneDigits => Ok(Normalized(super::phone::digits(self.phone(text, country)?))),
             _ => normalize(rule, text, country),
         }
     }
@@ -60,9 +58,8 @@ impl Memo {
 
     fn phone(&self, text: &str, country: Option<&str>) -> Result<String, Dropped> {
         let mut phones = self.phones.borrow_mut();
-        let same = |phone: &&Phone| {
-            phone.text.expose() == text && phone.country.as_deref() == country
-        };
+        let same =
+            |phone: &&Phone| phone.text.expose() == text && phone.country.as_deref() == country;
         if let Some(phone) = phones.iter().find(same) {
             return phone.parsed.as_ref().map(|e164| e164.expose().to_owned()).map_err(|why| *why);
         }

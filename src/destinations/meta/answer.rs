@@ -108,9 +108,7 @@ fn longest(value: &Value, depth: u8) -> Option<u64> {
             let own = map.get("estimated_time_to_regain_access").and_then(Value::as_u64);
             own.into_iter().chain(map.values().filter_map(|v| longest(v, depth + 1))).max()
         }
-        Value::Array(list) if depth < 4 => {
-            list.iter().filter_map(|v| longest(v, depth + 1)).max()
-        }
+        Value::Array(list) if depth < 4 => list.iter().filter_map(|v| longest(v, depth + 1)).max(),
         _ => None,
     }
 }

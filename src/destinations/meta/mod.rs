@@ -12,9 +12,9 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Dedup, Destination, Key,
-    KeyKind, Mode, Occasion, Platform, Preparation, Problem, Quota, Refusal, Response, Settings,
-    Take,
+    Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Dedup, Destination,
+    Key, KeyKind, Mode, Occasion, Platform, Preparation, Problem, Quota, Refusal, Response,
+    Settings, Take,
     prepare::{Recipe, missing, prepare, taken, unsupported},
     settings::Names,
     wire::{self, Object},
@@ -41,19 +41,24 @@ const FROM_CRM: &[ActionSource] = &[ActionSource::Crm, ActionSource::SystemGener
 const FROM_APP: &[ActionSource] = &[ActionSource::App];
 const FROM_MESSAGING: &[ActionSource] = &[ActionSource::BusinessMessaging];
 
+/// Meta's own param builder appends 2 or 8 characters to its hashes, to be passed through.
+const fn hashed(field: Field, rule: Rule) -> Take {
+    Take { keeps_appendix: true, ..Take::hashed(field, rule) }
+}
+
 /// DOC/parameters/customer-information-parameters.
 const TAKES: &[Take] = &[
-    Take::hashed(Field::Email, Rule::EmailPlain),
-    Take::hashed(Field::Phone, Rule::PhoneDigits),
-    Take::hashed(Field::FirstName, Rule::NameMeta),
-    Take::hashed(Field::LastName, Rule::NameMeta),
-    Take::hashed(Field::DateOfBirth, Rule::DateOfBirth),
-    Take::hashed(Field::Gender, Rule::Gender),
-    Take::hashed(Field::City, Rule::CityCompact),
-    Take::hashed(Field::Region, Rule::StateCompact),
-    Take::hashed(Field::PostalCode, Rule::PostalCompact),
-    Take::hashed(Field::Country, Rule::CountryLower),
-    Take::hashed(Field::ExternalId, Rule::Lower),
+    hashed(Field::Email, Rule::EmailPlain),
+    hashed(Field::Phone, Rule::PhoneDigits),
+    hashed(Field::FirstName, Rule::NameMeta),
+    hashed(Field::LastName, Rule::NameMeta),
+    hashed(Field::DateOfBirth, Rule::DateOfBirth),
+    hashed(Field::Gender, Rule::Gender),
+    hashed(Field::City, Rule::CityCompact),
+    hashed(Field::Region, Rule::StateCompact),
+    hashed(Field::PostalCode, Rule::PostalCompact),
+    hashed(Field::Country, Rule::CountryLower),
+    hashed(Field::ExternalId, Rule::Lower),
     Take::clear(Field::SubscriptionId, Rule::Verbatim),
     Take::clear(Field::LeadMeta, Rule::Verbatim),
     Take::clear(Field::LeadCrm, Rule::Verbatim).only_from(FROM_CRM),
@@ -215,7 +220,8 @@ fn configure(settings: &Settings) -> Result<Box<dyn Destination>, Vec<Problem>> 
     let dataset = match settings.text("pixel_id") {
         Some(pixel) if settings.text("dataset_id").is_none() => pixel,
         Some(_) => {
-            problems.push(Problem::new("pixel_id", "is dataset_id's older name; write one of them"));
+            problems
+                .push(Problem::new("pixel_id", "is dataset_id's older name; write one of them"));
             String::new()
         }
         None => settings.required_text("dataset_id", &mut problems),
@@ -276,8 +282,7 @@ impl Destination for Meta {
         if event.adjusts.is_some() && STANDARD.contains(&name) {
             return Err(unsupported(format!("Meta takes no adjustment of a {name}")));
         }
-        let recipe =
-            Recipe { takes: TAKES, fields: FIELDS, oldest: oldest(event.action_source) };
+        let recipe = Recipe { takes: TAKES, fields: FIELDS, oldest: oldest(event.action_source) };
         let mut preparation = prepare(&recipe, occasion, permit, now)?;
         let prepared = &mut preparation.prepared;
         settle_fbc(prepared, event);
@@ -338,9 +343,9 @@ fn settle_fbc(prepared: &mut Prepared, event: &Event) {
     let of_this_click = prepared
         .clear(Field::Fbc)
         .is_some_and(|cookie| cookie.split('.').nth(3) == Some(fbclid.as_str()));
-    prepared.texts.retain(|(field, _)| {
-        *field != Field::Fbclid && (of_this_click || *field != Field::Fbc)
-    });
+    prepared
+        .texts
+        .retain(|(field, _)| *field != Field::Fbclid && (of_this_click || *field != Field::Fbc));
     if !of_this_click {
         // A click is not later than what came of it.
         let seen = event.clicked_at.unwrap_or_else(|| event.timestamp.min(event.received_at));
@@ -489,8 +494,7 @@ fn user_data(job: &Prepared) -> Object {
         ("country", Field::Country),
         ("external_id", Field::ExternalId),
     ] {
-        // Meta's own library appends 2 or 8 characters to its hashes, to be passed through.
-        let hashes = job.hashed(field).map(|digest| Value::String(digest.hex_with_appendix()));
+        let hashes = job.hashed(field).map(|digest| Value::String(digest.hex()));
         data = data.list(key, hashes.collect());
     }
     for (key, field) in [

@@ -1,0 +1,480 @@
+//! Google Ads through the Data Manager API: up to 2,000 events and 10 conversion actions a
+//! request, all taken or none, with the culprits' indices; what became of them is asked later.
+//!
+//! Pages are those of the sheet's part A, checked 2026-11-22; `DOC` stands for
+//! <https://developers.google.com/data-manager/api>, `PROTO` for googleapis
+//! `google/ads/datamanager/v1`.
+
+mod answer;
+mod body;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+
+use super::{
+    Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Dedup, Destination,
+    Entry, FollowUp, Key, KeyKind, Mode, Occasion, Platform, Preparation, Problem, Quota, Refusal,
+    Response, Settings, Take,
+    prepare::{Recipe, missing, prepare, taken, unsupported},
+    wire,
+};
+use crate::{
+    consent::{Grant, Permit, Purpose, Purposes, ReasonCode, Region, expand_region},
+    event::{Adjustment, AdjustmentKind, Event, Field, FieldSet, Money},
+    identity::Rule,
+    job::{Prepared, Skip, SkipCode},
+};
+
+/// Events and destinations a request (PROTO ingestion_service; DOC/limits). The size is not
+/// documented.
+const BATCH: BatchLimits = BatchLimits { events: 2_000, bytes: 2_000_000 };
+const ACTIONS_A_REQUEST: usize = 10;
+
+/// Identifiers an event (PROTO user_data).
+const IDENTIFIERS: usize = 10;
+
+/// The longest click-through window of a conversion action; the true limit is the action's own and
+/// enforced later (DOC/events), so it is a setting.
+const OLDEST_DAYS: u64 = 90;
+
+const SCOPE: &str = "https://www.googleapis.com/auth/datamanager";
+
+/// DOC/concepts/formatting; PROTO ad_identifiers, user_data.
+const TAKES: &[Take] = &[
+    Take::hashed(Field::Email, Rule::EmailGoogle).at_most(IDENTIFIERS),
+    Take::hashed(Field::Phone, Rule::PhoneE164).at_most(IDENTIFIERS),
+    Take::hashed(Field::FirstName, Rule::NameGoogle).at_most(1),
+    Take::hashed(Field::LastName, Rule::NameGoogle).at_most(1),
+    Take::clear(Field::PostalCode, Rule::PostalGoogle),
+    Take::clear(Field::Country, Rule::CountryUpper),
+    Take::clear(Field::CustomerType, Rule::Lower),
+    Take::clear(Field::Ip, Rule::Verbatim),
+    Take::clear(Field::UserAgent, Rule::Verbatim),
+    Take::clear(Field::Gclid, Rule::Verbatim),
+    Take::clear(Field::Gbraid, Rule::Verbatim),
+    Take::clear(Field::Wbraid, Rule::Verbatim),
+    Take::clear(Field::Dclid, Rule::Verbatim),
+    Take::clear(Field::GoogleSessionAttributes, Rule::Verbatim),
+    Take::clear(Field::AdvertisingId, Rule::Verbatim),
+    Take::clear(Field::OrderId, Rule::Verbatim),
+];
+
+const FIELDS: FieldSet =
+    taken(TAKES, &[Field::Value, Field::Currency, Field::Discount, Field::Items]);
+
+/// Its own click ids.
+const CLICKS: FieldSet = FieldSet::of(&[
+    Field::Gclid,
+    Field::Gbraid,
+    Field::Wbraid,
+    Field::Dclid,
+    Field::GoogleSessionAttributes,
+]);
+
+/// An address is one only if it has all four (PROTO AddressInfo).
+const ADDRESS: FieldSet =
+    FieldSet::of(&[Field::FirstName, Field::LastName, Field::PostalCode, Field::Country]);
+
+/// What Google Ads is.
+pub(super) static PLATFORM: Platform = Platform {
+    name: "google_ads",
+    title: "Google Ads (Data Manager API)",
+    docs: "https://developers.google.com/data-manager/api",
+    api: Some(ApiVersion { version: "v1", ends: None }),
+    endpoint: "https://datamanager.googleapis.com",
+    token_endpoint: "https://oauth2.googleapis.com",
+    batch: BATCH,
+    oldest: |_| days(OLDEST_DAYS),
+    // 300 requests a minute and 100,000 a day, a Cloud project (DOC/limits).
+    quota: Quota { requests_per_second: 5, burst: 10, requests_per_day: Some(100_000) },
+    // By transactionId: the same one again is an adjustment to the same value (DOC/events).
+    dedup: Dedup::EventId,
+    browser_dedup: BrowserDedup::TransactionId,
+    takes: TAKES,
+    purposes: Purposes {
+        needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
+        personalization_flag: true,
+        restricted_in: &[],
+        can_restrict: |_, _| false,
+        default_fields: |_| CLICKS,
+        takes: FIELDS,
+    },
+    tcf_vendor_id: Some(755),
+    ac_provider_id: None,
+    keys: &[
+        Key::new("customer_id", KeyKind::Text, "the account that owns the conversion actions"),
+        Key::new("login_customer_id", KeyKind::Text, "the manager account of the credentials"),
+        Key::new("merchant_id", KeyKind::Text, "Merchant Center id, to send cart data"),
+        Key::new("merchant_feed_label", KeyKind::Text, "the feed's label, such as US"),
+        Key::new("merchant_feed_language", KeyKind::Text, "the feed's language, such as en"),
+        Key::new("client_id", KeyKind::Text, "the OAuth application"),
+        Key::new("client_secret", KeyKind::Secret, "its secret"),
+        Key::new("refresh_token", KeyKind::Secret, "the grant of a user of the account"),
+        Key::new("service_account", KeyKind::Secret, "a key file's JSON, instead of the three"),
+        Key::new("user_project", KeyKind::Text, "the Cloud project whose quota is used"),
+        Key::new("keep_email_suffix", KeyKind::Bool, "keep gmail's +suffix, as Google once asked"),
+        Key::new("max_age_days", KeyKind::Number, "the oldest event, in days; default 90"),
+        Key::new("retraction", KeyKind::Text, "cancelled orders: skip (default) or zero"),
+    ],
+    entry_keys: &[Key::new("conversion_action", KeyKind::Text, "the conversion action's number")],
+    has_test_mode: true,
+    configure,
+};
+
+const fn days(days: u64) -> Duration {
+    Duration::from_secs(days * 24 * 60 * 60)
+}
+
+fn configure(settings: &Settings) -> Result<Box<dyn Destination>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let customer_id = settings.required_text("customer_id", &mut problems);
+    let operating = account("customer_id", &customer_id, &mut problems);
+    let login = settings
+        .text("login_customer_id")
+        .map(|id| account("login_customer_id", &id, &mut problems));
+    let oldest = match settings.table.get("max_age_days").map(toml::Value::as_integer) {
+        None => days(OLDEST_DAYS),
+        Some(Some(number @ 1..=400)) => days(number.unsigned_abs()),
+        Some(_) => {
+            problems.push(Problem::new("max_age_days", "must be a number from 1 to 400"));
+            days(OLDEST_DAYS)
+        }
+    };
+    let retraction = match settings.text("retraction").as_deref() {
+        None | Some("skip") => Retraction::Skip,
+        Some("zero") => Retraction::Zero,
+        Some(_) => {
+            problems.push(Problem::new("retraction", "must be \"skip\" or \"zero\""));
+            Retraction::Skip
+        }
+    };
+    let keep_suffix = match settings.table.get("keep_email_suffix").map(toml::Value::as_bool) {
+        None => false,
+        Some(Some(keep)) => keep,
+        Some(None) => {
+            problems.push(Problem::new("keep_email_suffix", "must be true or false"));
+            false
+        }
+    };
+    let auth = auth(settings, &mut problems);
+    let actions = actions(settings, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let mut takes = TAKES.to_vec();
+    if keep_suffix {
+        for take in takes.iter_mut().filter(|take| take.field == Field::Email) {
+            take.rule = Rule::EmailGoogleKeepSuffix;
+        }
+    }
+    Ok(Box::new(GoogleAds {
+        base: settings.endpoint.trim_end_matches('/').to_owned(),
+        user_project: settings.text("user_project"),
+        operating,
+        login,
+        merchant: settings.text("merchant_id").map(|id| Merchant {
+            id,
+            label: settings.text("merchant_feed_label"),
+            language: settings.text("merchant_feed_language"),
+        }),
+        always_test: settings.mode == Mode::Test,
+        takes,
+        oldest,
+        retraction,
+        auth,
+        actions,
+    }))
+}
+
+/// Ten digits; dashes are how people write them (PROTO destination).
+fn account(key: &str, id: &str, problems: &mut Vec<Problem>) -> String {
+    let digits: String = id.chars().filter(|c| *c != '-').collect();
+    if !id.is_empty() && (digits.len() != 10 || !digits.bytes().all(|b| b.is_ascii_digit())) {
+        problems.push(Problem::new(key, "must be the account's ten digits, such as 123-456-7890"));
+    }
+    digits
+}
+
+fn auth(settings: &Settings, problems: &mut Vec<Problem>) -> Credentials {
+    let base = settings.token_endpoint.trim_end_matches('/');
+    let token_url = format!("{base}/token");
+    match settings.secret("service_account") {
+        Some(key) => {
+            for other in ["client_id", "refresh_token"] {
+                if settings.text(other).is_some() || settings.secret(other).is_some() {
+                    let message = "is not used beside service_account; write one of the two";
+                    problems.push(Problem::new(other, message));
+                }
+            }
+            Credentials::ServiceAccount { token_url, key }
+        }
+        None => Credentials::Refresh {
+            token_url,
+            client_id: settings.required_text("client_id", problems),
+            client_secret: settings.required_secret("client_secret", problems),
+            refresh_token: settings.required_secret("refresh_token", problems),
+        },
+    }
+}
+
+fn actions(settings: &Settings, problems: &mut Vec<Problem>) -> BTreeMap<String, Vec<String>> {
+    let mut actions = BTreeMap::new();
+    for (event, entries) in &settings.entries {
+        let mut list = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let id = match entry {
+                Entry::Table(table) => match table.get("conversion_action") {
+                    Some(toml::Value::String(id)) => id.clone(),
+                    Some(toml::Value::Integer(id)) => id.to_string(),
+                    _ => String::new(),
+                },
+                Entry::Standard | Entry::Name(_) => String::new(),
+            };
+            if id.is_empty() || !id.bytes().all(|b| b.is_ascii_digit()) {
+                let message = "must name a conversion action by its number: \
+                               { conversion_action = \"1122334455\" }";
+                problems.push(Problem::new(format!("events.{event}"), message));
+            }
+            list.push(id);
+        }
+        actions.insert(event.clone(), list);
+    }
+    actions
+}
+
+#[derive(Debug)]
+struct GoogleAds {
+    base: String,
+    user_project: Option<String>,
+    operating: String,
+    login: Option<String>,
+    merchant: Option<Merchant>,
+    always_test: bool,
+    takes: Vec<Take>,
+    oldest: Duration,
+    retraction: Retraction,
+    auth: Credentials,
+    actions: BTreeMap<String, Vec<String>>,
+}
+
+/// Where products of a cart are known.
+#[derive(Debug)]
+struct Merchant {
+    id: String,
+    label: Option<String>,
+    language: Option<String>,
+}
+
+/// What becomes of a cancelled order, for which the API has no retraction (DOC/events/offline).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Retraction {
+    /// It is skipped.
+    Skip,
+    /// Its value is restated as zero; its count stays.
+    Zero,
+}
+
+#[derive(Debug)]
+enum Credentials {
+    Refresh {
+        token_url: String,
+        client_id: String,
+        client_secret: SecretString,
+        refresh_token: SecretString,
+    },
+    ServiceAccount {
+        token_url: String,
+        key: SecretString,
+    },
+}
+
+impl Destination for GoogleAds {
+    fn prepare(
+        &self,
+        occasion: &Occasion<'_>,
+        permit: &Permit,
+        now: Timestamp,
+    ) -> Result<Preparation, Refusal> {
+        if self.action(occasion.plan_event, occasion.entry).is_none() {
+            return Err(Refusal::Skip(Skip::new(SkipCode::NotMapped, "no entry for this event")));
+        }
+        // Denied events are taken and then dropped as failed rows: they are not sent at all
+        // (DOC/concepts/consent).
+        if permit.grants.ad_user_data == Grant::Denied {
+            let message = "ad_user_data is denied, and Google takes no such event";
+            return Err(Refusal::Held(ReasonCode::NoConsent, message.to_owned()));
+        }
+        let recipe = Recipe { takes: &self.takes, fields: FIELDS, oldest: self.oldest };
+        let mut preparation = prepare(&recipe, occasion, permit, now)?;
+        let prepared = &mut preparation.prepared;
+        if let Some(adjusts) = &occasion.event.adjusts {
+            self.adjust(prepared, adjusts, occasion.event)?;
+        }
+        if is_eea_uk_ch(&prepared.consent.region) {
+            // No address of people there, whatever the rules say (PROTO device_info).
+            prepared.texts.retain(|(field, _)| *field != Field::Ip);
+        }
+        let present = prepared.present();
+        if !ADDRESS.difference(present).is_empty() {
+            prepared.texts.retain(|(field, _)| !ADDRESS.contains(*field));
+        }
+        if !has_identifier(prepared) {
+            let message = "no click id, e-mail, phone or whole address that Google could match by";
+            return Err(Refusal::Skip(Skip::new(SkipCode::IdentityTooWeak, message)));
+        }
+        Ok(preparation)
+    }
+
+    fn assemble(&self, jobs: &[Prepared], now: Timestamp) -> Vec<Call> {
+        let test = self.always_test || jobs.iter().any(|job| job.test);
+        let mapped: Vec<(usize, &Prepared, &str)> = jobs
+            .iter()
+            .enumerate()
+            .filter_map(|(index, job)| Some((index, job, self.action(&job.event, job.entry)?)))
+            .collect();
+        let mut actions: Vec<&str> = Vec::new();
+        for (_, _, action) in &mapped {
+            if !actions.contains(action) {
+                actions.push(action);
+            }
+        }
+        let set_of = |action: &str| {
+            actions.iter().position(|a| *a == action).unwrap_or_default() / ACTIONS_A_REQUEST
+        };
+        let sets = wire::partition((0..).zip(&mapped).map(|(i, (_, _, a))| (i, set_of(a))));
+        let mut calls = Vec::new();
+        for (_, positions) in sets {
+            let part: Vec<_> = positions.iter().filter_map(|i| mapped.get(*i)).collect();
+            let events = part
+                .iter()
+                .map(|(index, job, action)| (*index, body::event(self, job, action, now).json()));
+            for batch in wire::batches(events, BATCH, body::LARGEST_FRAME) {
+                let mut used: Vec<&str> = Vec::with_capacity(1);
+                for (index, _, action) in &part {
+                    if !used.contains(action) && batch.members.binary_search(index).is_ok() {
+                        used.push(action);
+                    }
+                }
+                let body = body::request(self, &used, &batch.events, test);
+                calls.push(self.call(CallPurpose::Send, body, batch.members));
+            }
+        }
+        calls
+    }
+
+    fn classify(&self, call: &Call, response: &Response, now: Timestamp) -> Answer {
+        answer::classify(call, response, now)
+    }
+
+    fn auth(&self) -> Auth {
+        match &self.auth {
+            Credentials::Refresh { token_url, client_id, client_secret, refresh_token } => {
+                Auth::OAuthRefresh {
+                    token_url: token_url.clone(),
+                    client_id: client_id.clone(),
+                    client_secret: client_secret.clone(),
+                    refresh_token: refresh_token.clone(),
+                    extra: Vec::new(),
+                }
+            }
+            Credentials::ServiceAccount { token_url, key } => Auth::ServiceAccount {
+                token_url: token_url.clone(),
+                key: key.clone(),
+                scope: SCOPE,
+            },
+        }
+    }
+
+    fn is_deduplicated(&self, _: &Prepared) -> bool {
+        true
+    }
+
+    fn follow_up(&self, follow_up: &FollowUp, _: Timestamp) -> Option<Call> {
+        Some(answer::question(&self.base, self.headers(), follow_up))
+    }
+
+    /// A call that is checked and never ingested.
+    fn probe(&self, now: Timestamp) -> Option<Call> {
+        let actions: Vec<&str> =
+            self.actions.values().flatten().map(String::as_str).take(1).collect();
+        let body = body::request(self, &actions, &body::probe_event(now).json(), true);
+        Some(self.call(CallPurpose::Probe, body, Vec::new()))
+    }
+}
+
+impl GoogleAds {
+    fn action(&self, event: &str, entry: u16) -> Option<&str> {
+        self.actions.get(event)?.get(usize::from(entry)).map(String::as_str)
+    }
+
+    fn headers(&self) -> Vec<(String, String)> {
+        let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        if let Some(project) = &self.user_project {
+            headers.push(("x-goog-user-project".to_owned(), project.clone()));
+        }
+        headers
+    }
+
+    fn call(&self, purpose: CallPurpose, body: Vec<u8>, members: Vec<usize>) -> Call {
+        let url = format!("{}/v1/events:ingest", self.base);
+        Call { purpose, method: "POST", url, headers: self.headers(), body, members }
+    }
+
+    /// The same transaction id with another value is an adjustment; there is no retraction
+    /// (DOC/events/google-ads/offline/upgrade).
+    fn adjust(
+        &self,
+        prepared: &mut Prepared,
+        adjusts: &Adjustment,
+        event: &Event,
+    ) -> Result<(), Refusal> {
+        if prepared.transaction_id.is_empty() {
+            return Err(missing("adjusts.order_id (or adjusts.event_id)"));
+        }
+        let restated = |amount| event.currency.map(|currency| Money { amount, currency });
+        match (adjusts.kind, adjusts.amount) {
+            (AdjustmentKind::Restate, Some(amount)) => {
+                prepared.value = restated(amount).or(prepared.value);
+            }
+            (AdjustmentKind::Restate, None) => {}
+            (AdjustmentKind::Refund, Some(_)) => {
+                let message = "Google takes no refund of a part; send an adjustment of type \
+                               restate with the new value";
+                return Err(unsupported(message));
+            }
+            (AdjustmentKind::Refund | AdjustmentKind::Cancel, _) => {
+                if self.retraction == Retraction::Skip {
+                    let message = "the Data Manager API has no retraction; retraction = \"zero\" \
+                                   restates the value as zero instead";
+                    return Err(unsupported(message));
+                }
+                let currency = prepared.value.map(|value| value.currency).or(event.currency);
+                prepared.value = currency
+                    .map(|currency| Money { amount: rust_decimal::Decimal::ZERO, currency });
+            }
+        }
+        if prepared.value.is_none() {
+            return Err(missing("the new value with its currency"));
+        }
+        Ok(())
+    }
+}
+
+/// At least one of `adIdentifiers` and `userData` (error NO_IDENTIFIERS_PROVIDED).
+fn has_identifier(prepared: &Prepared) -> bool {
+    const IDENTIFYING: FieldSet = CLICKS.union(ADDRESS).union(FieldSet::of(&[
+        Field::Email,
+        Field::Phone,
+        Field::AdvertisingId,
+    ]));
+    !prepared.present().intersection(IDENTIFYING).is_empty()
+}
+
+/// Unknown places count as there.
+fn is_eea_uk_ch(region: &Region) -> bool {
+    let Some(region) = region.as_deref() else { return true };
+    let country = region.split('-').next().unwrap_or(region);
+    matches!(country, "GB" | "CH") || expand_region("EEA").contains(&country)
+}

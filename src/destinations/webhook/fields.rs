@@ -1,0 +1,338 @@
+//! The body's template: paths of the event, and CEL over it.
+
+use rust_decimal::Decimal;
+use serde_json::{Map, Value};
+
+use crate::{
+    consent::{Permit, Purpose},
+    destinations::{
+        Occasion, Problem,
+        wire::{self, Object},
+    },
+    event::{Event, Field, FieldSet, Item},
+    job::{Prepared, Sent},
+    plan::{Expression, Facts},
+};
+
+/// What is sent where `fields` does not say.
+const DEFAULT: [&str; 8] =
+    ["event", "event_id", "timestamp", "site", "value", "properties", "user.external_id", "lead"];
+
+/// The keys of a body and what each holds.
+#[derive(Debug)]
+pub(super) struct Fields(Vec<(String, Source)>);
+
+#[derive(Debug)]
+enum Source {
+    Event,
+    EventId,
+    Timestamp,
+    Site,
+    ActionSource,
+    /// The value decided by the plan.
+    Value,
+    /// Its currency.
+    Currency,
+    TransactionId,
+    /// The four purposes.
+    Consent,
+    Field(Field),
+    /// Every field below a path.
+    Group(String),
+    /// A property without a field of its own.
+    Property(String),
+    Computed(Expression),
+}
+
+impl Source {
+    fn parse(path: &str) -> Option<Self> {
+        let source = match path {
+            "event" => Source::Event,
+            "event_id" => Source::EventId,
+            "timestamp" => Source::Timestamp,
+            "site" => Source::Site,
+            "action_source" => Source::ActionSource,
+            "value" => Source::Value,
+            "currency" => Source::Currency,
+            "transaction_id" => Source::TransactionId,
+            "consent" => Source::Consent,
+            path => match Field::parse(path) {
+                Some(field) => Source::Field(field),
+                None if FieldSet::group(path).is_some() => Source::Group(path.to_owned()),
+                None => {
+                    let name = path.strip_prefix("properties.")?;
+                    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+                    Source::Property(
+                        Some(name).filter(|n| !n.is_empty() && n.bytes().all(plain))?.to_owned(),
+                    )
+                }
+            },
+        };
+        Some(source)
+    }
+}
+
+impl Fields {
+    /// Reads `fields`: a list of paths, each of which keeps its place in the body, or a table.
+    pub(super) fn read(setting: Option<&toml::Value>, problems: &mut Vec<Problem>) -> Self {
+        let mut fields = Vec::new();
+        let mut path = |path: &str, problems: &mut Vec<Problem>| match Source::parse(path) {
+            Some(source) => fields.push((path.to_owned(), source)),
+            None => {
+                let message = format!("{path:?} is no path of an event, such as user.email");
+                problems.push(Problem::new("fields", message));
+            }
+        };
+        match setting {
+            None => DEFAULT.iter().for_each(|default| path(default, problems)),
+            Some(toml::Value::Array(list)) => {
+                for entry in list {
+                    match entry.as_str() {
+                        Some(text) => path(text, problems),
+                        None => problems.push(Problem::new("fields", "must list paths as texts")),
+                    }
+                }
+            }
+            Some(toml::Value::Table(table)) => {
+                for (key, value) in table {
+                    let place = || format!("fields.{key}");
+                    let Some(text) = value.as_str() else {
+                        problems.push(Problem::new(place(), "must be a path or a CEL expression"));
+                        continue;
+                    };
+                    let source = match Source::parse(text) {
+                        Some(source) => source,
+                        None => match Expression::compile(text, false) {
+                            Ok(expression) => Source::Computed(expression),
+                            Err(error) => {
+                                let message = format!("is neither a path nor CEL: {error}");
+                                problems.push(Problem::new(place(), message));
+                                continue;
+                            }
+                        },
+                    };
+                    fields.push((key.clone(), source));
+                }
+            }
+            Some(_) => {
+                let message = "must be a list of paths, or a table { key = \"path or CEL\" }";
+                problems.push(Problem::new("fields", message));
+            }
+        }
+        Self(fields)
+    }
+
+    /// The event's fields that the body can hold.
+    pub(super) fn chosen(&self) -> FieldSet {
+        let mut set = FieldSet::EMPTY;
+        for (_, source) in &self.0 {
+            let more = match source {
+                Source::Field(Field::Items | Field::ItemNames) => {
+                    FieldSet::of(&[Field::Items, Field::ItemNames])
+                }
+                Source::Field(field) => FieldSet::of(&[*field]),
+                Source::Group(path) => FieldSet::group(path).unwrap_or_default(),
+                Source::Property(_) => FieldSet::of(&[Field::OtherProperties]),
+                _ => FieldSet::EMPTY,
+            };
+            set = set.union(more);
+        }
+        set
+    }
+
+    /// Evaluates the CEL fields over what the permit leaves of the event; a result is kept where a
+    /// property of its name may leave. What fails is left out.
+    pub(super) fn compute(
+        &self,
+        prepared: &mut Prepared,
+        occasion: &Occasion<'_>,
+        permit: &Permit,
+    ) {
+        let mut computed = self
+            .0
+            .iter()
+            .filter_map(|(key, source)| match source {
+                Source::Computed(expression) => Some((key, expression)),
+                _ => None,
+            })
+            .filter(|(key, _)| permit.allows_property(key))
+            .peekable();
+        if computed.peek().is_none() {
+            return;
+        }
+        let event = permitted(occasion.event, permit);
+        let numbers: [(&'static str, Option<Decimal>); 2] = [
+            ("value", event.amount(Field::Value)),
+            ("event_value", prepared.value.map(|value| value.amount)),
+        ];
+        let facts = Facts { event: &event, numbers: &numbers };
+        let mut other = prepared.other();
+        for (key, expression) in computed {
+            if let Ok(value) = expression.json(&facts)
+                && !value.is_null()
+            {
+                other.insert(key.clone(), value);
+            }
+        }
+        if !other.is_empty() {
+            prepared.other = serde_json::to_string(&other).unwrap_or_default();
+        }
+    }
+
+    /// The body of one event; what is absent leaves no key.
+    pub(super) fn body(&self, job: &Prepared, name: &str) -> Object {
+        let mut other = job.other();
+        let mut body = Map::new();
+        // Results first, so that `properties` holds the sender's own only.
+        for (key, source) in &self.0 {
+            if let Source::Computed(_) = source
+                && let Some(value) = other.remove(key)
+            {
+                put(&mut body, key, value);
+            }
+        }
+        for (key, source) in &self.0 {
+            let text = |text: &str| Some(Value::String(text.to_owned()));
+            let value = match source {
+                Source::Event => text(name),
+                Source::EventId => text(&job.event_id),
+                Source::Timestamp => text(&job.time.to_string()),
+                Source::Site => text(&job.site),
+                Source::ActionSource => text(job.action_source.name()),
+                Source::TransactionId => text(&job.transaction_id),
+                Source::Value => {
+                    self.put_currencies(&mut body, key, job);
+                    job.value.map(|value| Value::Number(wire::number(value.amount)))
+                }
+                Source::Currency => job.value.and_then(|value| text(value.currency.code())),
+                Source::Consent => Some(consent(job)),
+                Source::Field(field) => one(job, *field, &other),
+                Source::Group(path) => group(job, path, &other),
+                Source::Property(name) => other.get(name).cloned(),
+                Source::Computed(_) => None,
+            };
+            if let Some(value) = value {
+                put(&mut body, key, value);
+            }
+        }
+        body.into_iter().fold(Object::default(), |object, (key, value)| object.with(&key, value))
+    }
+
+    /// A value in the body's first level has its currency beside it, unless the currency has a key
+    /// of its own; a calibrated one follows, never in its place.
+    fn put_currencies(&self, body: &mut Map<String, Value>, key: &str, job: &Prepared) {
+        let mut beside = |name: &str, value: Value| put(body, name, value);
+        let has_own = self.0.iter().any(|(_, source)| matches!(source, Source::Currency));
+        if let Some(value) = job.value.filter(|_| key == "value" && !has_own) {
+            beside("currency", Value::String(value.currency.code().to_owned()));
+        }
+        if let Some(calibrated) = job.calibrated.filter(|_| key == "value") {
+            beside("calibrated_value", Value::Number(wire::number(calibrated.amount)));
+            let currency = calibrated.currency.code().to_owned();
+            beside("calibrated_currency", Value::String(currency));
+        }
+    }
+}
+
+/// The event without what may not leave: CEL sees no more than the receiver.
+fn permitted(event: &Event, permit: &Permit) -> Event {
+    let mut event = event.clone();
+    for field in event.texts.present().difference(permit.fields).iter() {
+        event.texts.remove(field);
+    }
+    let address = event.texts.first(Field::Ip).map(str::to_owned);
+    if let Some(address) = address {
+        let form = crate::identity::ip_in_form(&address, permit.ip).unwrap_or_default();
+        event.texts.set(Field::Ip, form);
+    }
+    event.amounts.retain(|(field, _)| permit.fields.contains(*field));
+    if !permit.fields.contains(Field::Items) {
+        event.items.clear();
+    } else if !permit.fields.contains(Field::ItemNames) {
+        event.items.iter_mut().for_each(|item| item.name = None);
+    }
+    event.other.retain(|name, _| permit.allows_property(name));
+    // No rule can name it, so none can allow it.
+    event.other_context.clear();
+    event
+}
+
+/// One field's value: hashes as they are, several as a list, amounts as numbers.
+fn one(job: &Prepared, field: Field, other: &Map<String, Value>) -> Option<Value> {
+    match field {
+        Field::Currency => return job.currency.map(|c| Value::String(c.code().to_owned())),
+        Field::Items | Field::ItemNames => {
+            let items: Vec<Value> = job.items.iter().map(product).collect();
+            return (!items.is_empty()).then_some(Value::Array(items));
+        }
+        Field::OtherProperties => {
+            return (!other.is_empty()).then(|| Value::Object(other.clone()));
+        }
+        _ => {}
+    }
+    if let Some(amount) = job.amount(field) {
+        return Some(Value::Number(wire::number(amount)));
+    }
+    let mut values: Vec<Value> = job
+        .texts
+        .iter()
+        .filter(|(f, _)| *f == field)
+        .map(|(_, sent)| match sent {
+            Sent::Clear(text) => Value::String(text.clone()),
+            Sent::Hashed(digest) => Value::String(digest.hex()),
+        })
+        .collect();
+    if values.len() > 1 { Some(Value::Array(values)) } else { values.pop() }
+}
+
+/// Every field below a path, as an object of the same shape; free properties beside the others.
+fn group(job: &Prepared, path: &str, other: &Map<String, Value>) -> Option<Value> {
+    let mut object = if path == "properties" { other.clone() } else { Map::new() };
+    for field in FieldSet::group(path).unwrap_or_default().iter() {
+        if matches!(field, Field::OtherProperties | Field::ItemNames) {
+            continue;
+        }
+        let below = field.path().strip_prefix(path).and_then(|rest| rest.strip_prefix('.'));
+        if let (Some(below), Some(value)) = (below, one(job, field, other)) {
+            put(&mut object, below, value);
+        }
+    }
+    (!object.is_empty()).then_some(Value::Object(object))
+}
+
+/// Puts a value at a dotted place.
+fn put(object: &mut Map<String, Value>, path: &str, value: Value) {
+    match path.split_once('.') {
+        None => {
+            object.insert(path.to_owned(), value);
+        }
+        Some((first, rest)) => {
+            let inner = object.entry(first).or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(inner) = inner {
+                put(inner, rest, value);
+            }
+        }
+    }
+}
+
+fn product(item: &Item) -> Value {
+    Object::default()
+        .maybe("id", item.id.as_deref())
+        .maybe("name", item.name.as_deref())
+        .maybe("brand", item.brand.as_deref())
+        .maybe("category", item.category.as_deref())
+        .maybe("variant", item.variant.as_deref())
+        .maybe("quantity", item.quantity.map(wire::number))
+        .maybe("price", item.price.map(wire::number))
+        .maybe("discount", item.discount.map(wire::number))
+        .value()
+}
+
+fn consent(job: &Prepared) -> Value {
+    let mut grants = Map::new();
+    for (purpose, name) in Purpose::ALL {
+        let grant = job.flags.grants.get(purpose);
+        grants.insert(name.to_owned(), serde_json::to_value(grant).unwrap_or_default());
+    }
+    Value::Object(grants)
+}
