@@ -86,6 +86,8 @@ pub enum QueueFate {
 pub struct NewJob {
     /// The event's id hash, for traces.
     pub id: IdHash,
+    /// What a dead letter is listed by.
+    pub label: JobLabel,
     /// Jobs of different groups never share a request; a handful per destination.
     pub group: String,
     /// When the platform, or the retention, stops it.
@@ -96,6 +98,15 @@ pub struct NewJob {
     pub body: Vec<u8>,
     /// Full destinations refuse (true) or shed (false).
     pub refuse_when_full: bool,
+}
+
+/// What a person finds a job by. Never holds identity.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct JobLabel {
+    /// The plan event.
+    pub event: String,
+    /// The event's id, as it is sent.
+    pub event_id: String,
 }
 
 /// What became of an admission.
@@ -139,7 +150,7 @@ pub enum Refused {
 
 /// The key of a stored chunk, opaque to others.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ChunkKey(pub(super) Vec<u8>);
+pub struct ChunkKey(pub(in crate::queue) Vec<u8>);
 
 /// Jobs taken out for sending: whole chunks, held in memory until settled or released.
 #[derive(Debug)]
@@ -159,6 +170,8 @@ pub struct Lease {
 pub struct LeasedJob {
     /// The event's id hash.
     pub id: IdHash,
+    /// What a dead letter is listed by; empty for a follow-up.
+    pub label: JobLabel,
     /// The event was a test, or it is a follow-up: not in the books.
     pub uncounted: bool,
     /// What kind of job.
@@ -288,8 +301,10 @@ pub struct DeadFilter {
     pub reason: Option<String>,
     /// These.
     pub ids: Vec<String>,
-    /// At most so many (for lists).
+    /// At most so many (for lists; at most 10,000).
     pub limit: Option<usize>,
+    /// For a discard: what is pending for `destination` too (one that left the configuration).
+    pub pending: bool,
 }
 
 /// The books, as of one moment.
@@ -400,4 +415,25 @@ impl DestinationStats {
                 + self.pending
                 + self.in_flight
     }
+}
+
+/// How the queue itself fares, for metrics. Counts are since the start.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Vitals {
+    /// Batches written and synced.
+    pub commits: u64,
+    /// Batches that failed; each is followed by opening the store again.
+    pub failed_commits: u64,
+    /// Time spent in writing and syncing, microseconds.
+    pub commit_micros: u64,
+    /// Event ids in memory.
+    pub event_ids: u64,
+    /// Event ids dropped before their time, because there were more than `event_ids_at_most`.
+    pub event_ids_dropped: u64,
+    /// Jobs in the queue, leased ones and follow-ups included.
+    pub jobs: u64,
+    /// Bytes that the store takes on disk, as of about the last second.
+    pub disk_bytes: u64,
+    /// The store is open and takes admissions.
+    pub open: bool,
 }

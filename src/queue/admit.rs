@@ -1,0 +1,253 @@
+//! Admission: is the event new, does it count, where do its decisions go. Nothing here waits.
+
+use std::collections::HashMap;
+
+use super::{
+    Admission, AdmissionStatus, Admitted, IdHash, JobKind, LeasedJob, NewJob, Part, QueueDecision,
+    QueueFate, Refused,
+    chunk::DestinationNo,
+    ids::{HeldSlot, IdLine},
+    round::Round,
+    store::StoreError,
+};
+
+impl Round<'_> {
+    /// Whether there is room for what some admissions may queue. Asked before anything is changed;
+    /// duplicates are not told apart, so it errs on the side of refusing.
+    pub(super) fn room_for(&self, admissions: &[Admission]) -> Result<(), Refused> {
+        let mut by_destination: HashMap<&str, (u64, bool)> = HashMap::new();
+        let mut all = 0u64;
+        for decision in admissions.iter().flat_map(|a| &a.parts).flat_map(|p| &p.decisions) {
+            if let QueueFate::Queued(job) = &decision.fate {
+                all += 1;
+                let (count, refuse) =
+                    by_destination.entry(decision.destination.as_str()).or_default();
+                *count += 1;
+                *refuse |= job.refuse_when_full;
+            }
+        }
+        let books = &self.state.books;
+        if all > 0 && books.jobs() + all > self.bounds.max_pending {
+            return Err(Refused::Full(format!("{} jobs are pending in all", books.jobs())));
+        }
+        for (name, (count, refuse)) in by_destination {
+            let queued = books.number(name).map_or(0, |number| self.queued(number));
+            if refuse && queued + count > self.bounds.max_pending_per_destination {
+                return Err(Refused::Full(format!("{queued} jobs are pending for {name}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Admits one event.
+    pub(super) fn admit(&mut self, admission: Admission) -> Result<Admitted, StoreError> {
+        if admission.test {
+            return self.admit_test(admission);
+        }
+        let Admission { id, short_lived, test: _, status, parts, trace, received_at } = admission;
+        let accepted_at_ms = received_at.as_millisecond();
+        let (admitted, name) = if self.state.ids.has(&id, self.now_ms) {
+            let mut released = 0;
+            for part in parts {
+                released += self.release(&[Some(id), part.same_as], part, accepted_at_ms)?;
+            }
+            (Admitted::Duplicate { released }, "duplicate")
+        } else {
+            let mut counted = Counted::default();
+            let admitted = match status {
+                AdmissionStatus::Accepted => {
+                    self.admit_parts(parts, accepted_at_ms, &mut counted)?
+                }
+                AdmissionStatus::CriteriaNotMet => Admitted::CriteriaNotMet,
+                AdmissionStatus::Unplanned => Admitted::Unplanned,
+            };
+            let Counted { same_as, held, .. } = counted;
+            self.state.ids.insert(&id, short_lived, &same_as, held.clone(), self.now_ms);
+            self.note_ids(IdLine::Seen { id, short_lived, same_as, held });
+            (admitted, status_name(admitted))
+        };
+        let events = &mut self.state.books.events;
+        let count = match admitted {
+            Admitted::Accepted { .. } => &mut events.accepted,
+            Admitted::Duplicate { .. } => &mut events.duplicate,
+            Admitted::Suppressed => &mut events.suppressed,
+            Admitted::CriteriaNotMet => &mut events.criteria_not_met,
+            Admitted::Unplanned => &mut events.unplanned,
+            Admitted::Test => &mut events.test,
+        };
+        *count += 1;
+        self.note_copy(id, name, trace);
+        Ok(admitted)
+    }
+
+    fn admit_test(&mut self, admission: Admission) -> Result<Admitted, StoreError> {
+        let accepted_at_ms = admission.received_at.as_millisecond();
+        for decision in admission.parts.into_iter().flat_map(|part| part.decisions) {
+            if let QueueFate::Queued(job) = decision.fate {
+                let number = self.state.books.number_or_new(&decision.destination)?;
+                if !self.is_full(number) {
+                    self.queue(number, 0, leased_job(job, decision.slot, accepted_at_ms, true));
+                }
+            }
+        }
+        self.state.books.events.test += 1;
+        self.note_copy(admission.id, "test", admission.trace);
+        Ok(Admitted::Test)
+    }
+
+    fn admit_parts(
+        &mut self,
+        parts: Vec<Part>,
+        accepted_at_ms: i64,
+        counted: &mut Counted,
+    ) -> Result<Admitted, StoreError> {
+        let (mut counts, mut duplicates, mut released) = (parts.is_empty(), 0, 0);
+        for part in parts {
+            if let Some(same_as) = part.same_as {
+                if self.state.ids.has(&same_as, self.now_ms) {
+                    duplicates += 1;
+                    released += self.release(&[Some(same_as)], part, accepted_at_ms)?;
+                    continue;
+                }
+            }
+            if let Some(claim) = &part.claim {
+                if !self.people.admits(self.store, &self.shared.seal, claim)? {
+                    continue;
+                }
+                self.people.mark(claim);
+            }
+            if let Some((milestone, at)) = &part.reaches {
+                self.people.reach(self.store, &self.shared.seal, milestone, *at)?;
+            }
+            counts = true;
+            counted.same_as.extend(part.same_as);
+            for decision in part.decisions {
+                self.decide(decision, accepted_at_ms, counted)?;
+            }
+        }
+        Ok(if counts {
+            Admitted::Accepted {
+                queued: counted.queued,
+                held: u32::try_from(counted.held.len()).unwrap_or(u32::MAX),
+            }
+        } else if duplicates > 0 {
+            Admitted::Duplicate { released }
+        } else {
+            Admitted::Suppressed
+        })
+    }
+
+    fn decide(
+        &mut self,
+        decision: QueueDecision,
+        accepted_at_ms: i64,
+        counted: &mut Counted,
+    ) -> Result<(), StoreError> {
+        let QueueDecision { destination, slot, fate } = decision;
+        let number = self.state.books.number_or_new(&destination)?;
+        let book = self.state.books.of(number);
+        book.accepted += 1;
+        match fate {
+            QueueFate::Skipped => book.skipped += 1,
+            QueueFate::Held(reason) => {
+                *book.held(reason) += 1;
+                counted.held.push(HeldSlot { destination: number, slot, reason });
+            }
+            QueueFate::Shadowed => {
+                book.shadowed += 1;
+                counted.queued += 1;
+            }
+            QueueFate::Queued(job) if self.is_full(number) => {
+                self.state.books.of(number).expired += 1;
+                self.note_outcome(number, (job.id, slot), "expired", "backlog_full", None);
+            }
+            QueueFate::Queued(job) => {
+                self.queue(number, 0, leased_job(job, slot, accepted_at_ms, false));
+                counted.queued += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// A later copy serves what the first one could not for want of consent; how many decisions.
+    fn release(
+        &mut self,
+        anchors: &[Option<IdHash>],
+        part: Part,
+        accepted_at_ms: i64,
+    ) -> Result<u32, StoreError> {
+        let known = anchors.iter().flatten().find_map(|anchor| self.state.ids.held(anchor));
+        let Some((event, held)) = known else { return Ok(0) };
+        let held = held.to_vec();
+        let mut slots = Vec::new();
+        for decision in part.decisions {
+            let Some(number) = self.state.books.number(&decision.destination) else { continue };
+            let slot = decision.slot;
+            let matches = |h: &&HeldSlot| h.destination == number && h.slot == slot;
+            let Some(found) = held.iter().find(matches).copied() else { continue };
+            match decision.fate {
+                QueueFate::Skipped | QueueFate::Held(_) => continue,
+                QueueFate::Shadowed => self.state.books.of(number).shadowed += 1,
+                // Held is better than shed: a still later copy may find room.
+                QueueFate::Queued(_) if self.is_full(number) => continue,
+                QueueFate::Queued(job) => {
+                    self.queue(number, 0, leased_job(job, slot, accepted_at_ms, false));
+                }
+            }
+            let count = self.state.books.of(number).held(found.reason);
+            *count = count.saturating_sub(1);
+            slots.push(found);
+        }
+        let released = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+        if released > 0 {
+            self.state.ids.release(event, &slots);
+            self.note_ids(IdLine::Released { event, slots });
+        }
+        Ok(released)
+    }
+
+    fn queued(&self, number: DestinationNo) -> u64 {
+        let book = self.state.books.destinations.get(usize::from(number));
+        book.map_or(0, |book| book.queued + book.uncounted)
+    }
+
+    fn is_full(&self, number: DestinationNo) -> bool {
+        self.queued(number) >= self.bounds.max_pending_per_destination
+    }
+}
+
+/// What the counted parts of one event came to.
+#[derive(Debug, Default)]
+struct Counted {
+    queued: u32,
+    held: Vec<HeldSlot>,
+    same_as: Vec<IdHash>,
+}
+
+fn leased_job(job: NewJob, slot: u32, accepted_at_ms: i64, uncounted: bool) -> LeasedJob {
+    LeasedJob {
+        id: job.id,
+        label: job.label,
+        uncounted,
+        kind: JobKind::Event,
+        group: job.group,
+        expires_at_ms: job.expires_at.as_millisecond(),
+        accepted_at_ms,
+        attempts: 0,
+        sends: 0,
+        subjects: job.subjects,
+        slot,
+        body: job.body,
+    }
+}
+
+fn status_name(admitted: Admitted) -> &'static str {
+    match admitted {
+        Admitted::Accepted { .. } => "accepted",
+        Admitted::Duplicate { .. } => "duplicate",
+        Admitted::Suppressed => "suppressed",
+        Admitted::CriteriaNotMet => "criteria_not_met",
+        Admitted::Unplanned => "unplanned",
+        Admitted::Test => "test",
+    }
+}

@@ -1,0 +1,246 @@
+//! The data folder: its lock, its key file, its ballast, and the marker by which a vanished store
+//! is told from a new one. The only file of the queue that touches the disk besides the engines.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use secrecy::{ExposeSecret as _, SecretString};
+use zeroize::Zeroizing;
+
+use super::{
+    OpenError,
+    seal::{Key, MasterKeys},
+    store,
+};
+use crate::config::QueueSettings;
+
+/// Opening sled on a full disk leaves an unfinished snapshot: this much is given up before.
+const BALLAST_BYTES: u64 = 16 * 1024 * 1024;
+const LOCK: &str = "relay.lock";
+const KEY_FILE: &str = "relay.key";
+const BALLAST: &str = "relay.ballast";
+const MARKER: &str = "relay.marker";
+const STORE: &str = "sled";
+
+/// Bytes free for us on the file system of a folder.
+pub type FreeSpace = Arc<dyn Fn(&Path) -> io::Result<u64> + Send + Sync>;
+
+/// How full the disk may become.
+#[derive(Clone)]
+pub struct Disk {
+    /// Nothing is admitted with less than this free; outcomes are written down to half of it.
+    pub floor_bytes: u64,
+    /// Tells how much is free; replaced in tests.
+    pub free: FreeSpace,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self { floor_bytes: 64 * 1024 * 1024, free: Arc::new(free_space) }
+    }
+}
+
+#[cfg(unix)]
+fn free_space(folder: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(folder)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+#[cfg(not(unix))]
+fn free_space(_: &Path) -> io::Result<u64> {
+    Ok(u64::MAX)
+}
+
+/// A data folder that is ours.
+pub(super) struct Folder {
+    path: PathBuf,
+    /// Held as long as the folder is open; the system gives it up with the process.
+    _lock: File,
+    disk: Disk,
+}
+
+impl Folder {
+    /// Makes the folder if absent, and locks it.
+    pub(super) fn open(path: &Path, disk: Disk) -> Result<Self, OpenError> {
+        let shown = path.display();
+        let refused = |what: &str, error: &io::Error| {
+            OpenError(format!(
+                "the data folder {shown} {what}: {error}; give a folder that this user may write, \
+                 with --data"
+            ))
+        };
+        fs::create_dir_all(path).map_err(|e| refused("cannot be made", &e))?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join(LOCK))
+            .map_err(|e| refused("cannot be written", &e))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError(format!(
+                    "the data folder {shown} is locked by another process; stop the other relay, \
+                     or give this one a folder of its own with --data"
+                )));
+            }
+            Err(TryLockError::Error(error)) => return Err(refused("cannot be locked", &error)),
+        }
+        Ok(Self { path: path.to_owned(), _lock: lock, disk })
+    }
+
+    /// The store's own folder.
+    pub(super) fn store(&self) -> PathBuf {
+        self.path.join(STORE)
+    }
+
+    /// A store that was there once and is gone is never replaced by an empty one.
+    pub(super) fn check_not_vanished(&self) -> Result<(), OpenError> {
+        let log = store::sled::log_file(&self.store());
+        if self.path.join(MARKER).exists() && !log.exists() {
+            return Err(OpenError(format!(
+                "the store {} is gone, and it held the queue; restore the data folder from a \
+                 backup, or remove {} to start empty, which gives up what was queued",
+                log.display(),
+                self.path.join(MARKER).display()
+            )));
+        }
+        Ok(())
+    }
+
+    /// The sequence number that the marker says was durable, if there is a marker.
+    pub(super) fn marked_sequence(&self) -> Option<u64> {
+        let text = fs::read_to_string(self.path.join(MARKER)).ok()?;
+        Some(text.split_whitespace().last().and_then(|n| n.parse().ok()).unwrap_or(0))
+    }
+
+    /// Writes the marker: from now on an empty store is an error.
+    pub(super) fn mark(&self, sequence: u64) -> io::Result<()> {
+        let unfinished = self.path.join("relay.marker.new");
+        let mut file = File::create(&unfinished)?;
+        write!(file, "This folder holds a relay's queue. Durable up to {sequence}\n")?;
+        file.sync_all()?;
+        fs::rename(unfinished, self.path.join(MARKER))?;
+        File::open(&self.path)?.sync_all()
+    }
+
+    /// The master keys: the configured ones, else the key file, which is made if there is none.
+    pub(super) fn master_keys(
+        &self,
+        settings: &QueueSettings,
+        random: &[u8; 32],
+    ) -> Result<MasterKeys, OpenError> {
+        let mut previous = Vec::new();
+        for key in &settings.previous_keys {
+            previous.push(read_key(key, "queue.previous_keys")?);
+        }
+        let file = self.path.join(KEY_FILE);
+        let current = match &settings.encryption_key {
+            Some(key) => {
+                // A folder that began without a configured key can be read by its file's.
+                if let Ok(text) = fs::read_to_string(&file) {
+                    previous.push(read_key(&text.into(), KEY_FILE)?);
+                }
+                read_key(key, "queue.encryption_key")?
+            }
+            None => self.key_file(&file, random)?,
+        };
+        Ok(MasterKeys::new(current, previous))
+    }
+
+    fn key_file(&self, file: &Path, random: &[u8; 32]) -> Result<Key, OpenError> {
+        let shown = file.display();
+        match fs::read_to_string(file) {
+            Ok(text) => return read_key(&text.into(), KEY_FILE),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(OpenError(format!("cannot read {shown}: {error}"))),
+        }
+        if self.path.join(MARKER).exists() {
+            return Err(OpenError(format!(
+                "the key file {shown} is gone, and no queue.encryption_key is configured; restore \
+                 the file: without it what is queued cannot be read"
+            )));
+        }
+        tracing::warn!(
+            "no queue.encryption_key is configured: a key file was made in the data folder; \
+             whoever can read {shown} can read the queue"
+        );
+        let key = super::seal::derive(random, b"key file");
+        let text = Zeroizing::new(BASE64.encode(key));
+        write_private(file, text.as_bytes())
+            .map_err(|error| OpenError(format!("cannot write {shown}: {error}")))?;
+        Ok(Key::new(key))
+    }
+
+    /// Why nothing more may be admitted (`outcomes`: written), if the disk is too full.
+    pub(super) fn too_full(&self, outcomes: bool) -> Option<String> {
+        let floor = self.disk.floor_bytes / if outcomes { 2 } else { 1 };
+        match (self.disk.free)(&self.path) {
+            Ok(free) if free < floor => {
+                Some(format!("the disk is full: {free} bytes are free, {floor} must be"))
+            }
+            // Not knowing is no reason to refuse: a write that fails will tell.
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Gives the ballast up, so that the store can be opened on a full disk.
+    pub(super) fn drop_ballast(&self) {
+        match fs::remove_file(self.path.join(BALLAST)) {
+            Ok(()) => tracing::warn!("the ballast file was given up to open the store"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!("the ballast file cannot be removed: {error}"),
+        }
+    }
+
+    /// Puts the ballast back where there is room for it; missing ballast is no error.
+    pub(super) fn keep_ballast(&self) {
+        let file = self.path.join(BALLAST);
+        let wanted = BALLAST_BYTES.saturating_add(self.disk.floor_bytes);
+        if file.exists() || (self.disk.free)(&self.path).is_ok_and(|free| free < wanted) {
+            return;
+        }
+        if let Err(error) = allocate(&file) {
+            tracing::warn!("no ballast file can be kept: {error}");
+            // An empty one would be taken for ballast.
+            _ = fs::remove_file(&file);
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn allocate(file: &Path) -> io::Result<()> {
+    let file = File::create(file)?;
+    Ok(rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, BALLAST_BYTES)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn allocate(file: &Path) -> io::Result<()> {
+    let mut file = File::create(file)?;
+    io::copy(&mut io::Read::take(io::repeat(0), BALLAST_BYTES), &mut file).map(drop)
+}
+
+fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = File::options();
+    options.create_new(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(file)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Reads a key of 32 bytes, base64.
+pub(super) fn read_key(text: &SecretString, what: &str) -> Result<Key, OpenError> {
+    let wrong = || {
+        OpenError(format!("{what} must be 32 bytes in base64 (make one: openssl rand -base64 32)"))
+    };
+    let bytes = Zeroizing::new(BASE64.decode(text.expose_secret().trim()).map_err(|_| wrong())?);
+    let key: [u8; 32] = bytes.as_slice().try_into().map_err(|_| wrong())?;
+    Ok(Key::new(key))
+}

@@ -1,0 +1,576 @@
+//! What the workers share with the committer: the store to read from, the books of the last
+//! synced batch, and who holds which chunk. Leases live in memory only: a crash makes leased jobs
+//! due again.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::ControlFlow,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use super::{
+    ChunkKey, Lease, LeasedJob, Refused, Stats, Vitals,
+    chunk::{self, ChunkHead, DestinationNo},
+    counters::Books,
+    lane::{Kind, Lane, Ready, View},
+    record::{self, space},
+    seal::Seal,
+    store::{Direction, Store, StoreError},
+};
+use crate::clock::Clock;
+
+/// No retry waits longer than this.
+pub(super) const LONGEST_WAIT_MS: i64 = 60 * 60 * 1000;
+/// No due time is believed that is further off (due times are rounded up): a clock step stalls
+/// nothing for longer.
+const BELIEVED_MS: i64 = 2 * LONGEST_WAIT_MS;
+
+/// A chunk that somebody holds.
+#[derive(Debug, Clone)]
+pub(super) struct Leased {
+    /// What stands before its body.
+    pub(super) head: ChunkHead,
+    /// Its pieces.
+    pub(super) pieces: u16,
+    /// A `sending` mark stood before this lease.
+    pub(super) marked_before: bool,
+    /// This lease set one.
+    pub(super) marked_now: bool,
+    /// The committer holds it itself, for the round in hand.
+    pub(super) claimed: bool,
+}
+
+/// What a committed round changes for the workers.
+#[derive(Debug, Default)]
+pub(super) struct Published {
+    /// Chunks written.
+    pub(super) written: Vec<(ChunkKey, ChunkHead, u16)>,
+    /// Leased chunks that are gone.
+    pub(super) settled: Vec<ChunkKey>,
+    /// Leased chunks that stay as they are.
+    pub(super) kept: Vec<ChunkKey>,
+    /// Leased chunks with a new `sending` mark.
+    pub(super) marked: Vec<ChunkKey>,
+}
+
+/// Shared by every handle and the committer.
+pub(super) struct Shared {
+    /// One lock: a chunk leaves its lane, enters a lease and is counted in one moment, which is
+    /// what makes the books balance whenever they are read. Nobody sleeps under it; the store is
+    /// read under it in bites of some hundred kilobytes, from memory mostly.
+    inner: Mutex<Inner>,
+    /// Seals and opens; the same for as long as the queue is open.
+    pub(super) seal: Seal,
+    /// Gives the time.
+    pub(super) clock: Clock,
+    /// Events rejected since the last commit.
+    pub(super) rejected: AtomicU64,
+}
+
+struct Inner {
+    store: Option<Arc<dyn Store>>,
+    refusal: Refused,
+    books: Books,
+    lines: Vec<Line>,
+    leases: HashMap<ChunkKey, Leased>,
+    marks: HashSet<ChunkKey>,
+    unreadable: HashSet<ChunkKey>,
+    waiters: HashMap<String, Arc<Notify>>,
+    vitals: Vitals,
+}
+
+/// One destination as the workers see it.
+#[derive(Debug)]
+struct Line {
+    fresh: Lane,
+    retried: Lane,
+    in_flight: u64,
+    /// Jobs handed out while both lanes had some.
+    fresh_served: u64,
+    retried_served: u64,
+    last_leased_ms: i64,
+}
+
+impl Line {
+    fn new(number: DestinationNo, now_ms: i64) -> Self {
+        Self {
+            fresh: Lane::new(Kind::Fresh, number),
+            retried: Lane::new(Kind::Retried, number),
+            in_flight: 0,
+            fresh_served: 0,
+            retried_served: 0,
+            last_leased_ms: now_ms,
+        }
+    }
+
+    fn lane(&mut self, key: &ChunkKey) -> &mut Lane {
+        if key.due_ms() == 0 { &mut self.fresh } else { &mut self.retried }
+    }
+
+    fn fresh_first(&self, share: u8) -> bool {
+        let share = u64::from(share.min(100));
+        self.fresh_served * (100 - share) <= self.retried_served * share && share > 0
+    }
+
+    fn served(&mut self, kind: Kind, jobs: u64) {
+        match kind {
+            Kind::Fresh => self.fresh_served += jobs,
+            Kind::Retried => self.retried_served += jobs,
+        }
+        if self.fresh_served + self.retried_served > 100_000 {
+            self.fresh_served /= 2;
+            self.retried_served /= 2;
+        }
+    }
+}
+
+type Taken = Vec<(ChunkKey, Ready)>;
+
+impl Shared {
+    /// Shares nothing yet; the committer fills it in.
+    pub(super) fn new(seal: Seal, clock: Clock) -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                store: None,
+                refusal: Refused::Store("the store is being opened".to_owned()),
+                books: Books::default(),
+                lines: Vec::new(),
+                leases: HashMap::new(),
+                marks: HashSet::new(),
+                unreadable: HashSet::new(),
+                waiters: HashMap::new(),
+                vitals: Vitals::default(),
+            }),
+            seal,
+            clock,
+            rejected: AtomicU64::new(0),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Every change under the lock is complete before anything in it can panic.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time, epoch milliseconds.
+    pub(super) fn now_ms(&self) -> i64 {
+        (self.clock)().as_millisecond()
+    }
+
+    /// The store, to read from what was synced.
+    pub(super) fn store(&self) -> Result<Arc<dyn Store>, Refused> {
+        let inner = self.lock();
+        inner.store.clone().ok_or_else(|| inner.refusal.clone())
+    }
+
+    // === what workers do ===
+
+    /// See [`super::Queue::lease`].
+    pub(super) fn lease(
+        &self,
+        destination: &str,
+        at_most: usize,
+        fresh_share: u8,
+    ) -> Result<Option<Lease>, Refused> {
+        loop {
+            let Some((taken, unknown_result)) = self.take(destination, at_most, fresh_share)?
+            else {
+                return Ok(None);
+            };
+            // Opened outside the lock: this is most of the work.
+            let mut lease = Lease {
+                destination: destination.to_owned(),
+                chunks: Vec::with_capacity(taken.len()),
+                jobs: Vec::new(),
+                unknown_result,
+            };
+            for (key, ready) in taken {
+                let record = ready.record.unwrap_or_default();
+                match chunk::open(&self.seal, &key, &record) {
+                    Ok(jobs) => {
+                        lease.jobs.extend(jobs);
+                        lease.chunks.push(key);
+                    }
+                    Err(why) => {
+                        tracing::error!(destination, "a chunk of jobs is set aside: {why}");
+                        self.set_aside(&key);
+                    }
+                }
+            }
+            if !lease.chunks.is_empty() {
+                return Ok(Some(lease));
+            }
+        }
+    }
+
+    fn take(
+        &self,
+        destination: &str,
+        at_most: usize,
+        fresh_share: u8,
+    ) -> Result<Option<(Taken, bool)>, Refused> {
+        let now_ms = self.now_ms();
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let Some(store) = &inner.store else { return Err(inner.refusal.clone()) };
+        let Some(number) = inner.books.number(destination) else { return Ok(None) };
+        let Some(line) = inner.lines.get_mut(usize::from(number)) else { return Ok(None) };
+        line.last_leased_ms = now_ms;
+        let view = View {
+            store: &**store,
+            synced: inner.books.events.next_sequence,
+            leases: &inner.leases,
+            marks: &inner.marks,
+            unreadable: &inner.unreadable,
+            now_ms,
+            believed_ms: BELIEVED_MS,
+        };
+        let due = |lane: &Lane| {
+            lane.due_from(now_ms, BELIEVED_MS).is_some_and(|due| due <= now_ms)
+        };
+        let both = due(&line.fresh) && due(&line.retried);
+        let order = if !both || line.fresh_first(fresh_share) {
+            [Kind::Fresh, Kind::Retried]
+        } else {
+            [Kind::Retried, Kind::Fresh]
+        };
+        for kind in order {
+            let lane = match kind {
+                Kind::Fresh => &mut line.fresh,
+                Kind::Retried => &mut line.retried,
+            };
+            let taken = lane.next(view, at_most.max(1)).and_then(|taken| fetch(&**store, taken));
+            let taken = match taken {
+                Ok(taken) => taken,
+                Err(error) => {
+                    // What was taken out is found again by reading from the start.
+                    *lane = Lane::new(kind, number);
+                    return Err(Refused::Store(error.to_string()));
+                }
+            };
+            if taken.is_empty() {
+                continue;
+            }
+            let jobs: u64 = taken.iter().map(|(_, ready)| u64::from(ready.head.jobs)).sum();
+            if both {
+                line.served(kind, jobs);
+            }
+            let mut unknown = false;
+            for (key, ready) in &taken {
+                let marked_before = inner.marks.contains(key);
+                unknown |= marked_before;
+                line.in_flight += u64::from(ready.head.counted);
+                inner.leases.insert(
+                    key.clone(),
+                    Leased {
+                        head: ready.head,
+                        pieces: ready.pieces,
+                        marked_before,
+                        marked_now: false,
+                        claimed: false,
+                    },
+                );
+            }
+            return Ok(Some((taken, unknown)));
+        }
+        Ok(None)
+    }
+
+    /// Gives a lease back; returns the chunks whose mark this lease had set.
+    pub(super) fn release(&self, chunks: Vec<ChunkKey>) -> Vec<ChunkKey> {
+        let mut unmark = Vec::new();
+        let mut inner = self.lock();
+        for key in chunks {
+            let Some(leased) = inner.end_lease(&key) else { continue };
+            if leased.marked_now && !leased.marked_before {
+                inner.marks.remove(&key);
+                unmark.push(key.clone());
+            }
+            if let Some(line) = inner.lines.get_mut(usize::from(key.destination())) {
+                line.lane(&key).give_back(key.clone(), leased.head, leased.pieces);
+            }
+            inner.notify(key.destination());
+        }
+        unmark
+    }
+
+    fn set_aside(&self, key: &ChunkKey) {
+        let mut inner = self.lock();
+        inner.end_lease(key);
+        inner.unreadable.insert(key.clone());
+    }
+
+    /// Returns when something may be due for a destination.
+    pub(super) async fn wait_due(&self, destination: &str) {
+        let notify = self.waiter(destination);
+        loop {
+            let notified = notify.notified();
+            tokio::pin!(notified);
+            // Registered before looking: what is published in between is not missed.
+            notified.as_mut().enable();
+            let now_ms = self.now_ms();
+            let due = self.due_from(destination, now_ms);
+            if due.is_some_and(|due| due <= now_ms) {
+                return;
+            }
+            // The clock may be stepped, or a test's: no more than a second is slept at once.
+            let wait = due.map_or(1000, |due| due.saturating_sub(now_ms).clamp(1, 1000));
+            let wait = std::time::Duration::from_millis(wait.unsigned_abs());
+            // Either way the look above decides.
+            _ = tokio::time::timeout(wait, notified).await;
+        }
+    }
+
+    fn waiter(&self, destination: &str) -> Arc<Notify> {
+        let mut inner = self.lock();
+        Arc::clone(inner.waiters.entry(destination.to_owned()).or_default())
+    }
+
+    fn due_from(&self, destination: &str, now_ms: i64) -> Option<i64> {
+        let inner = self.lock();
+        inner.store.as_ref()?;
+        let line = inner.lines.get(usize::from(inner.books.number(destination)?))?;
+        [&line.fresh, &line.retried]
+            .into_iter()
+            .filter_map(|lane| lane.due_from(now_ms, BELIEVED_MS))
+            .min()
+    }
+
+    /// See [`super::Queue::oldest`].
+    pub(super) fn oldest(&self, destination: &str) -> Option<Timestamp> {
+        let now_ms = self.now_ms();
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let store = inner.store.as_ref()?;
+        let line = inner.lines.get_mut(usize::from(inner.books.number(destination)?))?;
+        let view = View {
+            store: &**store,
+            synced: inner.books.events.next_sequence,
+            leases: &inner.leases,
+            marks: &inner.marks,
+            unreadable: &inner.unreadable,
+            now_ms,
+            believed_ms: BELIEVED_MS,
+        };
+        let fresh = line.fresh.oldest_ms(view).ok().flatten();
+        let retried = line.retried.oldest_ms(view).ok().flatten();
+        let oldest = [fresh, retried].into_iter().flatten().min()?;
+        Timestamp::from_millisecond(oldest).ok()
+    }
+
+    /// The books of the last synced batch, and what is leased of them: one moment.
+    pub(super) fn stats(&self) -> Stats {
+        let inner = self.lock();
+        let rejected = self.rejected.load(Ordering::SeqCst);
+        inner.books.stats(rejected, |number| {
+            inner.lines.get(usize::from(number)).map_or(0, |line| line.in_flight)
+        })
+    }
+
+    /// See [`super::Queue::vitals`].
+    pub(super) fn vitals(&self) -> Vitals {
+        let inner = self.lock();
+        Vitals { open: inner.store.is_some(), jobs: inner.books.jobs(), ..inner.vitals.clone() }
+    }
+
+    /// The number and the name of destinations, as of the last synced batch.
+    pub(super) fn number(&self, name: &str) -> Option<DestinationNo> {
+        self.lock().books.number(name)
+    }
+
+    /// All destinations' names, by number.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.lock().books.destinations.iter().map(|book| book.name.clone()).collect()
+    }
+
+    /// See [`super::Queue::pending_jobs`].
+    pub(super) fn walk(
+        &self,
+        visit: &mut (dyn FnMut(&str, &LeasedJob) + Send),
+    ) -> Result<(), Refused> {
+        let store = self.store()?;
+        let (names, synced) = (self.names(), self.lock().books.events.next_sequence);
+        let (from, to) = record::whole(space::CHUNK);
+        record::scan(&*store, &from, &to, Direction::Forward, &mut |found| {
+            let key = ChunkKey(found.key.to_vec());
+            if key.sequence() < synced && !self.lock().leases.contains_key(&key) {
+                let name = names.get(usize::from(key.destination())).map_or("", String::as_str);
+                match chunk::open(&self.seal, &key, found.record) {
+                    Ok(jobs) => jobs.iter().for_each(|job| visit(name, job)),
+                    Err(why) => tracing::error!("a chunk of jobs cannot be opened: {why}"),
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+        .map_err(|e| Refused::Store(e.to_string()))
+    }
+
+    // === what the committer does ===
+
+    /// What is known of a leased chunk.
+    pub(super) fn leased(&self, key: &ChunkKey) -> Option<Leased> {
+        self.lock().leases.get(key).cloned()
+    }
+
+    /// Takes a chunk out by itself, for a sweep or a discard; `None`: somebody holds it.
+    pub(super) fn claim(&self, key: &ChunkKey, head: ChunkHead, pieces: u16) -> Option<Leased> {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        if inner.leases.contains_key(key) {
+            return None;
+        }
+        let line = inner.lines.get_mut(usize::from(key.destination()))?;
+        line.lane(key).remove(key);
+        line.in_flight += u64::from(head.counted);
+        let marked_before = inner.marks.contains(key);
+        let leased = Leased { head, pieces, marked_before, marked_now: false, claimed: true };
+        inner.leases.insert(key.clone(), leased.clone());
+        Some(leased)
+    }
+
+    /// Destinations that nobody has leased from since a time.
+    pub(super) fn forsaken(&self, since_ms: i64) -> Vec<DestinationNo> {
+        (0..)
+            .zip(&self.lock().lines)
+            .filter(|(_, line)| line.last_leased_ms < since_ms)
+            .map(|(number, _)| number)
+            .collect()
+    }
+
+    /// A round is on disk: the workers see it.
+    ///
+    /// `rejected` of the events rejected in the meantime are in these books.
+    pub(super) fn publish(
+        &self,
+        books: &Books,
+        published: Published,
+        vitals: Vitals,
+        rejected: u64,
+    ) {
+        let now_ms = self.now_ms();
+        let mut inner = self.lock();
+        self.rejected.fetch_sub(rejected, Ordering::SeqCst);
+        inner.books.clone_from(books);
+        inner.vitals = vitals;
+        inner.grow_lines(now_ms);
+        let mut awake = HashSet::new();
+        for key in published.settled {
+            inner.end_lease(&key);
+            inner.marks.remove(&key);
+        }
+        for key in published.kept {
+            inner.marks.remove(&key);
+            if let Some(leased) = inner.end_lease(&key)
+                && let Some(line) = inner.lines.get_mut(usize::from(key.destination()))
+            {
+                awake.insert(key.destination());
+                line.lane(&key).give_back(key, leased.head, leased.pieces);
+            }
+        }
+        for key in published.marked {
+            if let Some(leased) = inner.leases.get_mut(&key) {
+                leased.marked_now = true;
+                inner.marks.insert(key);
+            }
+        }
+        for (key, head, pieces) in published.written {
+            awake.insert(key.destination());
+            if let Some(line) = inner.lines.get_mut(usize::from(key.destination())) {
+                line.lane(&key).written(&key, head, pieces);
+            }
+        }
+        for destination in awake {
+            inner.notify(destination);
+        }
+    }
+
+    /// The store is gone for now: nothing is leased, everything is refused.
+    pub(super) fn suspend(&self, refusal: Refused, failed: &[ChunkKey], vitals: Vitals) {
+        let mut inner = self.lock();
+        inner.store = None;
+        inner.refusal = refusal;
+        inner.vitals = vitals;
+        for key in failed {
+            inner.end_lease(key);
+        }
+        inner.leases.retain(|_, leased| !leased.claimed);
+    }
+
+    /// The store is open (again): what memory knew of it is read anew. Leases that still have
+    /// their chunk stand.
+    pub(super) fn resume(
+        &self,
+        store: Arc<dyn Store>,
+        books: &Books,
+        marks: HashSet<ChunkKey>,
+        vitals: Vitals,
+    ) -> Result<(), StoreError> {
+        let now_ms = self.now_ms();
+        let mut inner = self.lock();
+        let mut gone = Vec::new();
+        for key in inner.leases.keys() {
+            if record::get(&*store, &key.0)?.is_none() {
+                gone.push(key.clone());
+            }
+        }
+        for key in gone {
+            inner.leases.remove(&key);
+        }
+        inner.store = Some(store);
+        inner.books.clone_from(books);
+        inner.marks = marks;
+        inner.vitals = vitals;
+        inner.lines.clear();
+        inner.grow_lines(now_ms);
+        let inner = &mut *inner;
+        for (key, leased) in &inner.leases {
+            if let Some(line) = inner.lines.get_mut(usize::from(key.destination())) {
+                line.in_flight += u64::from(leased.head.counted);
+            }
+        }
+        for notify in inner.waiters.values() {
+            notify.notify_waiters();
+        }
+        Ok(())
+    }
+}
+
+/// Reads the bytes of those that were given back before.
+fn fetch(store: &dyn Store, mut taken: Taken) -> Result<Taken, StoreError> {
+    for (key, ready) in &mut taken {
+        if ready.record.is_none() {
+            let record = record::get(store, &key.0)?;
+            ready.record = Some(record.map_or_else(Vec::new, |(_, record)| record));
+        }
+    }
+    Ok(taken)
+}
+
+impl Inner {
+    fn end_lease(&mut self, key: &ChunkKey) -> Option<Leased> {
+        let leased = self.leases.remove(key)?;
+        if let Some(line) = self.lines.get_mut(usize::from(key.destination())) {
+            line.in_flight = line.in_flight.saturating_sub(u64::from(leased.head.counted));
+        }
+        Some(leased)
+    }
+
+    fn grow_lines(&mut self, now_ms: i64) {
+        while self.lines.len() < self.books.destinations.len() {
+            let number = DestinationNo::try_from(self.lines.len()).unwrap_or(DestinationNo::MAX);
+            self.lines.push(Line::new(number, now_ms));
+        }
+    }
+
+    fn notify(&self, destination: DestinationNo) {
+        if let Some(waiter) = self.waiters.get(self.books.name(destination)) {
+            waiter.notify_waiters();
+        }
+    }
+}

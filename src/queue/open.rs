@@ -1,0 +1,168 @@
+//! Opening a data folder: lock, store, keys, mode, and what was lost if something was.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use super::{
+    Queue,
+    committer::{Committer, KeepIds},
+    counters::Books,
+    folder::{Disk, Folder, read_key},
+    lease::Shared,
+    round::Bounds,
+    seal::Seal,
+    store::{self, Batch, Opener, Store, StoreError, memory::MemoryDisk},
+};
+use crate::clock::Clock;
+
+const MODE: &[u8] = b"m/mode";
+
+/// How a queue is opened.
+#[derive(Clone)]
+pub struct Opening {
+    /// The data folder; made if absent.
+    pub folder: PathBuf,
+    /// Limits, engine and keys.
+    pub settings: crate::config::QueueSettings,
+    /// How long what is kept.
+    pub retention: crate::config::Retention,
+    /// The mode to which the folder belongs; another one's folder is refused.
+    pub mode: crate::destinations::Mode,
+    /// Gives the time.
+    pub clock: Clock,
+    /// 32 random bytes for this start: the data key.
+    pub random: [u8; 32],
+    /// How full the disk may become; [`Disk::default`] but in tests.
+    pub disk: Disk,
+}
+
+/// Why a data folder cannot be opened. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct OpenError(pub String);
+
+/// Which engine.
+pub(super) enum Engine {
+    /// As the settings say.
+    Configured,
+    /// None on disk.
+    Memory(MemoryDisk),
+}
+
+/// See [`Queue::open`].
+pub(super) fn open(opening: Opening, engine: Engine) -> Result<Queue, OpenError> {
+    let Opening { folder, settings, retention, mode, clock, random, disk } = opening;
+    let folder = Folder::open(&folder, disk)?;
+    let masters = folder.master_keys(&settings, &random)?;
+    let opener: Opener = match engine {
+        Engine::Memory(disk) => Box::new(move || disk.open()),
+        Engine::Configured => match settings.engine {
+            crate::config::Engine::Sled => {
+                folder.check_not_vanished()?;
+                let path = folder.store();
+                Box::new(move || store::sled::open(&path))
+            }
+        },
+    };
+    if folder.too_full(false).is_some() {
+        folder.drop_ballast();
+    }
+    let store = opener().map_err(cannot_open)?;
+    let books = Books::load(&*store).map_err(cannot_open)?;
+    check_nothing_lost(&folder, &*store, &books)?;
+
+    let mut batch = Batch::default();
+    bind_to_mode(&*store, &mut batch, &books, mode.name())?;
+    let subject_key = settings.subject_key.as_ref();
+    let subject_key = subject_key.map(|key| read_key(key, "queue.subject_key")).transpose()?;
+    let seal = Seal::open(&*store, &mut batch, &masters, &random, subject_key)?;
+    store.apply(batch).and_then(|()| store.sync()).map_err(cannot_open)?;
+
+    let (sender, requests) = std::sync::mpsc::channel();
+    let shared = Arc::new(Shared::new(seal, clock));
+    let bounds = Bounds {
+        max_pending: settings.max_pending,
+        max_pending_per_destination: settings.max_pending_per_destination,
+        keep_frequency_ms: ms(retention.frequency),
+        keep_queue_ms: ms(retention.queue),
+        keep_traces_ms: ms(retention.traces),
+        keep_dead_ms: ms(retention.dead_letters),
+    };
+    let keep_ids =
+        KeepIds { keep_ms: ms(retention.event_ids), at_most: retention.event_ids_at_most };
+    let committer = Committer::new(
+        folder,
+        opener,
+        store,
+        Arc::clone(&shared),
+        requests,
+        bounds,
+        keep_ids,
+        settings.max_disk,
+    )
+    .map_err(cannot_open)?;
+    committer.begin()?;
+    // A thread of its own: it blocks on the disk, and must not hold up the runtime.
+    std::thread::Builder::new()
+        .name("committer".to_owned())
+        .spawn(move || committer.run())
+        .map_err(|e| OpenError(format!("the committer's thread cannot be started: {e}")))?;
+    Ok(Queue::new(shared, sender))
+}
+
+fn cannot_open(error: StoreError) -> OpenError {
+    match error {
+        StoreError::Failed(why) => {
+            OpenError(format!("the store cannot be opened: {why}; nothing was changed"))
+        }
+        StoreError::Corrupt(why) => OpenError(format!(
+            "the store cannot be read: {why}. Restore the data folder from a backup, or move it \
+             away to start empty, which gives up what was queued"
+        )),
+    }
+}
+
+/// An engine may recover less than was acknowledged without saying so: the marker tells.
+fn check_nothing_lost(
+    folder: &Folder,
+    store: &dyn Store,
+    books: &Books,
+) -> Result<(), OpenError> {
+    let Some(marked) = folder.marked_sequence() else { return Ok(()) };
+    let known = store.get(MODE).map_err(cannot_open)?.is_some();
+    if known && books.events.next_sequence >= marked {
+        return Ok(());
+    }
+    Err(cannot_open(StoreError::Corrupt(format!(
+        "it holds batches up to number {} only, {marked} were durable: the store's file was \
+         damaged or replaced",
+        books.events.next_sequence
+    ))))
+}
+
+fn bind_to_mode(
+    store: &dyn Store,
+    batch: &mut Batch,
+    books: &Books,
+    mode: &str,
+) -> Result<(), OpenError> {
+    let bound = store.get(MODE).map_err(cannot_open)?;
+    if bound.as_deref() == Some(mode.as_bytes()) {
+        return Ok(());
+    }
+    if let Some(other) = bound
+        && books.hold_jobs()
+    {
+        let other = String::from_utf8_lossy(&other).into_owned();
+        return Err(OpenError(format!(
+            "the data folder holds jobs of mode \"{other}\", and the relay runs in mode \
+             \"{mode}\"; let it drain in mode \"{other}\" (and replay or discard its dead \
+             letters), or give this mode a folder of its own with --data"
+        )));
+    }
+    batch.put(MODE.to_vec(), mode.as_bytes().to_vec());
+    Ok(())
+}
+
+fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
