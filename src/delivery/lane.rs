@@ -273,7 +273,7 @@ impl<J: Jobs> Lane<J> {
 }
 
 impl Today {
-    fn new(
+    pub(super) fn new(
         config: Arc<Config>,
         destination: Arc<DestinationConfig>,
         before: Option<&Today>,
@@ -306,23 +306,36 @@ impl Today {
         // Tokens are not taken over: the credentials may be new ones.
         Self { config, destination, limiter, client, tokens: Tokens::default() }
     }
+
+    fn client(&self) -> Result<&Client, Failed> {
+        self.client.as_ref().map_err(|failure| failure.clone().into())
+    }
+
+    /// The token that a call needs; `None` if it needs none.
+    pub(super) async fn token(
+        &self,
+        auth: &Auth,
+        now: Timestamp,
+    ) -> Result<Option<SecretString>, Failed> {
+        Ok(self.tokens.get(self.client()?, auth, now).await?)
+    }
 }
 
 /// The request with its token, and the answer with the token it was asked with.
-async fn exchange(
+pub(super) async fn exchange(
     today: &Today,
     call: &Call,
     auth: &Auth,
     now: Timestamp,
 ) -> Result<(Response, Option<SecretString>), Failed> {
-    let client = today.client.as_ref().map_err(|failure| Failed::from(failure.clone()))?;
-    let token = today.tokens.get(client, auth, now).await?;
-    let response = client.send(sign(call, auth, token.as_ref())).await?;
+    let token = today.token(auth, now).await?;
+    let response = today.client()?.send(sign(call, auth, token.as_ref())).await?;
     Ok((response, token))
 }
 
 /// Why there is no answer, whoever failed.
-enum Failed {
+#[derive(Debug)]
+pub(super) enum Failed {
     NotSent { after: Option<Duration>, message: String },
     Lost(String),
     Fault(Fault),

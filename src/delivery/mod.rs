@@ -36,6 +36,7 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use self::probe::{Credentials, try_credentials};
 use self::{jobs::Jobs, lane::Lane};
 use crate::{
     clock::{Chance, Clock},
