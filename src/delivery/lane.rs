@@ -56,7 +56,7 @@ pub(super) struct Today {
     pub(super) config: Arc<Config>,
     pub(super) destination: Arc<DestinationConfig>,
     pub(super) limiter: Arc<Limiter>,
-    client: Result<Client, Failure>,
+    client: Client,
     tokens: Tokens,
 }
 
@@ -285,11 +285,9 @@ impl Today {
         let free_url = destination.platform.endpoint.is_empty();
         let guarded = free_url && !policy.allow_private && config.mode != Mode::Sandbox;
         let terms = client::Terms { timeout: policy.timeout, guarded };
-        let same_client = before.and_then(|before| before.client.as_ref().ok());
-        let client = match same_client.filter(|client| client.terms() == terms) {
-            Some(client) => Ok(client.clone()),
-            None => Client::new(terms),
-        };
+        let same_client = before.map(|before| &before.client);
+        let same_client = same_client.filter(|client| client.terms() == terms);
+        let client = same_client.map_or_else(|| Client::new(terms), Client::clone);
         let limiter = match before {
             Some(before)
                 if before.destination.delivery.rate_limit == policy.rate_limit
@@ -307,17 +305,13 @@ impl Today {
         Self { config, destination, limiter, client, tokens: Tokens::default() }
     }
 
-    fn client(&self) -> Result<&Client, Failed> {
-        self.client.as_ref().map_err(|failure| failure.clone().into())
-    }
-
     /// The token that a call needs; `None` if it needs none.
     pub(super) async fn token(
         &self,
         auth: &Auth,
         now: Timestamp,
     ) -> Result<Option<SecretString>, Failed> {
-        Ok(self.tokens.get(self.client()?, auth, now).await?)
+        Ok(self.tokens.get(&self.client, auth, now).await?)
     }
 }
 
@@ -329,7 +323,7 @@ pub(super) async fn exchange(
     now: Timestamp,
 ) -> Result<(Response, Option<SecretString>), Failed> {
     let token = today.token(auth, now).await?;
-    let response = today.client()?.send(sign(call, auth, token.as_ref())).await?;
+    let response = today.client.send(sign(call, auth, token.as_ref())).await?;
     Ok((response, token))
 }
 

@@ -21,6 +21,7 @@ pub mod recheck;
 pub mod retry;
 mod send;
 pub mod settle;
+mod sheet;
 pub mod sign;
 pub mod token;
 mod worker;

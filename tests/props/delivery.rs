@@ -33,9 +33,9 @@ fn play(
         calls += 1;
         assert!(calls <= 4 * groups.len() + 4, "it ends");
         assert!(part.members.len() <= at_most.max(1));
-        assert!(part.members.windows(2).all(|pair| pair[0] < pair[1]), "order is kept");
-        let group = part.members.first().map(|member| groups[*member]);
-        assert!(part.members.iter().all(|member| Some(groups[*member]) == group));
+        assert!(part.members.windows(2).all(|pair| pair.first() < pair.last()), "order is kept");
+        let group = part.members.first().map(|member| groups.get(*member));
+        assert!(part.members.iter().all(|member| Some(groups.get(*member)) == group));
         let outcome = if part.members.len() > size {
             Outcome::TooLarge
         } else if part.members.iter().any(|member| culprits.contains(member)) {

@@ -67,19 +67,19 @@ const fn platform(endpoint: &'static str, dedup: Dedup) -> Platform {
 }
 
 /// A platform that recognises resends.
-pub static DEDUPLICATES: Platform = platform("https://api.example.com", Dedup::EventId);
+pub(super) static DEDUPLICATES: Platform = platform("https://api.example.com", Dedup::EventId);
 /// One that does not.
-pub static FORGETS: Platform = platform("https://api.example.com", Dedup::None);
+pub(super) static FORGETS: Platform = platform("https://api.example.com", Dedup::None);
 /// One whose URL is its owner's choice.
-pub static FREE_URL: Platform = platform("", Dedup::EventId);
+pub(super) static FREE_URL: Platform = platform("", Dedup::EventId);
 
 /// A platform's code: the body is the list of event ids, the status the whole answer.
 #[derive(Debug, Clone)]
-pub struct Double {
-    pub url: String,
-    pub auth: Auth,
-    pub has_probe: bool,
-    pub writes: bool,
+pub(super) struct Double {
+    pub(super) url: String,
+    pub(super) auth: Auth,
+    pub(super) has_probe: bool,
+    pub(super) writes: bool,
 }
 
 impl Double {
@@ -160,7 +160,7 @@ impl Destination for Double {
 }
 
 /// The policy that the tests change: quick, so that nothing waits for long.
-pub fn policy() -> DeliveryPolicy {
+pub(super) fn policy() -> DeliveryPolicy {
     DeliveryPolicy {
         rate_limit: RateLimit {
             requests_per_second: None,
@@ -185,7 +185,7 @@ pub fn policy() -> DeliveryPolicy {
 }
 
 /// A destination named `d` for the site `shop`, with the event `purchase`.
-pub fn destination(
+pub(super) fn destination(
     platform: &'static Platform,
     double: Double,
     delivery: DeliveryPolicy,
@@ -204,7 +204,7 @@ pub fn destination(
 }
 
 /// A configuration with this destination.
-pub fn config(destination: DestinationConfig) -> Config {
+pub(super) fn config(destination: DestinationConfig) -> Config {
     let any: SocketAddr = ([127, 0, 0, 1], 0).into();
     let day = Duration::from_secs(86_400);
     let site = Site {
@@ -297,7 +297,7 @@ pub fn config(destination: DestinationConfig) -> Config {
 }
 
 /// A prepared event.
-pub fn prepared(event_id: &str) -> Prepared {
+pub(super) fn prepared(event_id: &str) -> Prepared {
     let now = conversion_relay::clock::system()();
     Prepared {
         event: "purchase".to_owned(),
@@ -331,7 +331,7 @@ pub fn prepared(event_id: &str) -> Prepared {
 }
 
 /// The job of a prepared event.
-pub fn job(prepared: &Prepared) -> LeasedJob {
+pub(super) fn job(prepared: &Prepared) -> LeasedJob {
     LeasedJob {
         id: [0; 16],
         uncounted: false,
@@ -349,7 +349,7 @@ pub fn job(prepared: &Prepared) -> LeasedJob {
 
 /// A queue in memory, which keeps every final verdict by event id.
 #[derive(Clone, Default)]
-pub struct Line(Arc<LineState>);
+pub(super) struct Line(Arc<LineState>);
 
 #[derive(Default)]
 struct LineState {
@@ -369,42 +369,42 @@ struct Inside {
 
 impl Line {
     /// A queue with an event of each id.
-    pub fn of(ids: impl IntoIterator<Item = String>) -> Self {
+    pub(super) fn of(ids: impl IntoIterator<Item = String>) -> Self {
         let line = Self::default();
         ids.into_iter().for_each(|id| line.push(job(&prepared(&id))));
         line
     }
 
-    pub fn push(&self, job: LeasedJob) {
+    pub(super) fn push(&self, job: LeasedJob) {
         self.0.inside.lock().unwrap().waiting.push((Timestamp::MIN, job));
         self.0.changed.notify_waiters();
     }
 
     /// The next lease says that an earlier send has no known result.
-    pub fn say_unknown(&self) {
+    pub(super) fn say_unknown(&self) {
         self.0.inside.lock().unwrap().unknown = true;
     }
 
-    pub fn marks(&self) -> usize {
+    pub(super) fn marks(&self) -> usize {
         self.0.inside.lock().unwrap().marks
     }
 
-    pub fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.0.inside.lock().unwrap().waiting.len()
     }
 
     /// Verdicts after which a job came back.
-    pub fn passing(&self) -> Vec<(String, JobVerdict)> {
+    pub(super) fn passing(&self) -> Vec<(String, JobVerdict)> {
         self.0.inside.lock().unwrap().passing.clone()
     }
 
     /// Verdicts that ended a job.
-    pub fn settled(&self) -> Vec<(String, JobVerdict)> {
+    pub(super) fn settled(&self) -> Vec<(String, JobVerdict)> {
         self.0.inside.lock().unwrap().settled.clone()
     }
 
     /// Waits until so many jobs have ended; panics after ten seconds.
-    pub async fn ended(&self, count: usize) -> Vec<(String, JobVerdict)> {
+    pub(super) async fn ended(&self, count: usize) -> Vec<(String, JobVerdict)> {
         let enough = || async {
             while self.settled().len() < count {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -502,22 +502,22 @@ impl Jobs for Line {
 
 /// A request as a stub platform saw it.
 #[derive(Debug, Clone)]
-pub struct Seen {
-    pub path: String,
-    pub authorization: String,
-    pub body: String,
-    pub ids: Vec<String>,
+pub(super) struct Seen {
+    pub(super) path: String,
+    pub(super) authorization: String,
+    pub(super) body: String,
+    pub(super) ids: Vec<String>,
 }
 
 /// A platform played by a function of the request's number and content.
-pub struct Stub {
-    pub url: String,
+pub(super) struct Stub {
+    pub(super) url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
     serving: tokio::task::JoinHandle<()>,
 }
 
 impl Stub {
-    pub async fn new<F, A>(answer: F) -> Self
+    pub(super) async fn new<F, A>(answer: F) -> Self
     where
         F: Fn(usize, Seen) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Reply> + Send,
@@ -552,7 +552,7 @@ impl Stub {
         Self { url, seen, serving }
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(super) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 }
@@ -564,7 +564,11 @@ impl Drop for Stub {
 }
 
 /// An answer with a status, headers and a body.
-pub fn reply(status: u16, headers: &[(&str, &str)], body: impl Into<axum::body::Body>) -> Reply {
+pub(super) fn reply(
+    status: u16,
+    headers: &[(&str, &str)],
+    body: impl Into<axum::body::Body>,
+) -> Reply {
     let mut reply = Reply::builder().status(status);
     for (name, value) in headers {
         reply = reply.header(*name, *value);
