@@ -4,7 +4,12 @@
 //! and tells a request that never left from one whose answer was lost. It refuses to retry, and
 //! its errors never hold a URL: a token may be in it.
 
-use std::{error::Error as _, io, time::Duration};
+use std::{
+    error::Error as _,
+    io,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use reqwest::{
     Method, Url,
@@ -48,35 +53,23 @@ pub enum Failure {
 /// A client for one destination, with its own pool of connections.
 #[derive(Debug, Clone)]
 pub struct Client {
-    http: reqwest::Client,
+    // Each is made when it is first needed: the certificates of the machine are only read, and only
+    // missed, where something beyond it is called.
+    remote: Arc<OnceLock<reqwest::Client>>,
+    local: Arc<OnceLock<reqwest::Client>>,
     guard: Option<Guard>,
     terms: Terms,
 }
 
 impl Client {
-    /// Builds a client. Proxies are the environment's.
-    pub fn new(terms: Terms) -> Result<Self, Failure> {
+    /// A client. Proxies are the environment's; this machine itself is called without one.
+    pub fn new(terms: Terms) -> Self {
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             // Err means that somebody else installed one in the meantime, which is as good.
             rustls::crypto::ring::default_provider().install_default().ok();
         }
         let guard = terms.guarded.then(Guard::default);
-        #[allow(clippy::disallowed_methods, reason = "this is the only outbound HTTP client")]
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("conversion-relay/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .timeout(terms.timeout)
-            .connect_timeout(CONNECT_TIMEOUT.min(terms.timeout / 2))
-            .pool_idle_timeout(Duration::from_secs(60))
-            .gzip(true);
-        if let Some(guard) = &guard {
-            builder = builder.dns_resolver(guard.clone());
-        }
-        let http = builder.build().map_err(|error| {
-            misconfigured("client", format!("no HTTP client: {}", words(error)))
-        })?;
-        Ok(Self { http, guard, terms })
+        Self { remote: Arc::default(), local: Arc::default(), guard, terms }
     }
 
     /// What it was built for.
@@ -104,7 +97,8 @@ impl Client {
             value.set_sensitive(header.is_secret);
             headers.append(name, value);
         }
-        let request = self.http.request(method, url).headers(headers).body(request.body);
+        let http = self.for_url(&url)?;
+        let request = http.request(method, url).headers(headers).body(request.body);
         let response = request.send().await.map_err(failure)?;
         let status = response.status().as_u16();
         let headers = response.headers().iter().map(|(name, value)| {
@@ -113,6 +107,47 @@ impl Client {
         });
         let headers = headers.collect();
         Ok(Response { status, headers, body: body(response).await? })
+    }
+
+    fn for_url(&self, url: &Url) -> Result<&reqwest::Client, Failure> {
+        let is_local = is_local(url);
+        let place = if is_local { &self.local } else { &self.remote };
+        if let Some(client) = place.get() {
+            return Ok(client);
+        }
+        let client = build(self.terms, self.guard.as_ref(), is_local)?;
+        Ok(place.get_or_init(|| client))
+    }
+}
+
+fn build(terms: Terms, guard: Option<&Guard>, is_local: bool) -> Result<reqwest::Client, Failure> {
+    #[allow(clippy::disallowed_methods, reason = "this is the only outbound HTTP client")]
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("conversion-relay/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .timeout(terms.timeout)
+        .connect_timeout(CONNECT_TIMEOUT.min(terms.timeout / 2))
+        .pool_idle_timeout(Duration::from_secs(60))
+        .gzip(true);
+    if let Some(guard) = guard {
+        builder = builder.dns_resolver(guard.clone());
+    }
+    if is_local {
+        builder = builder.no_proxy().tls_certs_only([]);
+    }
+    let failed = |error| misconfigured("client", format!("no HTTP client: {}", words(error)));
+    builder.build().map_err(failed)
+}
+
+/// This machine, without TLS: needs neither proxy nor certificates.
+fn is_local(url: &Url) -> bool {
+    let host = url.host().filter(|_| url.scheme() == "http");
+    match host {
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
     }
 }
 

@@ -1,19 +1,20 @@
 //! Follow-ups: durable questions about earlier calls. They count and alert, and never change a
 //! settlement.
 
+use std::sync::Arc;
+
 use super::{
     jobs::Jobs,
     lane::{Heard, Lane, Today},
     retry,
-    send::{Sheet, count_notes, fail},
+    send::fail,
     settle::{cut, expiry},
+    sheet::{Sheet, count_notes},
 };
 use crate::{
     destinations::{Call, FollowUp},
     queue::{Attempt, JobKind, JobVerdict, Lease, LeasedJob},
 };
-
-use std::sync::Arc;
 
 /// A question that was never answered is given up after so many sends.
 const MOST_SENDS: u32 = 50;

@@ -56,7 +56,7 @@ pub(super) struct Today {
     pub(super) config: Arc<Config>,
     pub(super) destination: Arc<DestinationConfig>,
     pub(super) limiter: Arc<Limiter>,
-    client: Result<Client, Failure>,
+    client: Client,
     tokens: Tokens,
 }
 
@@ -273,7 +273,7 @@ impl<J: Jobs> Lane<J> {
 }
 
 impl Today {
-    fn new(
+    pub(super) fn new(
         config: Arc<Config>,
         destination: Arc<DestinationConfig>,
         before: Option<&Today>,
@@ -285,11 +285,9 @@ impl Today {
         let free_url = destination.platform.endpoint.is_empty();
         let guarded = free_url && !policy.allow_private && config.mode != Mode::Sandbox;
         let terms = client::Terms { timeout: policy.timeout, guarded };
-        let same_client = before.and_then(|before| before.client.as_ref().ok());
-        let client = match same_client.filter(|client| client.terms() == terms) {
-            Some(client) => Ok(client.clone()),
-            None => Client::new(terms),
-        };
+        let same_client = before.map(|before| &before.client);
+        let same_client = same_client.filter(|client| client.terms() == terms);
+        let client = same_client.map_or_else(|| Client::new(terms), Client::clone);
         let limiter = match before {
             Some(before)
                 if before.destination.delivery.rate_limit == policy.rate_limit
@@ -306,23 +304,32 @@ impl Today {
         // Tokens are not taken over: the credentials may be new ones.
         Self { config, destination, limiter, client, tokens: Tokens::default() }
     }
+
+    /// The token that a call needs; `None` if it needs none.
+    pub(super) async fn token(
+        &self,
+        auth: &Auth,
+        now: Timestamp,
+    ) -> Result<Option<SecretString>, Failed> {
+        Ok(self.tokens.get(&self.client, auth, now).await?)
+    }
 }
 
 /// The request with its token, and the answer with the token it was asked with.
-async fn exchange(
+pub(super) async fn exchange(
     today: &Today,
     call: &Call,
     auth: &Auth,
     now: Timestamp,
 ) -> Result<(Response, Option<SecretString>), Failed> {
-    let client = today.client.as_ref().map_err(|failure| Failed::from(failure.clone()))?;
-    let token = today.tokens.get(client, auth, now).await?;
-    let response = client.send(sign(call, auth, token.as_ref())).await?;
+    let token = today.token(auth, now).await?;
+    let response = today.client.send(sign(call, auth, token.as_ref())).await?;
     Ok((response, token))
 }
 
 /// Why there is no answer, whoever failed.
-enum Failed {
+#[derive(Debug)]
+pub(super) enum Failed {
     NotSent { after: Option<Duration>, message: String },
     Lost(String),
     Fault(Fault),

@@ -21,6 +21,7 @@ pub mod recheck;
 pub mod retry;
 mod send;
 pub mod settle;
+mod sheet;
 pub mod sign;
 pub mod token;
 mod worker;
@@ -36,6 +37,7 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use self::probe::{Credentials, try_credentials};
 use self::{jobs::Jobs, lane::Lane};
 use crate::{
     clock::{Chance, Clock},

@@ -3,19 +3,81 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::{
     batch::Told,
     health::{Cause, Failing},
     jobs::Jobs,
-    lane::{Heard, Lane, Today},
+    lane::{Failed, Heard, Lane, Today, exchange},
     retry, send,
     worker::NOTHING_DUE,
 };
-use crate::destinations::{Call, Outcome};
+use crate::{
+    config::Config,
+    destinations::{Call, Fault, Outcome},
+};
 
 /// A canary is picked out of at most so many jobs, so that one bad event cannot be the only one
 /// that is ever tried.
 const CANARIES: usize = 100;
+
+/// What trying a destination's credentials showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// They are taken.
+    Taken,
+    /// Only a real event can tell.
+    Unproven,
+    /// They are refused, or a setting is wrong.
+    Refused(Fault),
+    /// The platform could not be asked.
+    Unreachable(String),
+}
+
+/// Tries a destination's credentials without sending an event, for `check --online`: by its
+/// platform's probe, and by asking for a token where it needs one. `None`: there is no such
+/// destination.
+pub async fn try_credentials(
+    config: Arc<Config>,
+    name: &str,
+    now: Timestamp,
+) -> Option<Credentials> {
+    let destination = Arc::clone(config.destinations.get(name)?);
+    let today = Today::new(config, destination, None, now);
+    let handler = &today.destination.handler;
+    let Some(call) = handler.probe(now) else {
+        return Some(match today.token(&handler.auth(), now).await {
+            Ok(Some(_)) => Credentials::Taken,
+            Ok(None) => Credentials::Unproven,
+            Err(failed) => failed.into(),
+        });
+    };
+    Some(match exchange(&today, &call, &handler.auth(), now).await {
+        Ok((response, _)) => match handler.classify(&call, &response, now).fault {
+            Some(fault) => Credentials::Refused(fault),
+            None if is_answered(response.status) => Credentials::Taken,
+            None => Credentials::Unreachable(format!("it answered {}", response.status)),
+        },
+        Err(failed) => failed.into(),
+    })
+}
+
+impl From<Failed> for Credentials {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::NotSent { message, .. } | Failed::Lost(message) => {
+                Credentials::Unreachable(message)
+            }
+            Failed::Fault(fault) => Credentials::Refused(fault),
+        }
+    }
+}
+
+/// Whether an answer to a probe says anything of the credentials.
+fn is_answered(status: u16) -> bool {
+    status != 429 && status < 500
+}
 
 /// What a probe told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +93,8 @@ pub(super) async fn run<J: Jobs>(lane: &Lane<J>, today: &Arc<Today>, failing: &F
     let finding = match own_call(lane, today, failing) {
         Some(call) => match lane.converse(today, &call, true).await {
             Heard::Answer { answer, attempt } => {
-                let answered = attempt.status != 429 && attempt.status < 500;
-                if answer.fault.is_none() && answered { Finding::Works } else { Finding::Fails }
+                let works = answer.fault.is_none() && is_answered(attempt.status);
+                if works { Finding::Works } else { Finding::Fails }
             }
             Heard::NotSent { .. } | Heard::Lost { .. } | Heard::Fault(_) | Heard::Held => {
                 Finding::Fails

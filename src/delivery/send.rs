@@ -3,7 +3,6 @@
 //! Whatever happens, a lease ends in exactly one settlement with a verdict for each of its jobs.
 
 use std::{
-    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
@@ -19,18 +18,16 @@ use super::{
     lane::{Heard, Lane, Today},
     recheck::{Checked, recheck},
     retry,
-    settle::{self, Terms, expiry, label, verdict},
+    settle::{self, Terms, expiry, verdict},
+    sheet::{Sheet, count_notes, count_unknown, settle_all},
 };
 use crate::{
     config::OnUnknown,
-    destinations::{Answer, Call, Dedup, Fault, Note, Outcome},
+    destinations::{Answer, Call, Dedup, Fault, Outcome},
     job::Prepared,
-    queue::{Attempt, JobKind, JobVerdict, Lease, LeasedJob, Settlement},
+    queue::{Attempt, JobKind, JobVerdict, Lease, LeasedJob},
     telemetry,
 };
-
-/// A platform's codes in metric labels are cut after so many characters.
-const CODE_LENGTH: usize = 64;
 
 /// Sends a lease's jobs and settles it.
 pub(super) async fn run<J: Jobs>(lane: Arc<Lane<J>>, today: Arc<Today>, lease: Lease) {
@@ -71,19 +68,21 @@ async fn send<J: Jobs>(
             None => {}
         }
     }
+    // Before a canary is chosen: the mark goes with the settlement of the whole lease.
+    drop_unknown(lane, today, &lease, &mut sendable, &mut sheet);
     if failing.is_some() {
         sendable.keep_one((lane.chance)());
     } else {
         follow::answer_all(lane, today, &lease, &mut sheet).await;
     }
-    drop_unknown(lane, today, &lease, &mut sendable, &mut sheet);
 
     let told = converse_all(lane, today, &lease, sendable, &mut sheet, failing.is_some()).await;
     let now = lane.now();
     let policy = &today.destination.delivery;
-    let troubles = lane.health().troubles();
+    // The trouble that these jobs met is not an earlier one.
+    let troubles = lane.health().troubles().saturating_sub(1);
     let terms = Terms { policy, now, troubles };
-    let mut canary = None;
+    let canary = told.first().filter(|_| failing.is_some()).map(|(_, told)| told.clone());
     for (position, told) in told {
         let Some(job) = lease.jobs.get(position) else { continue };
         let ruling = match failing.and_then(|failing| postponed(&told, failing)) {
@@ -93,9 +92,8 @@ async fn send<J: Jobs>(
                 let due = retry::due(now, wait, expiry(job));
                 JobVerdict::Retry { due, counts: false, attempt }
             }
-            None => verdict(job, told.clone(), &terms, (lane.chance)()),
+            None => verdict(job, told, &terms, (lane.chance)()),
         };
-        canary = failing.map(|_| told);
         sheet.set(position, ruling);
     }
     settle_all(lane, lease, sheet, now).await;
@@ -113,34 +111,6 @@ fn postponed(told: &Told, failing: &Failing) -> Option<Attempt> {
             Some(Attempt { reason, message, ..attempt.clone() })
         }
         Told::Outcome(..) | Told::Lost(_) | Told::Unsent => None,
-    }
-}
-
-/// What is known of a lease's jobs so far.
-#[derive(Debug)]
-pub(super) struct Sheet {
-    verdicts: Vec<Option<JobVerdict>>,
-    events: Vec<String>,
-    pub(super) follow_ups: Vec<(Timestamp, Vec<u8>)>,
-    is_marked: bool,
-}
-
-impl Sheet {
-    fn new(jobs: usize) -> Self {
-        let events = vec![String::new(); jobs];
-        Self { verdicts: vec![None; jobs], events, follow_ups: Vec::new(), is_marked: false }
-    }
-
-    fn name(&mut self, position: usize, event: &str) {
-        if let Some(place) = self.events.get_mut(position) {
-            event.clone_into(place);
-        }
-    }
-
-    pub(super) fn set(&mut self, position: usize, verdict: JobVerdict) {
-        if let Some(place) = self.verdicts.get_mut(position) {
-            *place = Some(verdict);
-        }
     }
 }
 
@@ -230,13 +200,6 @@ fn is_resend_safe(today: &Today, job: &Prepared) -> bool {
     match today.destination.platform.dedup {
         Dedup::EventId => true,
         Dedup::Partly | Dedup::None => today.destination.handler.is_deduplicated(job),
-    }
-}
-
-fn count_unknown(destination: &str, events: u64) {
-    if events > 0 {
-        metrics::counter!(telemetry::UNKNOWN_RESULTS, "destination" => destination.to_owned())
-            .increment(events);
     }
 }
 
@@ -407,58 +370,5 @@ fn troubles<J: Jobs>(lane: &Lane<J>, today: &Today, outcomes: &[Outcome]) {
             lane.health().in_order();
         }
         None => {}
-    }
-}
-
-/// Counts what an answer told besides, and alerts.
-pub(super) fn count_notes(destination: &str, notes: &[Note]) {
-    for note in notes {
-        let code: String = note.code.chars().take(CODE_LENGTH).collect();
-        let message = settle::cut(&note.message);
-        if note.alert {
-            tracing::error!(destination, code, count = note.count, message, "a platform's warning");
-        } else {
-            tracing::debug!(destination, code, count = note.count, message, "a platform's note");
-        }
-        metrics::counter!(telemetry::NOTES, "destination" => destination.to_owned(),
-            "code" => code)
-        .increment(note.count);
-    }
-}
-
-/// Settles a lease and tells how it went.
-async fn settle_all<J: Jobs>(lane: &Lane<J>, lease: Lease, sheet: Sheet, now: Timestamp) {
-    let destination = lane.name.clone();
-    let Sheet { verdicts, events, follow_ups, is_marked } = sheet;
-    let verdicts: Vec<JobVerdict> =
-        verdicts.into_iter().map(|verdict| verdict.unwrap_or(JobVerdict::Keep)).collect();
-    let is_untouched = verdicts.iter().all(|verdict| *verdict == JobVerdict::Keep);
-    // A mark goes with a settlement only.
-    if is_untouched && !is_marked && follow_ups.is_empty() {
-        lane.jobs.release(lease);
-        return;
-    }
-    let latency =
-        metrics::histogram!(telemetry::DELIVERY_SECONDS, "destination" => destination.clone());
-    let mut counts: BTreeMap<(&str, &'static str, &str), u64> = BTreeMap::new();
-    let mut outcomes: BTreeMap<&'static str, u64> = BTreeMap::new();
-    for ((job, verdict), event) in lease.jobs.iter().zip(&verdicts).zip(&events) {
-        let (outcome, reason) = label(verdict);
-        *counts.entry((event, outcome, reason)).or_default() += 1;
-        *outcomes.entry(outcome).or_default() += 1;
-        if matches!(verdict, JobVerdict::Delivered(_)) {
-            let waited_ms = now.as_millisecond().saturating_sub(job.accepted_at_ms);
-            latency.record(Duration::from_millis(u64::try_from(waited_ms).unwrap_or_default()));
-        }
-    }
-    for ((event, outcome, reason), count) in counts {
-        metrics::counter!(telemetry::JOBS, "destination" => destination.clone(),
-            "event" => event.to_owned(), "outcome" => outcome, "reason" => reason.to_owned())
-        .increment(count);
-    }
-    tracing::info!(destination, jobs = verdicts.len(), ?outcomes, "batch settled");
-    let settlement = Settlement { lease, verdicts, follow_ups, at: now };
-    if let Err(refused) = lane.jobs.settle(settlement).await {
-        tracing::warn!(destination, %refused, "a batch could not be settled: it will be sent again");
     }
 }

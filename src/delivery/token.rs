@@ -192,8 +192,9 @@ fn assertion(
 #[derive(Deserialize)]
 struct Granted {
     access_token: String,
+    // A number (RFC 6749, section 5.1); some services write it as a string.
     #[serde(default)]
-    expires_in: Option<u64>,
+    expires_in: serde_json::Value,
 }
 
 /// RFC 6749, section 5.2.
@@ -214,7 +215,11 @@ fn read(response: &Response, now: Timestamp) -> Result<Token, NoToken> {
             // The error's own text could quote the token.
             let granted: Granted = serde_json::from_slice(&response.body)
                 .map_err(|_| unavailable("the token service's answer holds no token".to_owned()))?;
-            let lasts = granted.expires_in.map_or(UNSAID, Duration::from_secs);
+            let seconds = match &granted.expires_in {
+                serde_json::Value::String(text) => text.parse().ok(),
+                number => number.as_u64(),
+            };
+            let lasts = seconds.map_or(UNSAID, Duration::from_secs);
             // A very short-lived token still serves for half of its life.
             let lasts = lasts.saturating_sub(MARGIN).max(lasts / 2);
             Ok(Token { secret: granted.access_token.into(), ends: later(now, lasts) })
@@ -258,6 +263,8 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let token = read(&response(200, r#"{"access_token":"t","expires_in":3599}"#), now).unwrap();
         assert_eq!(token.ends.as_second(), 3_539);
+        let text = read(&response(200, r#"{"access_token":"t","expires_in":"3599"}"#), now);
+        assert_eq!(text.unwrap().ends, token.ends);
         let short = read(&response(200, r#"{"access_token":"t","expires_in":60}"#), now).unwrap();
         assert_eq!(short.ends.as_second(), 30);
 

@@ -62,6 +62,8 @@ pub(super) async fn run<J: Jobs>(lane: Arc<Lane<J>>) {
                 if was_idle && !linger(&lane, policy.linger).await {
                     continue;
                 }
+                // The wait may have been long: the configuration and the state are looked at anew.
+                let Some(today) = lane.today().filter(|_| lane.may_send()) else { continue };
                 was_idle = lease(&lane, &today, &mut batches).await;
             }
         }

@@ -1,0 +1,155 @@
+//! Today's rules, and the states of a destination.
+
+use std::{sync::Arc, time::Duration};
+
+use conversion_relay::{
+    clock,
+    config::DeliveryPolicy,
+    consent::{Grant, OptOut},
+    delivery::{
+        State,
+        recheck::{Checked, recheck, withheld},
+    },
+    destinations::Mode,
+    job::Prepared,
+    queue::JobVerdict,
+};
+
+use super::{
+    Running, delivered,
+    doubles::{DEDUPLICATES, Line, Stub, config, destination, job, policy, prepared, reply},
+    ids, plain,
+};
+
+fn checked(change: impl FnOnce(&mut Prepared)) -> Checked {
+    let config = config(destination(&DEDUPLICATES, plain("http://127.0.0.1:1"), policy()));
+    let mut event = prepared("e");
+    change(&mut event);
+    let now = clock::system()();
+    recheck(&config, config.destinations.get("d").unwrap(), &job(&event), now)
+}
+
+fn over(checked: Checked) -> JobVerdict {
+    let Checked::Over(verdict, _) = checked else { panic!("{checked:?}") };
+    verdict
+}
+
+#[test]
+fn what_todays_rules_stop_is_withdrawn_with_its_reason() {
+    assert!(matches!(checked(|_| ()), Checked::Send(_)));
+    let withdrawn = |reason: &str| JobVerdict::Withdrawn { reason: reason.to_owned() };
+    let no_site = checked(|event| event.site = "other".to_owned());
+    assert_eq!(over(no_site), withdrawn("other_site"));
+    let unmapped = checked(|event| event.event = "view".to_owned());
+    assert_eq!(over(unmapped), withdrawn("not_mapped"));
+    assert_eq!(over(checked(|event| event.entry = 1)), withdrawn("not_mapped"));
+    assert_eq!(over(checked(|event| event.test = true)), withdrawn("test_mode"));
+    let denied = checked(|event| event.consent.grants.ad_storage = Grant::Denied);
+    assert_eq!(over(denied), withdrawn("no_consent"));
+    let opted_out = checked(|event| {
+        event.consent.opt_out =
+            OptOut { sale: true, sources: vec!["gpc".to_owned()], ..OptOut::default() };
+    });
+    assert_eq!(over(opted_out), withdrawn("opted_out"));
+    assert_eq!(over(checked(|event| event.consent.minor = true)), withdrawn("minor"));
+}
+
+#[test]
+fn what_is_over_expires_by_whose_clock_ran_out() {
+    let now = clock::system()();
+    let expired = |code: &str| JobVerdict::Expired { code: code.to_owned() };
+    assert_eq!(over(checked(|event| event.expires_at = now)), expired("too_old"));
+
+    let config = config(destination(&DEDUPLICATES, plain("http://127.0.0.1:1"), policy()));
+    let mut job = job(&prepared("e"));
+    job.expires_at_ms = now.as_millisecond();
+    let destination = config.destinations.get("d").unwrap();
+    assert_eq!(over(recheck(&config, destination, &job, now)), expired("retention"));
+    assert_eq!(withheld(&config, destination, &job, now), None, "over, but not withheld");
+
+    job.body = b"\xff\xff".to_vec();
+    let JobVerdict::Dead { code, attempt } = over(recheck(&config, destination, &job, now)) else {
+        panic!()
+    };
+    assert_eq!((code.as_str(), attempt.reason.as_str()), ("rejected", "unreadable"));
+}
+
+#[test]
+fn no_rule_no_sending() {
+    let mut config = config(destination(&DEDUPLICATES, plain("http://127.0.0.1:1"), policy()));
+    config.consent.destinations.clear();
+    let destination = config.destinations.get("d").unwrap();
+    let now = clock::system()();
+    let reason = withheld(&config, destination, &job(&prepared("e")), now);
+    assert_eq!(reason.as_deref(), Some("no_rule"));
+}
+
+#[tokio::test]
+async fn a_paused_destination_keeps_its_events_until_it_is_resumed() {
+    let stub = Stub::new(|_, _| async { reply(200, &[], "") }).await;
+    let running = Running::start(&DEDUPLICATES, plain(&stub.url), policy(), Line::default());
+    assert_eq!(running.delivery.pause("d"), Some(State::Paused));
+    assert_eq!(running.delivery.pause("nobody"), None);
+    running.line.push(job(&prepared("e0")));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(stub.seen().is_empty() && running.state() == State::Paused);
+    assert_eq!(running.delivery.resume("d"), Some(State::Running));
+    assert_eq!(delivered(&running.line.ended(1).await), ["e0"]);
+}
+
+#[tokio::test]
+async fn shadow_counts_and_removed_keeps() {
+    let stub = Stub::new(|_, _| async { reply(200, &[], "") }).await;
+    let mut shadow = destination(&DEDUPLICATES, plain(&stub.url), policy());
+    shadow.mode = Mode::Shadow;
+    let running = Running::with(config(shadow), Line::of(ids(3)));
+    assert_eq!(running.state(), State::Shadow);
+    let settled = running.line.ended(3).await;
+    assert!(settled.iter().all(|(_, verdict)| *verdict == JobVerdict::Shadowed));
+
+    let mut without = config(destination(&DEDUPLICATES, plain(&stub.url), policy()));
+    without.destinations.clear();
+    running.config.store(Arc::new(without));
+    running.delivery.reload();
+    running.until(State::Removed).await;
+    running.line.push(job(&prepared("kept")));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(running.line.waiting(), 1);
+
+    let back = config(destination(&DEDUPLICATES, plain(&stub.url), policy()));
+    running.config.store(Arc::new(back));
+    running.delivery.reload();
+    assert_eq!(delivered(&running.line.ended(4).await), ["kept"]);
+    assert_eq!(stub.seen().len(), 1, "a shadow sends nothing");
+}
+
+#[tokio::test]
+async fn a_stop_finishes_what_is_on_its_way_and_keeps_the_rest() {
+    let stub = Stub::new(|_, _| async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        reply(200, &[], "")
+    })
+    .await;
+    let one = DeliveryPolicy { max_events: 1, concurrency: 1, ..policy() };
+    let running = Running::start(&DEDUPLICATES, plain(&stub.url), one, Line::of(ids(3)));
+    while stub.seen().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(running.delivery.stop(Duration::from_secs(5)).await, "done in time");
+    assert_eq!(running.line.settled().len(), 1);
+    assert_eq!(running.line.waiting(), 2);
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_longer_than_its_deadline() {
+    let stub = Stub::new(|_, _| async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        reply(200, &[], "")
+    })
+    .await;
+    let running = Running::start(&DEDUPLICATES, plain(&stub.url), policy(), Line::of(ids(1)));
+    while stub.seen().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!running.delivery.stop(Duration::from_millis(50)).await);
+}
