@@ -98,6 +98,7 @@ impl Batch {
     ) -> bool {
         let alone = members.len() == 1;
         let mut again = Vec::new();
+        let mut innocent = Vec::new();
         let mut culprits = Vec::new();
         for (position, outcome) in members.iter().zip(outcomes) {
             let outcome = match outcome {
@@ -120,6 +121,13 @@ impl Batch {
                     self.refused_half(part, &reason);
                     Outcome::Rejected { reason, message }
                 }
+                // Another member sank the request: this one goes again at once without it. If nobody
+                // was named, halving finds who it is.
+                Outcome::Resend { .. } if !alone => {
+                    innocent.push(*position);
+                    continue;
+                }
+                Outcome::Resend { message } => Outcome::Retry { after: None, message },
                 Outcome::Delivered => {
                     self.delivered = true;
                     Outcome::Delivered
@@ -132,7 +140,15 @@ impl Batch {
             self.tell(*position, Told::Outcome(outcome, attempt.clone()));
         }
         self.find_fault();
-        if again.is_empty() || self.at_fault.is_some() {
+        if self.at_fault.is_some() {
+            return false;
+        }
+        if innocent.len() == members.len() {
+            again.append(&mut innocent);
+        } else if !innocent.is_empty() {
+            self.waiting.push_front(Part { members: innocent, half_of: part.half_of });
+        }
+        if again.is_empty() {
             return false;
         }
         self.halve(&again, culprits);

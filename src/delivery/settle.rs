@@ -66,6 +66,7 @@ pub fn verdict(job: &LeasedJob, told: Told, terms: &Terms<'_>, chance: f64) -> J
             let attempt = said("retry", &message);
             JobVerdict::Dead { code: ATTEMPTS_EXHAUSTED.to_owned(), attempt }
         }
+        Outcome::Resend { .. } => JobVerdict::Keep,
         Outcome::Retry { after, message } => {
             again(job.attempts, after, true, said("retry", &message))
         }

@@ -44,7 +44,8 @@ impl Round<'_> {
         if admission.test {
             return self.admit_test(admission);
         }
-        let Admission { id, short_lived, test: _, status, parts, trace, received_at } = admission;
+        let Admission { id, trace_id, short_lived, test: _, status, parts, trace, received_at } =
+            admission;
         let accepted_at_ms = received_at.as_millisecond();
         let (admitted, name) = if self.state.ids.has(&id, self.now_ms) {
             let mut released = 0;
@@ -76,7 +77,7 @@ impl Round<'_> {
             Admitted::Test => &mut events.test,
         };
         *count += 1;
-        self.note_copy(id, name, trace);
+        self.note_copy(trace_id, name, trace);
         Ok(admitted)
     }
 
@@ -91,7 +92,7 @@ impl Round<'_> {
             }
         }
         self.state.books.events.test += 1;
-        self.note_copy(admission.id, "test", admission.trace);
+        self.note_copy(admission.trace_id, "test", admission.trace);
         Ok(Admitted::Test)
     }
 

@@ -132,7 +132,7 @@ fn read(seal: &Seal, key: &[u8], bytes: &[u8]) -> Result<Person, String> {
 
 fn newest_ms(person: &Person) -> i64 {
     let marks = person.marks.iter().map(|mark| mark.at_ms);
-    marks.chain(person.milestones.iter().map(|(_, at)| *at)).max().unwrap_or(0)
+    marks.chain(person.milestones.iter().map(|reached| reached.last_ms)).max().unwrap_or(0)
 }
 
 fn key(subject: &[u8; 16]) -> Vec<u8> {

@@ -18,6 +18,8 @@ pub type IdHash = [u8; 16];
 pub struct Admission {
     /// Hash of site, incoming name and event id (or content).
     pub id: IdHash,
+    /// By what a trace finds it: hash of the event id alone.
+    pub trace_id: IdHash,
     /// The id of a derived one without timestamp only holds for 10 minutes.
     pub short_lived: bool,
     /// Test events are queued but never counted, and leave no mark.
