@@ -8,9 +8,10 @@ use std::io::{self, BufRead, Write};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::Exit;
 use crate::{
     consent::IpForm,
-    destinations::{Form, Platform, Take, Taken},
+    destinations::{Form, Platform, REGISTRY, Take, Taken},
     event::Field,
     identity::{Dropped, Memo, ip_in_form},
 };
@@ -23,8 +24,33 @@ struct Question {
     value: Value,
 }
 
+/// What a platform's rules make of identity: NDJSON `{"field", "value"}` on standard input, one
+/// answer a line.
+#[derive(Debug, clap::Args)]
+pub(super) struct Identity {
+    /// Whose rules.
+    #[arg(long)]
+    platform: String,
+    /// The country by which phone numbers are read, such as US.
+    #[arg(long)]
+    country: Option<String>,
+}
+
+impl Identity {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let Some(platform) = crate::destinations::platform(&self.platform) else {
+            let names: Vec<&str> = REGISTRY.iter().map(|platform| platform.name).collect();
+            anyhow::bail!("there is no platform {:?}; there are {}", self.platform, names.join(", "));
+        };
+        let country = self.country.map(|country| country.to_ascii_uppercase());
+        let (input, output) = (io::stdin().lock(), io::stdout().lock());
+        let unread = run(platform, country.as_deref(), input, output)?;
+        Ok(if unread == 0 { Exit::Fine } else { Exit::Failed })
+    }
+}
+
 /// Answers every line of NDJSON; returns how many lines could not be read. Blank lines are skipped.
-pub fn run(
+fn run(
     platform: &Platform,
     country: Option<&str>,
     input: impl BufRead,
@@ -47,7 +73,7 @@ pub fn run(
 
 /// Answers one line: `{"field", "normalized", "sent", "hashed"}`, or `{"field", "dropped"}`. `Err`
 /// says what is wrong with the line.
-pub fn answer(platform: &Platform, country: Option<&str>, line: &str) -> Result<Value, String> {
+fn answer(platform: &Platform, country: Option<&str>, line: &str) -> Result<Value, String> {
     let question: Question = serde_json::from_str(line)
         .map_err(|error| format!("not {{\"field\": \"...\", \"value\": \"...\"}}: {error}"))?;
     let text = match &question.value {

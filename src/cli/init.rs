@@ -1,7 +1,11 @@
 //! `init DIR`: writes a commented configuration to start from. What it writes is the shipped
 //! example, which is the reference of every key; it refuses to overwrite anything.
 
-use std::{fs, io::Write, path::PathBuf};
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, bail};
 
@@ -42,7 +46,7 @@ pub(super) struct Init {
 
 impl Init {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        write(&self)?;
+        write(&self.dir)?;
         let dir = self.dir.display();
         let mut diagnostics = std::io::stderr().lock();
         writeln!(
@@ -53,16 +57,17 @@ impl Init {
     }
 }
 
-fn write(args: &Init) -> anyhow::Result<()> {
+/// Writes the shipped configuration to a folder, made if absent.
+pub(super) fn write(dir: &Path) -> anyhow::Result<()> {
     // All are looked at before one is written, so that a refusal leaves nothing half done.
     let taken: Vec<&str> =
-        SHIPPED.iter().map(|(name, _)| *name).filter(|name| args.dir.join(name).exists()).collect();
+        SHIPPED.iter().map(|(name, _)| *name).filter(|name| dir.join(name).exists()).collect();
     if !taken.is_empty() {
-        bail!("{} already holds {}; nothing was written", args.dir.display(), taken.join(", "));
+        bail!("{} already holds {}; nothing was written", dir.display(), taken.join(", "));
     }
     for (name, text) in SHIPPED {
-        let path = args.dir.join(name);
-        let parent = path.parent().unwrap_or(&args.dir);
+        let path = dir.join(name);
+        let parent = path.parent().unwrap_or(dir);
         fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
@@ -77,13 +82,13 @@ mod tests {
     fn it_writes_every_file_once_and_never_over_another() {
         let dir = tempfile::tempdir().unwrap();
         let args = Init { dir: dir.path().join("new/config") };
-        write(&args).unwrap();
+        write(&args.dir).unwrap();
         for (name, text) in SHIPPED {
-            assert_eq!(fs::read_to_string(args.dir.join(name)).unwrap(), *text);
+            assert_eq!(fs::read_to_string(dir.join(name)).unwrap(), *text);
         }
-        fs::write(args.dir.join("relay.toml"), "mine").unwrap();
-        let error = write(&args).unwrap_err().to_string();
+        fs::write(dir.join("relay.toml"), "mine").unwrap();
+        let error = write(&args.dir).unwrap_err().to_string();
         assert!(error.contains("already holds relay.toml"), "{error}");
-        assert_eq!(fs::read_to_string(args.dir.join("relay.toml")).unwrap(), "mine");
+        assert_eq!(fs::read_to_string(dir.join("relay.toml")).unwrap(), "mine");
     }
 }

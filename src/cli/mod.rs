@@ -7,6 +7,7 @@ mod cases;
 mod check;
 mod demo;
 mod explain;
+mod gauges;
 mod http_client;
 mod identity;
 mod init;

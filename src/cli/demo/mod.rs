@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use self::shop::Shop;
 use super::{
     Exit,
-    http_client::Http,
+    http_client::HttpClient,
     init,
     relay::{self, Running},
 };
@@ -55,13 +55,14 @@ impl Demo {
             data: folder.join("data"),
             take_free_ports: true,
             logs: LogFormat::Quiet,
+            fast_sandbox: false,
         })
         .await?;
         let Some(running) = running else { return Ok(Exit::Configuration) };
         screen::where_to_look(&running, &folder);
         println!("{}", running.ready());
 
-        let stop = running.stop_signal();
+        let stop = running.until_stopped();
         let told = async {
             match self.time {
                 Some(time) => tokio::time::sleep(time).await,
@@ -101,16 +102,18 @@ fn folder_of_its_own() -> anyhow::Result<PathBuf> {
 
 /// Plays the shop: posts over HTTP like any backend.
 async fn sell(running: &Running) -> anyhow::Result<()> {
-    let http = Http::new()?;
-    let url = format!("http://{}/v1/events", running.public);
+    let base = format!("http://{}", running.public);
+    let http = HttpClient::new(&base, Some("dev-key".into()))?;
     let clock = clock::system();
     let mut shop = Shop::new(20_261_122);
     loop {
         let events = shop.next(clock());
         if !events.is_empty() {
-            let answer = http.post_json(&url, "dev-key", &json!(events)).await;
-            if let Err(error) = answer {
-                eprintln!("the shop's post failed: {error:#}");
+            let body = json!(events).to_string().into_bytes();
+            match http.post(&["v1", "events"], "application/json", body).await {
+                Ok(answer) if answer.is_success() => {}
+                Ok(answer) => eprintln!("the shop was refused: {}", answer.refusal()),
+                Err(error) => eprintln!("the shop's post failed: {error:#}"),
             }
         }
         tokio::time::sleep(PACE).await;

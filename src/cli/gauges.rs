@@ -1,0 +1,52 @@
+//! Keeps the gauges that are read from the queue rather than counted as things happen.
+
+use std::{sync::Arc, time::Duration};
+
+use metrics::{counter, gauge};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    delivery::Delivery,
+    queue::Queue,
+    telemetry::{self, Metrics},
+};
+
+/// Between two looks at the queue.
+const BEAT: Duration = Duration::from_secs(2);
+
+/// Looks at the queue until the relay stops.
+pub(super) fn keep(
+    queue: Queue,
+    delivery: Arc<Delivery>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(BEAT) => {}
+            }
+            let stats = queue.stats().await;
+            let now = clock();
+            for (name, books) in &stats.destinations {
+                let label = || vec![metrics::Label::new("destination", name.clone())];
+                gauge!(telemetry::QUEUE_PENDING, label()).set(books.pending as f64);
+                gauge!(telemetry::QUEUE_IN_FLIGHT, label()).set(books.in_flight as f64);
+                gauge!(telemetry::QUEUE_DEAD, label()).set(books.dead as f64);
+                let age = queue.oldest(name).map_or(0.0, |at| now.duration_since(at).as_secs_f64());
+                gauge!(telemetry::QUEUE_OLDEST_SECONDS, label()).set(age.max(0.0));
+            }
+            let vitals = queue.vitals();
+            gauge!(telemetry::STORE_BYTES).set(vitals.disk_bytes as f64);
+            gauge!(telemetry::IDS_KEPT).set(vitals.event_ids as f64);
+            counter!(telemetry::IDS_EVICTED).absolute(vitals.event_ids_dropped);
+            counter!(telemetry::STORE_ERRORS).absolute(vitals.failed_commits);
+            let _states = delivery.states();
+            metrics.run_upkeep();
+        }
+    })
+}

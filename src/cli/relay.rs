@@ -1,0 +1,399 @@
+//! The machine put together: configuration, queue, delivery, listeners; how it starts, reloads and
+//! stops. `serve` and `demo` are the same relay.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use super::{Exit, gauges};
+use crate::{
+    clock::{self, Clock},
+    config::{self, Config, LoadOptions, Loaded, Secrets},
+    delivery::{Delivery, recheck},
+    destinations::{Mode, REGISTRY},
+    http::{self, DeliveryControl, Throttle},
+    pipeline::SubjectKey,
+    queue::{Disk, Opening, Queue, Stats},
+    sandbox::{self, Sandbox, SandboxOptions},
+    telemetry::{DEFAULT_FILTER, LogFormat, Metrics, init_logging},
+};
+
+/// How long a stop waits for what is on its way.
+const STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How a relay is started.
+#[derive(Debug)]
+pub(super) struct Start {
+    /// The configuration folder.
+    pub(super) config: PathBuf,
+    /// The data folder.
+    pub(super) data: PathBuf,
+    /// A port that is taken is replaced by a free one.
+    pub(super) take_free_ports: bool,
+    /// How it logs.
+    pub(super) logs: LogFormat,
+    /// The embedded sandbox takes everything unread.
+    pub(super) fast_sandbox: bool,
+}
+
+/// A relay that runs.
+pub(super) struct Running {
+    /// The public listener.
+    pub(super) public: SocketAddr,
+    /// The admin listener.
+    pub(super) admin: SocketAddr,
+    /// The embedded sandbox, in sandbox mode.
+    pub(super) sandbox: Option<SocketAddr>,
+    queue: Queue,
+    delivery: Arc<Delivery>,
+    reload: http::Reload,
+    config: Arc<ArcSwap<Config>>,
+    stop: CancellationToken,
+    stop_sandbox: CancellationToken,
+    servers: Vec<JoinHandle<()>>,
+    sandbox_server: Option<JoinHandle<()>>,
+}
+
+/// Runs a command that needs the runtime.
+pub(super) fn block_on<F: Future<Output = anyhow::Result<Exit>>>(future: F) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    let result = runtime.block_on(future);
+    // A blocked thread must not keep the process: what has to finish has finished.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+/// Waits for SIGINT or SIGTERM.
+pub(super) async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Starts a relay. `None`: the configuration is invalid, and its problems were printed.
+pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
+    let filter = config::environment("RELAY_LOG").unwrap_or_else(|| DEFAULT_FILTER.to_owned());
+    init_logging(options.logs, &filter).context("logging cannot be set up")?;
+    let metrics = Arc::new(Metrics::install().context("metrics cannot be set up")?);
+
+    // The sandbox has to listen before destinations can point at it.
+    let draft = load(&options.config, Secrets::Placeholder, None);
+    let Some(draft) = usable(draft) else { return Ok(None) };
+    let stop_sandbox = CancellationToken::new();
+    let (mut sandbox, mut sandbox_server) = (None, None);
+    if draft.mode == Mode::Sandbox {
+        let listener = bind(draft.listen.sandbox, options.take_free_ports).await?;
+        sandbox = Some(listener.local_addr()?);
+        let settings =
+            if options.fast_sandbox { SandboxOptions::fast() } else { SandboxOptions::default() };
+        let server = sandbox::serve_on(listener, Sandbox::new(settings), stop_sandbox.clone());
+        sandbox_server = Some(server);
+    }
+    let base = sandbox.map(|address| format!("http://{address}"));
+    let loaded = load(&options.config, Secrets::Resolve, base.clone());
+    say_loudly(&loaded, draft.mode);
+    let Some(config) = usable(loaded) else { return Ok(None) };
+
+    let clock = clock::system();
+    let geoip = region_of_addresses(&config)?;
+    let queue = open_queue(&options.data, &config, &clock)?;
+    let key = SubjectKey::new(&queue.subject_secret());
+    let public = bind(config.listen.public, options.take_free_ports).await?;
+    let admin = bind(config.listen.admin, options.take_free_ports).await?;
+    let (public_at, admin_at) = (public.local_addr()?, admin.local_addr()?);
+
+    let config = Arc::new(ArcSwap::from_pointee(config));
+    let stop = CancellationToken::new();
+    let delivery = Arc::new(Delivery::start(
+        config.clone(),
+        queue.clone(),
+        clock.clone(),
+        clock::chances(),
+        stop.child_token(),
+    ));
+    let reload = reload(Reloading {
+        folder: options.config.clone(),
+        sandbox_base: base,
+        config: config.clone(),
+        queue: queue.clone(),
+        delivery: delivery.clone(),
+        clock: clock.clone(),
+    });
+    let gauges = gauges::keep(queue.clone(), delivery.clone(), clock.clone(), metrics.clone(), stop.clone());
+    let relay = Arc::new(http::Relay {
+        config: config.clone(),
+        queue: queue.clone(),
+        key,
+        clock,
+        geoip,
+        throttle: Throttle::default(),
+        delivery: Arc::new(Control(delivery.clone())),
+        reload: reload.clone(),
+        metrics: {
+            let delivery = delivery.clone();
+            Arc::new(move || {
+                let _states = delivery.states(); // sets their gauge
+                metrics.render()
+            })
+        },
+        stop: stop.clone(),
+    });
+    let servers = vec![
+        tokio::spawn(http::serve(public, http::public(relay.clone()), stop.clone())),
+        tokio::spawn(http::serve(admin, http::admin(relay), stop.clone())),
+        gauges,
+    ];
+    Ok(Some(Running {
+        public: public_at,
+        admin: admin_at,
+        sandbox,
+        queue,
+        delivery,
+        reload,
+        config,
+        stop,
+        stop_sandbox,
+        servers,
+        sandbox_server,
+    }))
+}
+
+impl Running {
+    /// The line by which other programs know that it is ready.
+    pub(super) fn ready(&self) -> Value {
+        let url = |address: SocketAddr| format!("http://{address}");
+        json!({
+            "public": url(self.public),
+            "admin": url(self.admin),
+            "sandbox": self.sandbox.map(url),
+        })
+    }
+
+    /// Waits for a signal to stop; SIGHUP reloads meanwhile.
+    pub(super) async fn until_stopped(&self) {
+        use tokio::signal::unix::{SignalKind, signal};
+        let hang_ups = async {
+            let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
+                return std::future::pending::<()>().await;
+            };
+            while hang_up.recv().await.is_some() {
+                match (self.reload)().await {
+                    Ok(answer) => tracing::info!(%answer, "the configuration was reloaded"),
+                    Err(findings) => {
+                        tracing::error!(%findings, "the configuration is wrong; the old one stands");
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = stop_signal() => {}
+            () = hang_ups => {}
+        }
+    }
+
+    /// The books, with the state of every destination.
+    pub(super) async fn stats(&self) -> Stats {
+        self.queue.stats().await
+    }
+
+    /// The mode it runs in.
+    pub(super) fn mode(&self) -> Mode {
+        self.config.load().mode
+    }
+
+    /// Stops in order: no new requests, what is on its way finishes or stays leased, the committer
+    /// drains, the store closes.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        let finished = tokio::time::timeout(STOP_DEADLINE, async {
+            for server in self.servers {
+                server.await.ok();
+            }
+        });
+        if finished.await.is_err() {
+            tracing::warn!("requests on their way were cut off at the deadline");
+        }
+        self.delivery.stop(STOP_DEADLINE).await;
+        self.queue.close().await;
+        self.stop_sandbox.cancel();
+        if let Some(server) = self.sandbox_server {
+            server.await.context("the sandbox ended badly")?;
+        }
+        Ok(())
+    }
+}
+
+// === loading ===
+
+fn load(folder: &Path, secrets: Secrets, sandbox_base: Option<String>) -> Loaded {
+    let options =
+        LoadOptions { secrets, sandbox_base, env: &config::environment, registry: REGISTRY };
+    config::load(folder, &options)
+}
+
+/// The configuration; where it is invalid, its problems are printed.
+fn usable(loaded: Loaded) -> Option<Config> {
+    if loaded.config.is_none() {
+        for finding in &loaded.findings {
+            eprintln!("{finding}");
+        }
+    }
+    loaded.config
+}
+
+fn say_loudly(loaded: &Loaded, mode: Mode) {
+    if mode == Mode::Sandbox {
+        tracing::warn!(
+            "mode = \"sandbox\": nothing leaves this machine; every destination delivers to the embedded sandbox"
+        );
+    }
+    for fallback in &loaded.fallbacks {
+        tracing::warn!("{fallback}");
+    }
+    for warning in loaded.warnings() {
+        tracing::warn!("{warning}");
+    }
+}
+
+type Regions = Arc<dyn Fn(IpAddr) -> Option<String> + Send + Sync>;
+
+/// The regions of a MaxMind-format database: country, with the first subdivision where it has one.
+fn region_of_addresses(config: &Config) -> anyhow::Result<Regions> {
+    let Some(path) = &config.geoip else { return Ok(Arc::new(|_| None)) };
+    let reader = maxminddb::Reader::open_readfile(path).with_context(|| {
+        format!("geoip: {} cannot be read; it must be a MaxMind-format database", path.display())
+    })?;
+    Ok(Arc::new(move |address| {
+        let found: maxminddb::geoip2::City<'_> = reader.lookup(address).ok()?.decode().ok()??;
+        let country = found.country.iso_code?;
+        let state = found.subdivisions.first().and_then(|subdivision| subdivision.iso_code);
+        Some(state.map_or_else(|| country.to_owned(), |state| format!("{country}-{state}")))
+    }))
+}
+
+fn open_queue(folder: &Path, config: &Config, clock: &Clock) -> anyhow::Result<Queue> {
+    let random = clock::random().map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
+    Queue::open(Opening {
+        folder: folder.to_owned(),
+        settings: config.queue.clone(),
+        retention: config.retention,
+        mode: config.mode,
+        clock: clock.clone(),
+        random,
+        disk: Disk::default(),
+    })
+    .with_context(|| format!("the data folder {} cannot be used", folder.display()))
+}
+
+async fn bind(address: SocketAddr, or_free: bool) -> anyhow::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        Err(error) if or_free && error.kind() == std::io::ErrorKind::AddrInUse => {
+            let free = SocketAddr::new(address.ip(), 0);
+            TcpListener::bind(free).await.with_context(|| format!("no free port on {}", free.ip()))
+        }
+        Err(error) => Err(error).with_context(|| {
+            format!("{address} cannot be listened on; is another relay running? [listen] in relay.toml names another")
+        }),
+    }
+}
+
+// === reloading ===
+
+struct Reloading {
+    folder: PathBuf,
+    sandbox_base: Option<String>,
+    config: Arc<ArcSwap<Config>>,
+    queue: Queue,
+    delivery: Arc<Delivery>,
+    clock: Clock,
+}
+
+/// Validated first, swapped whole; the old one stands where the new one is wrong.
+fn reload(parts: Reloading) -> http::Reload {
+    let parts = Arc::new(parts);
+    // One reload at a time; held over an await, hence tokio's.
+    let one_at_a_time = Arc::new(tokio::sync::Mutex::new(()));
+    Arc::new(move || {
+        let (parts, one_at_a_time) = (parts.clone(), one_at_a_time.clone());
+        let answer: Pin<Box<dyn Future<Output = http::Reloaded> + Send>> = Box::pin(async move {
+            let _turn = one_at_a_time.lock().await;
+            let folder = parts.folder.clone();
+            let base = parts.sandbox_base.clone();
+            let loaded =
+                tokio::task::spawn_blocking(move || load(&folder, Secrets::Resolve, base)).await;
+            let Ok(mut loaded) = loaded else {
+                return Err(json!({"findings": [{"message": "the files could not be read"}]}));
+            };
+            let Some(config) = loaded.config.take() else { return Err(loaded.to_json()) };
+            let mode = parts.config.load().mode;
+            if config.mode != mode {
+                let message = format!(
+                    "relay.toml: mode is {:?} now and the relay runs in {:?}; a data folder belongs to one mode: stop it and start it with another folder",
+                    config.mode.name(),
+                    mode.name()
+                );
+                return Err(json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}));
+            }
+            let config = Arc::new(config);
+            let will_withhold = withheld(&parts, config.clone()).await;
+            let hash = config.hash.clone();
+            parts.config.store(config);
+            parts.delivery.reload();
+            Ok(json!({"config": hash, "will_withhold": will_withhold}))
+        });
+        answer
+    })
+}
+
+/// How many queued events the new rules will not let go.
+async fn withheld(parts: &Reloading, config: Arc<Config>) -> u64 {
+    let now = (parts.clock)();
+    let count = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counted = count.clone();
+    let visit = Box::new(move |destination: &str, job: &crate::queue::LeasedJob| {
+        let Some(known) = config.destinations.get(destination) else { return };
+        if recheck::withheld(&config, known, job, now).is_some() {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    });
+    if let Err(error) = parts.queue.pending_jobs(visit).await {
+        tracing::warn!(%error, "what the new rules withhold could not be counted");
+    }
+    count.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+/// What operators may do to delivery.
+struct Control(Arc<Delivery>);
+
+impl DeliveryControl for Control {
+    fn pause(&self, name: &str) -> Option<String> {
+        self.0.pause(name).map(|state| state.name().to_owned())
+    }
+
+    fn resume(&self, name: &str) -> Option<String> {
+        self.0.resume(name).map(|state| state.name().to_owned())
+    }
+
+    fn states(&self) -> std::collections::BTreeMap<String, String> {
+        self.0.states().into_iter().map(|(name, state)| (name, state.name().to_owned())).collect()
+    }
+}
