@@ -99,6 +99,8 @@ pub(super) struct Shape {
 pub(super) enum How {
     /// Refuses it, by the policy of the route.
     Refuse,
+    /// Refuses the whole request, whatever the policy.
+    RefuseAll,
     /// Answers as if it were right, and forgets it.
     Silent,
     /// Accepts it, and refuses it when it is processed.
