@@ -11,7 +11,7 @@
 //! A new platform is one file under `contracts/` and its name in `contract.rs`; `shape.rs` lists
 //! the words that it can use.
 //!
-//! Two ways in: [`serve`] over HTTP, and [`check`] in the process, for holding an assembled request
+//! Two ways in: [`serve`] over HTTP, and [`check()`] in the process, for holding an assembled request
 //! against its contract.
 
 mod answer;

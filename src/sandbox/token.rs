@@ -219,7 +219,7 @@ pub(super) fn wrong_assertion(text: &str, now: Timestamp) -> Option<&'static str
 mod tests {
     use super::*;
 
-    // Documentation sample of the vendor, and one computed from the same rules (sheet of X).
+    // Computed apart, by RFC 5849; a JSON body is not part of what is signed.
     #[test]
     fn oauth1_signatures_agree_with_known_ones() {
         let params = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
