@@ -1,10 +1,15 @@
 //! Writes answers from a contract's templates.
 //!
 //! `{name}` in a text is replaced; a text that is nothing but one placeholder becomes the value
-//! itself, a number staying a number. `{path|snake}` passes it through a [`filter`]. An object
-//! `{"$each": LIST, "$do": T}` becomes a list with T for each entry of a list (`events`,
-//! `accepted`, `refused`, `violations`, `warnings`, `later`); a member `{"$if": NAME, "$do": T}`
-//! is left out where the name is absent, zero, false or empty.
+//! itself, a number staying a number. `{path|snake}` passes it through a [`filter`]. Objects with
+//! these members are directives:
+//!
+//! - `{"$each": LIST, "$do": T}` becomes a list with T for each entry of `events`, `accepted`,
+//!   `refused`, `violations`, `warnings` or `later`;
+//! - `{"$join": LIST, "$do": T}` becomes one text of them, with `$with` between them, after
+//!   `$before` and before `$after`;
+//! - `{"$if": NAME, "$do": T, "$else": T}` becomes the first T, or the second where the name is
+//!   absent, zero, false or empty; without a second one it is left out.
 
 use serde_json::{Map, Value};
 
@@ -45,7 +50,7 @@ pub(super) fn write(template: &Template, told: &Told<'_>) -> Reply {
             if !template.headers.contains_key("content-type") {
                 headers.push(("content-type".to_owned(), "application/json".to_owned()));
             }
-            serde_json::to_vec(&render(body, told, &scopes)).unwrap_or_default()
+            serde_json::to_vec(&render(body, told, &scopes).unwrap_or_default()).unwrap_or_default()
         }
         (None, Some(text)) => plain(&fill(text, &scopes)).into_bytes(),
         (None, None) => Vec::new(),
@@ -53,52 +58,72 @@ pub(super) fn write(template: &Template, told: &Told<'_>) -> Reply {
     Reply { status: template.status, headers, body }
 }
 
-fn render(template: &Value, told: &Told<'_>, scopes: &[&Vars]) -> Value {
+/// `None`: left out.
+fn render(template: &Value, told: &Told<'_>, scopes: &[&Vars]) -> Option<Value> {
     match template {
-        Value::String(text) => fill(text, scopes),
+        Value::String(text) => Some(fill(text, scopes)),
         Value::Array(items) => {
-            Value::Array(items.iter().map(|item| render(item, told, scopes)).collect())
+            Some(Value::Array(items.iter().filter_map(|it| render(it, told, scopes)).collect()))
         }
-        Value::Object(members) => {
-            if let (Some(Value::String(list)), Some(each)) =
-                (members.get("$each"), members.get("$do"))
-            {
-                let one = |entry: &Vars| render(each, told, &[&[entry][..], scopes].concat());
-                return Value::Array((told.list)(list).iter().map(one).collect());
-            }
+        Value::Object(members) => directive(members, told, scopes).unwrap_or_else(|| {
             let member = |(name, value): (&String, &Value)| {
-                if let (Some(Value::String(condition)), Some(inner)) =
-                    (value.get("$if"), value.get("$do"))
-                {
-                    let met = says_something(&look_up(condition, scopes));
-                    return met.then(|| (name.clone(), render(inner, told, scopes)));
-                }
-                Some((name.clone(), render(value, told, scopes)))
+                Some((name.clone(), render(value, told, scopes)?))
             };
-            Value::Object(members.iter().filter_map(member).collect())
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => template.clone(),
+            Some(Value::Object(members.iter().filter_map(member).collect()))
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Some(template.clone()),
     }
 }
 
+/// Outer `None`: the object is no directive.
+fn directive(members: &Vars, told: &Told<'_>, scopes: &[&Vars]) -> Option<Option<Value>> {
+    let word = |name: &str| members.get(name).and_then(Value::as_str);
+    let inner = members.get("$do")?;
+    if let Some(condition) = word("$if") {
+        let met = says_something(&look_up(condition, scopes));
+        let chosen = if met { Some(inner) } else { members.get("$else") };
+        return Some(chosen.and_then(|chosen| render(chosen, told, scopes)));
+    }
+    let list = word("$each").or(word("$join"))?;
+    let entries = (told.list)(list);
+    let each = entries.iter().filter_map(|entry| {
+        let scopes = [&[entry][..], scopes].concat();
+        render(inner, told, &scopes)
+    });
+    if members.contains_key("$each") {
+        return Some(Some(Value::Array(each.collect())));
+    }
+    let parts: Vec<String> = each.map(|value| plain(&value)).collect();
+    let edge = |name: &str| word(name).map(|text| plain(&fill(text, scopes))).unwrap_or_default();
+    let joined = parts.join(word("$with").unwrap_or_default());
+    Some(Some(Value::String(format!("{}{joined}{}", edge("$before"), edge("$after")))))
+}
+
 fn fill(text: &str, scopes: &[&Vars]) -> Value {
+    let alone = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+    if let Some(name) = alone.filter(|name| !name.contains(['{', '}', ' '])) {
+        return look_up(name, scopes);
+    }
     let mut parts = text.split('{');
-    let first = parts.next().unwrap_or_default();
-    let mut written = first.to_owned();
+    let mut written = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let Some((name, after)) = part.split_once('}') else {
-            written.push('{');
-            written.push_str(part);
-            continue;
-        };
-        let value = look_up(name, scopes);
-        if first.is_empty() && after.is_empty() && written.is_empty() && text.ends_with('}') {
-            return value;
+        match part.split_once('}') {
+            // A placeholder is a name; any other brace stands for itself.
+            Some((name, after)) if !name.is_empty() && name.bytes().all(is_of_a_name) => {
+                written.push_str(&plain(&look_up(name, scopes)));
+                written.push_str(after);
+            }
+            _ => {
+                written.push('{');
+                written.push_str(part);
+            }
         }
-        written.push_str(&plain(&value));
-        written.push_str(after);
     }
     Value::String(written)
+}
+
+fn is_of_a_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'|')
 }
 
 fn look_up(name: &str, scopes: &[&Vars]) -> Value {
@@ -173,7 +198,7 @@ mod tests {
 
     use super::*;
 
-    fn object(value: Value) -> Vars {
+    fn object(value: &Value) -> Vars {
         value.as_object().unwrap().clone()
     }
 
@@ -181,15 +206,18 @@ mod tests {
     fn placeholders_lists_and_conditions() {
         let template: Template = serde_json::from_value(json!({
             "status": 207, "headers": {"x-count": "{n}"},
-            "body": {"n": "{n}", "text": "{n} of {m}", "odd": "a { b",
+            "body": {"n": "{n}", "text": "{n} of {m}", "both": "{n}{m}", "json": "{\"a\":{n}}", "odd": "a { b",
                      "list": {"$each": "refused", "$do": {"i": "{index}", "n": "{n}"}},
-                     "gone": {"$if": "zero", "$do": 1}, "there": {"$if": "n", "$do": "{says}"}}
+                     "gone": {"$if": "zero", "$do": 1},
+                     "else": {"$if": "zero", "$do": 1, "$else": "{m}"},
+                     "joined": {"$join": "refused", "$do": "#{index}", "$with": ", ", "$before": "["},
+                     "there": {"$if": "n", "$do": "{says}"}}
         }))
         .unwrap();
         let told = Told {
-            vars: object(json!({"n": 2, "m": 3, "zero": 0, "says": "at {m}"})),
+            vars: object(&json!({"n": 2, "m": 3, "zero": 0, "says": "at {m}"})),
             list: &|name| match name {
-                "refused" => vec![object(json!({"index": 1}))],
+                "refused" => vec![object(&json!({"index": 1}))],
                 _ => Vec::new(),
             },
         };
@@ -197,8 +225,8 @@ mod tests {
         assert_eq!(reply.status, 207);
         assert_eq!(reply.headers[0], ("x-count".to_owned(), "2".to_owned()));
         let body: Value = serde_json::from_slice(&reply.body).unwrap();
-        let expected = json!({"n": 2, "text": "2 of 3", "odd": "a { b",
-            "list": [{"i": 1, "n": 2}], "there": "at 3"});
+        let expected = json!({"n": 2, "text": "2 of 3", "both": "23", "json": "{\"a\":2}", "odd": "a { b",
+            "list": [{"i": 1, "n": 2}], "else": 3, "joined": "[#1", "there": "at 3"});
         assert_eq!(body, expected);
     }
 

@@ -330,3 +330,96 @@ impl<'a> Checker<'a> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The kinds and paths of what is wrong with a value.
+    fn wrong(shape: Value, value: &Value) -> Vec<String> {
+        let types: BTreeMap<String, Shape> = serde_json::from_value(json!({
+            "short": {"type": "string", "max_length": 3},
+            "endless": {"use": "endless"},
+        }))
+        .unwrap();
+        let shape: Shape = serde_json::from_value(shape).unwrap();
+        let rules = Rules {
+            types: &types,
+            wrong_hashes: &WrongHashes::default(),
+            around: Around { root: value, query: &[] },
+            now: "2026-11-22T04:00:00Z".parse().unwrap(),
+        };
+        let line = |it: &Violation| format!("{} {}", it.kind.name(), it.path);
+        check(rules, &shape, value, "", None).iter().map(line).collect()
+    }
+
+    #[test]
+    fn types_values_and_bounds() {
+        assert!(wrong(json!({"type": ["string", "integer"]}), &json!(1)).is_empty());
+        assert_eq!(wrong(json!({"type": "integer"}), &json!(1.0)), ["type "]);
+        assert_eq!(wrong(json!({"values": ["a"]}), &json!("b")), ["value "]);
+        assert_eq!(wrong(json!({"never": ["b"]}), &json!("b")), ["value "]);
+        assert_eq!(wrong(json!({"min": 0, "max": 2}), &json!(-0.1)), ["range "]);
+        assert_eq!(wrong(json!({"max_decimals": 2}), &json!(1.005)), ["range "]);
+        assert_eq!(wrong(json!({"use": "short"}), &json!("four")), ["length "]);
+        assert_eq!(wrong(json!({"fail": "never"}), &json!(null)), ["value "]);
+        assert!(wrong(json!({"use": "endless"}), &json!(1)).is_empty(), "it ends all the same");
+    }
+
+    #[test]
+    fn members_and_groups() {
+        let value = json!({"a": "x", "b": "", "c": {"d": []}});
+        assert_eq!(
+            wrong(json!({"required": ["a", "b", "c.d"]}), &value),
+            ["missing b", "missing c.d"]
+        );
+        assert_eq!(
+            wrong(json!({"closed": "refuse", "fields": {"a": {}, "c": {}}}), &value),
+            ["unknown_field b"]
+        );
+        assert_eq!(wrong(json!({"any_of": [["b"], ["a", "b"]]}), &value), ["too_weak "]);
+        assert_eq!(wrong(json!({"one_of": ["a", "b"]}), &value), Vec::<String>::new());
+        assert_eq!(wrong(json!({"one_of": ["b"]}), &value), ["group "]);
+        assert_eq!(wrong(json!({"together": [["a", "b"]]}), &value), ["group "]);
+        assert_eq!(wrong(json!({"apart": [["a", "a"]]}), &value), ["group "]);
+        assert_eq!(wrong(json!({"too_weak": [["a", "c"]]}), &value), ["too_weak "]);
+        assert_eq!(wrong(json!({"names": {"pattern": "^[ab]$"}}), &value), ["format c"]);
+        assert_eq!(wrong(json!({"max_fields": 2}), &value), ["too_many "]);
+        assert_eq!(wrong(json!({"anywhere": {"never_pattern": "x"}}), &value), ["value a"]);
+    }
+
+    #[test]
+    fn lists_and_references() {
+        let value = json!({"refs": [{"id": "1"}, {"id": "1"}], "to": ["1", "2"], "one": "3"});
+        let unique = json!({"fields": {"refs": {"unique_by": ["id"]}}});
+        assert_eq!(wrong(unique, &value), ["duplicate refs[1]"]);
+        let among = json!({"fields": {"to": {"each": {"among": "$.refs.*.id"}}}});
+        assert_eq!(wrong(among, &value), ["value to[1]"]);
+        let either = json!({"one_or_many": true, "type": "string", "max_length": 0});
+        let either = json!({"fields": {"to": either, "one": either}});
+        assert_eq!(wrong(either, &value), ["length one", "length to[0]", "length to[1]"]);
+        let sizes = json!({"fields": {"to": {"min_items": 3}, "refs": {"max_items": 1,
+            "positions": {"1": {"type": "string"}}}}});
+        assert_eq!(wrong(sizes, &value), ["too_many refs", "type refs[1]", "too_few to"]);
+    }
+
+    #[test]
+    fn conditions_choose_and_severity_is_inherited() {
+        let when = json!({"when": [{"if": {"path": "kind", "in": ["a"]},
+            "then": {"required": ["x"]}, "else": {"required": ["y"]}}]});
+        assert_eq!(wrong(when.clone(), &json!({"kind": "a"})), ["missing x"]);
+        assert_eq!(wrong(when, &json!({"kind": "b"})), ["missing y"]);
+        let shape: Shape = serde_json::from_value(json!({"how": "warn", "fields": {
+            "a": {"type": "string"}, "b": {"type": "string", "how": "refuse"}}}))
+        .unwrap();
+        let value = json!({"a": 1, "b": 1});
+        let (types, hashes) = (BTreeMap::new(), WrongHashes::default());
+        let now = "2026-11-22T04:00:00Z".parse().unwrap();
+        let around = Around { root: &value, query: &[] };
+        let rules = Rules { types: &types, wrong_hashes: &hashes, around, now };
+        let hows: Vec<_> = check(rules, &shape, &value, "", None).iter().map(|it| it.how).collect();
+        assert_eq!(hows, [How::Warn, How::Refuse]);
+    }
+}

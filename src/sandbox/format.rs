@@ -262,3 +262,90 @@ fn holds_email(text: &str) -> bool {
             && host.split('.').all(|label| !label.is_empty())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-11-22T04:00:00Z".parse().unwrap()
+    }
+
+    fn is(format: Format, text: &str) -> bool {
+        wrong(format, text, &WrongHashes::default(), now()).is_none()
+    }
+
+    #[test]
+    fn formats_tell_right_from_wrong() {
+        let digest = hex(&Sha256::digest("jane"));
+        let cases: &[(Format, &[&str], &[&str])] = &[
+            (Format::Sha256, &[&digest], &["", "jane", OF_NOTHING, "62c66a7a"]),
+            (Format::Sha256WithAppendix, &[&digest], &[OF_NOTHING]),
+            (Format::NotHashed, &["1 Main St", "abc"], &[&digest]),
+            (Format::Digits, &["0", "42"], &["", "4.2", "-4", "٤"]),
+            (Format::IntegerText, &["-4", "4"], &["4.0", "", "-"]),
+            (Format::DecimalText, &["4", "-4.20"], &["4.", ".4", "4,2", "1e3"]),
+            (Format::Currency, &["USD", "JPY"], &["usd", "US", "ABC", ""]),
+            (Format::CurrencyAnyCase, &["usd", "EUR"], &["dollar"]),
+            (Format::Country, &["US"], &["us", "USA", ""]),
+            (Format::Ip, &["203.0.113.9", "2001:db8::1"], &["203.0.113", "::x"]),
+            (Format::Ipv4, &["203.0.113.9"], &["2001:db8::1"]),
+            (Format::Url, &["https://shop.example/x?y=1"], &["shop.example", "ftp://a/", "/x"]),
+            (Format::Uuid, &["7c7f0c9e-0f1b-4a27-9a6e-0f9d6c1b2a33"], &["7c7f0c9e0f1b4a27"]),
+            (Format::UuidAnyDashes, &["f894f652ea334e739002f7167ab8f8e3"], &["f894"]),
+            (Format::NoIdentity, &["@home", "a@b", "tag@", "x @ y.z"], &["mail a.b@example.com!"]),
+        ];
+        for (format, right, bad) in cases {
+            right.iter().for_each(|text| assert!(is(*format, text), "{format:?} {text}"));
+            bad.iter().for_each(|text| assert!(!is(*format, text), "{format:?} {text}"));
+        }
+    }
+
+    #[test]
+    fn digests_of_texts_that_were_not_normalised_are_known() {
+        let known = WrongHashes::of([("Jane", "a capital")]);
+        let found = wrong(Format::Sha256, &hex(&Sha256::digest("Jane")), &known, now());
+        assert!(found.is_some_and(|(kind, text)| kind == Kind::Hash && text.contains("a capital")));
+        assert_eq!(wrong(Format::Sha256, &hex(&Sha256::digest("jane")), &known, now()), None);
+    }
+
+    #[test]
+    fn times_are_told_apart_by_size_and_held_against_the_window() {
+        let of = |unit: &str, value: Value| {
+            let window = json!({"unit": unit, "oldest": "7d", "ahead": "1m"});
+            let window: Window = serde_json::from_value(window).unwrap();
+            wrong_time(&window, &value, now()).map(|(kind, _)| kind)
+        };
+        let seconds = now().as_second();
+        assert_eq!(of("seconds", json!(seconds)), None);
+        assert_eq!(of("seconds", json!(seconds * 1_000)), Some(Kind::Unit));
+        assert_eq!(of("milliseconds", json!(seconds)), Some(Kind::Unit));
+        assert_eq!(of("microseconds", json!((seconds * 1_000_000).to_string())), None);
+        assert_eq!(of("seconds_or_milliseconds", json!(seconds * 1_000)), None);
+        assert_eq!(of("seconds", json!(7)), Some(Kind::Unit));
+        assert_eq!(of("seconds", json!("soon")), Some(Kind::TimeFormat));
+        assert_eq!(of("seconds", json!(seconds - 7 * 86_400)), None);
+        assert_eq!(of("seconds", json!(seconds - 7 * 86_400 - 1)), Some(Kind::TooOld));
+        assert_eq!(of("seconds", json!(seconds + 60)), None);
+        assert_eq!(of("seconds", json!(seconds + 61)), Some(Kind::InFuture));
+        let texts = [
+            ("rfc3339", "2026-11-22T05:00:00+01:00", true),
+            ("rfc3339", "2026-11-22T04:00:00", false),
+            ("rfc3339", "2026-11-22 04:00:00Z", false),
+            ("rfc3339_milliseconds", "2026-11-22T04:00:00.000Z", true),
+            ("rfc3339_milliseconds", "2026-11-22T04:00:00Z", false),
+            ("rfc3339_seconds", "2026-11-22T04:00:00Z", true),
+            ("rfc3339_seconds", "2026-11-22T04:00:00.000Z", false),
+            ("spaced_offset", "2026-11-22 04:00:00+00:00", true),
+            ("spaced_offset", "2026-11-22T04:00:00+00:00", false),
+            ("spaced_offset", "2026-11-22 04:00:00Z", false),
+            ("spaced_utc", "2026-11-22 04:00:00", true),
+            ("spaced_utc", "2026-11-22 04:00:00+00:00", false),
+        ];
+        for (unit, text, right) in texts {
+            assert_eq!(of(unit, json!(text)).is_none(), right, "{unit} {text}");
+        }
+    }
+}

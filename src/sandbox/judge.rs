@@ -9,26 +9,14 @@ use serde_json::{Map, Value};
 use super::{
     answer::{Reply, Told, Vars, write},
     check::{Rules, check},
-    contract::{BodyFormat, Contract, Place, Policy, Route, RouteKind},
+    contract::{Contract, Place, Policy, Route, RouteKind},
     find::{Around, at},
     later::{Memory, State},
+    request::{Request, object, read, split_url},
     shape::How,
     token::{self, Shown},
     violation::{Kind, Violation},
 };
-
-/// A request as the platform gets it.
-#[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
-    /// `POST` or `GET`.
-    pub method: &'a str,
-    /// Whole URL, at the vendor's host or below the sandbox's `/PLATFORM`; or its path.
-    pub url: &'a str,
-    /// Headers.
-    pub headers: &'a [(String, String)],
-    /// The body.
-    pub body: &'a [u8],
-}
 
 /// What the platform makes of a request.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -86,10 +74,7 @@ pub(super) struct Court<'a> {
 /// Decides about a request.
 pub(super) fn judge(court: &Court<'_>, request: Request<'_>) -> Verdict {
     let (path, query) = split_url(&court.contract.platform, request.url);
-    let header = |name: &str| {
-        let found = request.headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.clone())
-    };
+    let header = |name: &str| request.header(name).map(str::to_owned);
     let Some((route, params)) = court.contract.route(request.method, path, &header) else {
         let nothing = Violation::of_request(Kind::NotFound, "", "there is no such call");
         let case = Case { court, route: None, document: &Value::Null, params: &[], query: &query };
@@ -126,6 +111,21 @@ pub(super) fn judge(court: &Court<'_>, request: Request<'_>) -> Verdict {
     verdict.destination = case.destination(&header);
     verdict.carries_events = route.kind == RouteKind::Events;
     verdict
+}
+
+/// What can be said of a request that is not looked at: whether it is a call that carries events,
+/// and what its path is for.
+pub(super) fn glance(court: &Court<'_>, request: Request<'_>) -> Verdict {
+    let (path, query) = split_url(&court.contract.platform, request.url);
+    let header = |name: &str| request.header(name).map(str::to_owned);
+    let Some((route, params)) = court.contract.route(request.method, path, &header) else {
+        return Verdict { carries_events: true, ..Verdict::default() };
+    };
+    let (document, params) = (&Value::Null, params.as_slice());
+    let case = Case { court, route: Some(route), document, params, query: &query };
+    let destination = case.destination(&header);
+    let carries_events = route.kind == RouteKind::Events;
+    Verdict { destination, carries_events, ..Verdict::default() }
 }
 
 /// One event of a request: where it is, and its id.
@@ -278,8 +278,9 @@ impl<'a> Case<'a> {
             policy == Policy::Silent && !matches!(violation.kind, Kind::NotFound | Kind::TooLarge)
         };
         let counts = |violation: &&Violation| violation.how != How::Warn;
-        let told_of = |v: &&Violation| v.how == How::Refuse && !silent(v);
-        let whole = found.iter().filter(told_of).find(|violation| violation.index.is_none());
+        let told_of = |v: &&Violation| v.is_refusal() && !silent(v);
+        let of_all = |v: &&Violation| v.index.is_none() || v.how == How::RefuseAll;
+        let whole = found.iter().filter(told_of).find(of_all);
         let culprit =
             whole.or_else(|| found.iter().filter(told_of).find(|_| policy == Policy::AllOrNothing));
         // Nothing is taken of a request that is refused, or that is wrong as a whole unsaid.
@@ -315,7 +316,7 @@ impl<'a> Case<'a> {
         question: Option<State>,
     ) -> Reply {
         let contract = self.court.contract;
-        let told = |violation: &&Violation| violation.how == How::Refuse;
+        let told = |violation: &&Violation| violation.is_refusal();
         let first_of = |index: usize| {
             found.iter().filter(told).find(|violation| violation.index == Some(index))
         };
@@ -435,54 +436,108 @@ pub(super) fn base_vars(court: &Court<'_>) -> Vars {
     vars
 }
 
-fn object<'v>(pairs: impl Iterator<Item = (String, &'v String)>) -> Value {
-    Value::Object(pairs.map(|(name, value)| (name, Value::String(value.clone()))).collect())
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
 
-/// The path below the platform's base and the decoded query.
-fn split_url<'u>(platform: &str, url: &'u str) -> (&'u str, Vec<(String, String)>) {
-    let below_host = match url.split_once("://") {
-        Some((_, rest)) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),
-        None => url,
-    };
-    let (path, query) = below_host.split_once('?').unwrap_or((below_host, ""));
-    let base = path.strip_prefix('/').and_then(|path| path.strip_prefix(platform));
-    let path = match base {
-        Some("") => "/",
-        Some(below) if below.starts_with('/') => below,
-        _ => path,
-    };
-    (path, url::form_urlencoded::parse(query.as_bytes()).into_owned().collect())
-}
+    use super::*;
 
-fn read(
-    route: &Route,
-    request: Request<'_>,
-    query: &[(String, String)],
-) -> Result<Value, Violation> {
-    let wrong = |kind, text: &str| Violation::of_request(kind, "", text);
-    if route.max_bytes.is_some_and(|most| request.body.len() > most) {
-        return Err(wrong(Kind::TooLarge, "the body is too large"));
+    /// A platform of no vendor, with what the first contracts do not use: partial success, a
+    /// malformed event that costs the request, routes told apart by a header, a query as document.
+    fn contract() -> Contract {
+        let text = json!({
+            "platform": "p", "source": [],
+            "auth": [],
+            "routes": [
+                {"method": "POST", "path": "/c", "header": {"x-many": "yes"}, "events": ["list"],
+                 "event_id": ["id"], "policy": "per_event",
+                 "headers": {"required": ["version"]},
+                 "event": {"how": "refuse_all", "type": "object", "closed": "refuse_all",
+                    "fields": {"id": {}, "odd": {"how": "silent", "type": "integer"},
+                               "n": {"type": "integer", "how": "refuse"}}},
+                 "answers": {"partial": {"status": 207, "body": {
+                    "ok": {"$each": "accepted", "$do": "{index}"},
+                    "bad": {"$each": "refused", "$do": {"i": "{index}", "m": "{path|last}"}},
+                    "all": {"$each": "events",
+                            "$do": {"$if": "failed", "$do": "no", "$else": "{event_id}"}}}}}},
+                {"method": "POST", "path": "/c", "events": [""], "event_id": ["id"],
+                 "event": {"required": ["id"]}},
+                {"method": "POST", "path": "/either", "events": ["list"],
+                 "per_event_when": {"path": "go_on", "in": [true]},
+                 "event": {"type": "integer"}},
+                {"method": "GET", "path": "/pixel", "body": "query", "events": [""],
+                 "event_id": ["order"],
+                 "event": {"required": ["click"], "fields": {"v": {"format": "decimal_text"}}}}
+            ],
+            "answers": {
+                "accepted": {"status": 200, "body": {"n": "{accepted}", "of": "{received}"}},
+                "refused": {"status": 400, "text": "{why}"}, "not_found": {"status": 404},
+                "unauthorized": {"status": 401}, "throttled": {"status": 429},
+                "server_error": {"status": 500}}
+        });
+        Contract::parse("p", &text.to_string()).unwrap()
     }
-    let header = |name: &str| {
-        let found = request.headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.split(';').next().unwrap_or_default().trim())
-    };
-    if header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
-        return Err(wrong(Kind::Malformed, "a compressed body is not taken"));
+
+    fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &Value) -> Verdict {
+        let contract = contract();
+        let court = Court {
+            contract: &contract,
+            now: "2026-11-22T04:00:00Z".parse().unwrap(),
+            credentials: true,
+            validate: true,
+            serial: 1,
+            memory: None,
+            doomed: &|_, id| id == Some("doomed"),
+        };
+        let headers: Vec<_> =
+            headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let body = body.to_string();
+        judge(&court, Request { method, url, headers: &headers, body: body.as_bytes() })
     }
-    let kind = header("content-type").unwrap_or_default();
-    let taken = |wanted: &String| wanted.eq_ignore_ascii_case(kind);
-    if !route.content_types.is_empty() && !route.content_types.iter().any(taken) {
-        return Err(wrong(Kind::Malformed, "the content type is not taken"));
+
+    fn told(verdict: &Verdict) -> Value {
+        serde_json::from_slice(&verdict.reply.body).unwrap_or_default()
     }
-    match route.body {
-        BodyFormat::Query => Ok(object(query.iter().map(|(k, v)| (k.clone(), v)))),
-        BodyFormat::Form => {
-            let pairs = url::form_urlencoded::parse(request.body);
-            Ok(Value::Object(pairs.into_owned().map(|(k, v)| (k, Value::String(v))).collect()))
+
+    const MANY: &[(&str, &str)] = &[("X-Many", "yes"), ("Version", "1")];
+
+    #[test]
+    fn a_wrong_event_costs_only_itself_where_the_platform_says_so() {
+        let list = json!({"list": [{"id": "a"}, {"id": "b", "n": "x"}, {"id": "doomed"}]});
+        let verdict = ask("POST", "/c", MANY, &list);
+        assert_eq!(verdict.reply.status, 207);
+        let body = told(&verdict);
+        assert_eq!((&body["ok"], &body["all"]), (&json!([0]), &json!(["a", "no", "no"])));
+        assert_eq!(body["bad"][0], json!({"i": 1, "m": "n"}));
+        assert_eq!(verdict.accepted, [Some("a".to_owned())]);
+        let malformed = json!({"list": [{"id": "a"}, {"id": "b", "extra": 1}]});
+        let verdict = ask("POST", "/c", MANY, &malformed);
+        assert_eq!((verdict.reply.status, verdict.accepted.len()), (400, 0));
+        let silent = json!({"list": [{"id": "a", "odd": "x"}, {"id": "b"}]});
+        let verdict = ask("POST", "/c", MANY, &silent);
+        assert_eq!((verdict.reply.status, told(&verdict)["n"].clone()), (200, json!(2)));
+        assert_eq!(verdict.accepted, [Some("b".to_owned())], "told nobody, but it is lost");
+        let missing = ask("POST", "/c", &[("x-many", "yes")], &list);
+        assert_eq!((missing.reply.status, missing.refused[0].index), (400, None));
+    }
+
+    #[test]
+    fn routes_are_told_apart_by_headers_and_the_document_decides_the_policy() {
+        let one = ask("POST", "/p/c", &[], &json!({"id": 7}));
+        assert_eq!((one.reply.status, one.accepted), (200, vec![Some("7".to_owned())]));
+        for (go_on, status, accepted) in [(true, 200, 1), (false, 400, 0)] {
+            let body = json!({"go_on": go_on, "list": [1, "x"]});
+            let verdict = ask("POST", "/either", &[], &body);
+            assert_eq!((verdict.reply.status, verdict.accepted.len()), (status, accepted));
         }
-        BodyFormat::Json => serde_json::from_slice(request.body)
-            .map_err(|error| wrong(Kind::Malformed, &format!("the body is no JSON: {error}"))),
+    }
+
+    #[test]
+    fn a_query_can_be_the_event() {
+        let verdict =
+            ask("GET", "https://t.example/pixel?click=x&order=o%201&v=1.5", &[], &json!(0));
+        assert_eq!(verdict.accepted, [Some("o 1".to_owned())]);
+        let verdict = ask("GET", "/pixel?order=o&v=1,5", &[], &json!(0));
+        assert_eq!((verdict.reply.status, verdict.refused.len()), (400, 2));
     }
 }

@@ -63,7 +63,7 @@ impl Memory {
             }
         }
         let counted = |(mut vars, count): (Vars, u64)| {
-            // Counts are int64 in JSON: text, as the sheet's sample shows.
+            // Counts are int64 in JSON: text, as the vendors' samples show.
             vars.insert("count".to_owned(), Value::String(count.to_string()));
             vars
         };

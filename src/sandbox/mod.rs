@@ -8,7 +8,10 @@
 //! Every secret that it takes is `sandbox-` and the name of its key (`sandbox-access_token`);
 //! OAuth tokens are those that its own token endpoints give.
 //!
-//! Two ways in: [`serve`] over HTTP, and [`check`] in the process, for holding an assembled request
+//! A new platform is one file under `contracts/` and its name in `contract.rs`; `shape.rs` lists
+//! the words that it can use.
+//!
+//! Two ways in: [`serve`] over HTTP, and [`check()`] in the process, for holding an assembled request
 //! against its contract.
 
 mod answer;
@@ -20,6 +23,7 @@ mod format;
 mod judge;
 mod later;
 mod received;
+mod request;
 mod server;
 mod shape;
 mod token;
@@ -30,7 +34,8 @@ use jiff::Timestamp;
 pub use self::{
     answer::Reply,
     faults::{Fault, Until},
-    judge::{Refused, Request, Verdict},
+    judge::{Refused, Verdict},
+    request::Request,
     server::{Sandbox, SandboxOptions, router, serve, serve_on},
 };
 

@@ -32,9 +32,10 @@ use super::{
     answer::{Reply, Told, write},
     contract::{self, Contract},
     faults::{Fault, Faults, Hit, Plan},
-    judge::{Court, Request, Verdict, base_vars, judge},
+    judge::{Court, base_vars, glance, judge},
     later::Memory,
     received::{Received, Record},
+    request::Request,
 };
 use crate::clock::{self, Clock};
 
@@ -275,17 +276,11 @@ impl Sandbox {
             doomed: &|index, id| plan.dooms(index, id),
         };
         let looks = matches!(plan.hit, None | Some(Hit::Lost));
-        let verdict = if looks {
-            let (method, url) = (called.method, called.url.as_str());
-            judge(&court, Request { method, url, headers: &called.headers, body: &called.body })
-        } else {
-            Verdict { carries_events: true, ..Verdict::default() }
-        };
-        let mut reply = match &plan.hit {
-            None => verdict.reply.clone(),
-            Some(hit) => instead(hit, &court),
-        };
-        reply.headers.push(("x-sandbox".to_owned(), called.contract.platform.clone()));
+        let (method, url) = (called.method, called.url.as_str());
+        let request = Request { method, url, headers: &called.headers, body: &called.body };
+        let mut verdict = if looks { judge(&court, request) } else { glance(&court, request) };
+        let usual = std::mem::take(&mut verdict.reply);
+        let reply = plan.hit.as_ref().map_or(usual, |hit| instead(hit, &court));
         self.received().add(Record {
             platform: called.contract.platform.clone(),
             at: court.now,
@@ -307,7 +302,7 @@ fn instead(hit: &Hit, court: &Court<'_>) -> Reply {
         Hit::Answer { name, status, retry_after } => {
             let mut vars = base_vars(court);
             vars.insert("retry_after".to_owned(), (*retry_after).into());
-            vars.insert("retry_after_minutes".to_owned(), (retry_after.div_ceil(60)).into());
+            vars.insert("retry_after_minutes".to_owned(), (retry_after / 60).into());
             if let Some(code) = court.contract.code(name) {
                 vars.extend(code.vars.clone());
             }

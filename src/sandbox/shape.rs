@@ -1,6 +1,6 @@
 //! The words in which a contract says what a value must look like.
 //!
-//! A [`Shape`] is a record of what was written; it decides nothing ([`super::check`] does). The
+//! A [`Shape`] is a record of what was written; it decides nothing ([`mod@super::check`] does). The
 //! words follow JSON Schema where it has one, and add what conversion APIs need: units and windows
 //! of time, digests, groups of identifiers, and what a platform does with a value that is wrong.
 
@@ -99,6 +99,8 @@ pub(super) struct Shape {
 pub(super) enum How {
     /// Refuses it, by the policy of the route.
     Refuse,
+    /// Refuses the whole request, whatever the policy.
+    RefuseAll,
     /// Answers as if it were right, and forgets it.
     Silent,
     /// Accepts it, and refuses it when it is processed.

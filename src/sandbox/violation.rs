@@ -26,6 +26,11 @@ impl Violation {
         Self { index: None, path, kind, code: None, text, how: How::Refuse }
     }
 
+    /// Whether the platform refuses it openly.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self.how, How::Refuse | How::RefuseAll)
+    }
+
     /// Under which name the contract's `codes` know it.
     pub(super) fn code(&self) -> &str {
         self.code.as_deref().unwrap_or(self.kind.name())
