@@ -84,11 +84,11 @@ mod tests {
         let args = Init { dir: dir.path().join("new/config") };
         write(&args.dir).unwrap();
         for (name, text) in SHIPPED {
-            assert_eq!(fs::read_to_string(dir.join(name)).unwrap(), *text);
+            assert_eq!(fs::read_to_string(args.dir.join(name)).unwrap(), *text);
         }
-        fs::write(dir.join("relay.toml"), "mine").unwrap();
+        fs::write(args.dir.join("relay.toml"), "mine").unwrap();
         let error = write(&args.dir).unwrap_err().to_string();
         assert!(error.contains("already holds relay.toml"), "{error}");
-        assert_eq!(fs::read_to_string(dir.join("relay.toml")).unwrap(), "mine");
+        assert_eq!(fs::read_to_string(args.dir.join("relay.toml")).unwrap(), "mine");
     }
 }

@@ -151,6 +151,7 @@ mod tests {
 
     fn job(attempts: u32, expires_at_ms: i64) -> LeasedJob {
         LeasedJob {
+            label: crate::queue::JobLabel::default(),
             id: [0; 16],
             uncounted: false,
             kind: JobKind::Event,

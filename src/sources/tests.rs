@@ -25,6 +25,7 @@ pub(crate) fn config() -> Config {
     let address = ([127, 0, 0, 1], 0).into();
     let planned = [("begin_checkout", Kind::Micro), ("purchase", Kind::Macro)];
     Config {
+        webhooks: Default::default(),
         hash: "0".repeat(64),
         mode: Mode::Sandbox,
         keep_query: vec!["utm_*".to_owned()],
@@ -89,6 +90,7 @@ pub(crate) fn config() -> Config {
             regions: Vec::new(),
             categories: Vec::new(),
             destinations: Vec::new(),
+            ..Rules::deny_all()
         },
         destinations: BTreeMap::new(),
     }
