@@ -1,7 +1,8 @@
 //! The body of `/events`: one object an event (DOC/parameters).
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use rust_decimal::Decimal;
+use serde_json::{Number, Value, json};
 
 use super::ldu_state;
 use crate::{
@@ -78,8 +79,12 @@ fn user_data(job: &Prepared) -> Object {
     ] {
         data = data.maybe(key, job.clear(field));
     }
-    // A number of 15 to 17 digits.
-    data.maybe("lead_id", job.clear(Field::LeadMeta).and_then(|id| id.parse::<u64>().ok()))
+    data.maybe("lead_id", job.clear(Field::LeadMeta).and_then(lead_id))
+}
+
+/// A number of 15 to 17 digits.
+pub(super) fn lead_id(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|_| (15..=17).contains(&text.len()))
 }
 
 /// DOC/parameters/custom-data.
@@ -111,7 +116,9 @@ fn custom_data(job: &Prepared, name: &str) -> Object {
     }
     // Free keys are siblings of the standard ones, which they never replace.
     for (key, value) in job.other() {
-        data.keep_or_insert(key, value);
+        if may_be_free(&key, &value) {
+            data.keep_or_insert(key, value);
+        }
     }
     if has_contents {
         data.keep_or_insert("content_type".to_owned(), json!("product"));
@@ -119,12 +126,32 @@ fn custom_data(job: &Prepared, name: &str) -> Object {
     data
 }
 
+/// Whether a sender's own property can stand in `custom_data`: one that bears a standard key must
+/// be of its kind, since one wrong value refuses the whole batch.
+pub(super) fn may_be_free(key: &str, value: &Value) -> bool {
+    match key {
+        "content_type" => matches!(value.as_str(), Some("product" | "product_group")),
+        "delivery_category" => {
+            matches!(value.as_str(), Some("in_store" | "curbside" | "home_delivery"))
+        }
+        "content_name" | "content_category" | "status" | "item_number" => value.is_string(),
+        "content_ids" => value.as_array().is_some_and(|ids| {
+            !ids.is_empty() && ids.iter().all(|id| id.is_string() || id.is_u64())
+        }),
+        "num_items" => value.is_u64(),
+        // These come from fields of the event only.
+        "value" | "currency" | "contents" | "order_id" | "search_string" | "predicted_ltv"
+        | "net_revenue" | "event_source" | "lead_event_source" => false,
+        _ => !value.is_null(),
+    }
+}
+
 /// One product; without an id it is none.
 fn content(job: &Prepared, item: &Item) -> Option<Value> {
     let (_, priced) = wire::currency(job);
     let object = Object::default()
         .with("id", item.id.as_deref()?)
-        .maybe("quantity", wire::integer(item.quantity.unwrap_or(1.into())))
+        .maybe("quantity", whole(item.quantity))
         .maybe("item_price", item.price.filter(|_| priced).map(wire::number))
         .maybe("title", item.name.as_deref())
         .maybe("brand", item.brand.as_deref())
@@ -132,13 +159,18 @@ fn content(job: &Prepared, item: &Item) -> Option<Value> {
     Some(object.value())
 }
 
+/// A quantity is a whole number from 1 on; absent it is 1.
+fn whole(quantity: Option<Decimal>) -> Option<Number> {
+    quantity.or(Some(Decimal::ONE)).filter(|q| *q >= Decimal::ONE).and_then(wire::integer)
+}
+
 /// How many pieces, where all quantities are whole.
-fn units(items: &[Item]) -> Option<serde_json::Number> {
-    let mut sum = rust_decimal::Decimal::ZERO;
+fn units(items: &[Item]) -> Option<Number> {
+    let mut sum = Decimal::ZERO;
     for item in items {
-        sum = sum.checked_add(item.quantity.unwrap_or(1.into()))?;
+        sum = sum.checked_add(item.quantity.unwrap_or(Decimal::ONE))?;
     }
-    wire::integer(sum)
+    whole(Some(sum))
 }
 
 /// The first of `extinfo`: which system.

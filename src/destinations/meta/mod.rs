@@ -287,6 +287,10 @@ impl Destination for Meta {
         let mut preparation = prepare(&recipe, occasion, permit, now)?;
         let prepared = &mut preparation.prepared;
         settle_fbc(prepared, event);
+        let is_lead = |text: &str| body::lead_id(text).is_some();
+        if !prepared.clear(Field::LeadMeta).is_some_and(is_lead) {
+            prepared.texts.retain(|(field, _)| *field != Field::LeadMeta);
+        }
         check(prepared, name)?;
         Ok(preparation)
     }

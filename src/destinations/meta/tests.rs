@@ -89,3 +89,12 @@ fn a_probe_sends_no_event() {
     assert_eq!(fault(100), None);
     assert_eq!(fault(190).map(|fault| fault.reason), Some("190".to_owned()));
 }
+
+#[test]
+fn a_senders_own_property_cannot_sink_a_batch() {
+    let may = |key: &str, value: serde_json::Value| body::may_be_free(key, &value);
+    assert!(may("content_type", json!("product")) && !may("content_type", json!("article")));
+    assert!(may("content_ids", json!(["a", 1])) && !may("content_ids", json!([{}])));
+    assert!(!may("value", json!(5)) && !may("currency", json!("dollars")));
+    assert!(may("cart_size", json!(1)) && !may("nothing", json!(null)));
+}
