@@ -79,8 +79,11 @@ pub struct Platform {
     /// Whether it has a test mode.
     pub has_test_mode: bool,
     /// Builds the destination, or names every problem of its settings.
-    pub configure: fn(&Settings) -> Result<Box<dyn Destination>, Vec<Problem>>,
+    pub configure: fn(&Settings) -> Configured,
 }
+
+/// A destination, or every problem of its settings.
+pub type Configured = Result<Box<dyn Destination>, Vec<Problem>>;
 
 impl Platform {
     /// The fields that it takes of an event of this source: what an app tells of its device is

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Occasion, Preparation, Refusal, Take, Taken};
 use crate::{
-    consent::Permit,
+    consent::{Permit, Region, expand_region},
     event::{Event, Field, FieldSet, Item},
     identity::{Dropped, ip_in_form},
     job::{Flags, Prepared, Skip, SkipCode},
@@ -104,6 +104,14 @@ pub(super) fn missing(what: &str) -> Refusal {
 /// Refused because the platform has no form for it.
 pub(super) fn unsupported(message: impl Into<String>) -> Refusal {
     Refusal::Skip(Skip::new(SkipCode::Unsupported, message))
+}
+
+/// Whether a person may be in the EEA, the United Kingdom or Switzerland; unknown places count as
+/// there.
+pub(super) fn may_be_in_eea_uk_ch(region: &Region) -> bool {
+    let Some(region) = region.as_deref() else { return true };
+    let country = region.split('-').next().unwrap_or(region);
+    matches!(country, "GB" | "CH") || expand_region("EEA").contains(&country)
 }
 
 fn put_texts(

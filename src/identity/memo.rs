@@ -26,7 +26,7 @@ impl fmt::Debug for Memo {
 }
 
 impl Memo {
-    /// [`normalize`], with phone numbers parsed once.
+    /// [`normalize()`], with phone numbers parsed once.
     pub fn normalize(
         &self,
         rule: Rule,

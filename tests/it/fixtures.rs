@@ -1,7 +1,14 @@
 //! Fixtures: an event in, the exact request out; an answer in, the outcomes out.
 //!
-//! `tests/fixtures/PLATFORM/CASE/event.json` → `request.snap`, and
+//! `tests/fixtures/PLATFORM/CASE/event.json` (with a `settings.toml` of its own, or the platform's) →
+//! `request.snap`, and
 //! `tests/fixtures/PLATFORM/responses/NAME.json` → `NAME.snap`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a broken fixture is a failed test"
+)]
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
@@ -73,7 +80,11 @@ fn outcomes() {
 
 /// What leaves for one event, or why nothing does.
 fn request(platform: &Platform, case: &Path) -> String {
-    let destination = support::destination(platform);
+    let destination = if case.join("settings.toml").exists() {
+        support::destination_of(platform, case)
+    } else {
+        support::destination(platform)
+    };
     let event = support::event(&fs::read_to_string(case.join("event.json")).unwrap());
     let (decision, prepared) = support::prepare(&*destination, platform, &event);
     let shown = match prepared {

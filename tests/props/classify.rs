@@ -1,17 +1,35 @@
 //! Whatever a platform answers, `classify` has one outcome for each member and never panics;
 //! whatever is in a batch, `assemble` loses and reorders nothing.
 
-use std::fs;
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a broken fixture is a failed test"
+)]
+
+use std::{fs, sync::LazyLock};
 
 use conversion_relay::{
-    destinations::{Call, CallPurpose, Outcome, Platform, REGISTRY, Response},
-    event::{Event, Field},
+    destinations::{Call, CallPurpose, Destination, Outcome, Platform, REGISTRY, Response},
+    event::Field,
     job::Prepared,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 
 #[path = "../fixtures/mod.rs"]
 mod support;
+
+/// Every platform with its destination.
+static DESTINATIONS: LazyLock<Vec<(&'static Platform, Box<dyn Destination>)>> =
+    LazyLock::new(|| REGISTRY.iter().map(|p| (*p, support::destination(p))).collect());
+
+/// One job of a purchase and one of a micro event for each platform.
+static JOBS: LazyLock<Vec<[Prepared; 2]>> = LazyLock::new(|| {
+    DESTINATIONS
+        .iter()
+        .map(|(p, d)| ["purchase", "micro"].map(|case| prepared(p, &**d, case)))
+        .collect()
+});
 
 /// Bodies of every kind: noise, JSON of the platforms' own, and the latter damaged.
 fn body() -> impl Strategy<Value = Vec<u8>> {
@@ -66,8 +84,11 @@ fn response() -> impl Strategy<Value = Response> {
         100u16..600,
         select(vec![200, 204, 400, 401, 403, 404, 413, 429, 500]),
     ];
-    (status, vec(header, 0..3), body())
-        .prop_map(|(status, headers, body)| Response { status, headers, body })
+    (status, vec(header, 0..3), body()).prop_map(|(status, headers, body)| Response {
+        status,
+        headers,
+        body,
+    })
 }
 
 fn call() -> impl Strategy<Value = Call> {
@@ -88,10 +109,12 @@ fn call() -> impl Strategy<Value = Call> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
     #[test]
     fn classify_answers_for_every_member(call in call(), response in response()) {
-        for platform in REGISTRY {
-            let answer = support::destination(platform).classify(&call, &response, support::now());
+        for (platform, destination) in DESTINATIONS.iter() {
+            let answer = destination.classify(&call, &response, support::now());
             prop_assert_eq!(answer.outcomes.len(), call.members.len(), "{}", platform.name);
             for outcome in &answer.outcomes {
                 let (reason, message) = match outcome {
@@ -119,11 +142,10 @@ proptest! {
 
     #[test]
     fn assemble_loses_and_reorders_nothing(
-        picks in vec((0usize..2, 0u8..4, 0usize..600, any::<bool>()), 0..80),
+        picks in vec((0usize..2, 0u8..4, 0usize..600, any::<bool>()), 0..50),
     ) {
-        for platform in REGISTRY {
-            let destination = support::destination(platform);
-            let jobs: Vec<Prepared> = picks.iter().map(|pick| job(platform, *pick)).collect();
+        for ((platform, destination), known) in DESTINATIONS.iter().zip(JOBS.iter()) {
+            let jobs: Vec<Prepared> = picks.iter().map(|pick| job(known, *pick)).collect();
             let calls = destination.assemble(&jobs, support::now());
             let mut seen = vec![0; jobs.len()];
             for call in &calls {
@@ -144,26 +166,18 @@ proptest! {
     }
 }
 
+fn prepared(platform: &Platform, destination: &dyn Destination, case: &str) -> Prepared {
+    let path = support::folder(platform.name).join(case).join("event.json");
+    let event = support::event(&fs::read_to_string(path).unwrap());
+    support::prepare(destination, platform, &event).1.unwrap().prepared
+}
+
 /// A job of one of two events, of one of four people, with a long or short property.
-fn job(platform: &Platform, (event, person, length, denied): (usize, u8, usize, bool)) -> Prepared {
-    thread_local! {
-        static JOBS: std::cell::RefCell<Vec<(&'static str, usize, Prepared)>> = const {
-            std::cell::RefCell::new(Vec::new())
-        };
-    }
-    let known = JOBS.with_borrow(|jobs| {
-        let known = jobs.iter().find(|(name, e, _)| *name == platform.name && *e == event);
-        known.map(|(.., job)| job.clone())
-    });
-    let mut job = known.unwrap_or_else(|| {
-        let case = ["purchase", "micro"][event];
-        let path = support::folder(platform.name).join(case).join("event.json");
-        let event_read: Event = support::event(&fs::read_to_string(path).unwrap());
-        let destination = support::destination(platform);
-        let job = support::prepare(&*destination, platform, &event_read).1.unwrap().prepared;
-        JOBS.with_borrow_mut(|jobs| jobs.push((platform.name, event, job.clone())));
-        job
-    });
+fn job(
+    known: &[Prepared; 2],
+    (event, person, length, denied): (usize, u8, usize, bool),
+) -> Prepared {
+    let mut job = known[event].clone();
     job.event_id = format!("id-{event}-{person}-{length}");
     job.transaction_id.clone_from(&job.event_id);
     job.flags.personalization_denied = denied;

@@ -14,11 +14,11 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::{
-    Answer, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Dedup, Destination, Key, KeyKind,
-    Mode, Occasion, Outcome, Platform, Preparation, Problem, Quota, Refusal, Response, Settings,
-    Take,
+    Answer, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup, Destination,
+    Key, KeyKind, Mode, Occasion, Outcome, Platform, Preparation, Problem, Quota, Refusal,
+    Response, Settings, Take,
     answer::{by_status, code, garbled, json, words},
-    prepare::{Recipe, missing, prepare, taken, unsupported},
+    prepare::{Recipe, may_be_in_eea_uk_ch, missing, prepare, taken, unsupported},
     settings::Names,
     wire::{self, Object},
 };
@@ -138,7 +138,7 @@ pub(super) static PLATFORM: Platform = Platform {
     configure,
 };
 
-fn configure(settings: &Settings) -> Result<Box<dyn Destination>, Vec<Problem>> {
+fn configure(settings: &Settings) -> Configured {
     let mut problems = Vec::new();
     let web = settings.text("measurement_id").filter(|id| !id.is_empty());
     let app = settings.text("firebase_app_id").filter(|id| !id.is_empty());
@@ -209,6 +209,10 @@ impl Destination for Ga4 {
         let recipe = Recipe { takes: TAKES, fields: FIELDS, oldest: OLDEST };
         let mut preparation = prepare(&recipe, occasion, permit, now)?;
         let prepared = &mut preparation.prepared;
+        if may_be_in_eea_uk_ch(&prepared.consent.region) {
+            // Google takes no address of people there, whatever the rules say.
+            prepared.texts.retain(|(field, _)| *field != Field::Ip);
+        }
         if !may_have_user_data(&prepared.flags) {
             prepared.texts.retain(|(field, _)| !USER_DATA.contains(*field));
         }
@@ -394,4 +398,30 @@ fn of_validation(call: &Call, response: &Response, now: Timestamp) -> Answer {
     let reason = code(text("validationCode"));
     let message = words(&format!("{} {}", text("fieldPath"), text("description")));
     Answer::all(call, &Outcome::Rejected { reason, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_are_read_for_their_ids() {
+        assert_eq!(client_id("GA1.1.1234567890.1700000000"), "1234567890.1700000000");
+        assert_eq!(client_id("1234567890.1700000000"), "1234567890.1700000000");
+        for text in ["1718000123", "GS1.1.1718000123.4.1", "GS2.1.s1718000123$o2$g1$t1718000200"] {
+            assert_eq!(session_id(text).as_deref(), Some("1718000123"));
+        }
+        assert_eq!(session_id("s-9921"), None);
+    }
+
+    #[test]
+    fn user_data_needs_a_grant_or_a_law_without_one() {
+        let flags = |grant, personalization_denied| {
+            let mut flags = Flags { personalization_denied, ..Flags::default() };
+            flags.grants.ad_user_data = grant;
+            may_have_user_data(&flags)
+        };
+        assert!(flags(Grant::Granted, true) && flags(Grant::NotAsked, false));
+        assert!(!flags(Grant::Denied, false) && !flags(Grant::NotAsked, true));
+    }
 }

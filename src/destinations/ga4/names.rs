@@ -129,3 +129,22 @@ fn is_name(name: &str) -> bool {
         && name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_before_anything_is_sent() {
+        for name in ["store_visit", "purchase", "A1"] {
+            assert_eq!(refuse(name), None);
+        }
+        let long = "x".repeat(41);
+        for name in ["1st", "with space", "größe", "session_start", "ga_x", "firebase_x", &long] {
+            assert!(refuse(name).is_some(), "{name}");
+        }
+        assert!(is_parameter("cart_size") && !is_parameter("google_x") && !is_parameter("a.b"));
+        assert_eq!(standard("begin_checkout").as_deref(), Some("begin_checkout"));
+        assert_eq!(standard("scroll_depth"), None);
+    }
+}

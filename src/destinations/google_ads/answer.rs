@@ -279,3 +279,32 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_asked_ever_less_often_and_then_no_more() {
+        let now: Timestamp = "2026-11-22T04:00:00Z".parse().unwrap();
+        let first = FollowUp { id: "a b".to_owned(), events: 7, attempt: 0, due: now };
+        let mut next = Some(first);
+        let mut waits = Vec::new();
+        while let Some(follow_up) = next {
+            let call = question("https://x.example", Vec::new(), &follow_up);
+            next = again(&call, now);
+            if let Some(next) = &next {
+                assert_eq!((next.id.as_str(), next.events), ("a b", 7));
+                waits.push(next.due.duration_since(now).as_mins());
+            }
+        }
+        assert_eq!(waits, [60, 120, 240, 480, 960, 1920, 3840]);
+    }
+
+    #[test]
+    fn a_day_ends_at_midnight_in_california() {
+        let until = |now: &str| until_reset(now.parse().unwrap()).as_secs() / 3600;
+        assert_eq!(until("2026-11-22T04:00:00Z"), 4);
+        assert_eq!(until("2026-11-22T09:00:00Z"), 23);
+    }
+}

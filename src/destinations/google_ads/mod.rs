@@ -14,14 +14,14 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 
 use super::{
-    Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Dedup, Destination,
-    Entry, FollowUp, Key, KeyKind, Mode, Occasion, Platform, Preparation, Problem, Quota, Refusal,
-    Response, Settings, Take,
-    prepare::{Recipe, missing, prepare, taken, unsupported},
+    Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
+    Destination, Entry, FollowUp, Key, KeyKind, Mode, Occasion, Platform, Preparation, Problem,
+    Quota, Refusal, Response, Settings, Take,
+    prepare::{Recipe, may_be_in_eea_uk_ch, missing, prepare, taken, unsupported},
     wire,
 };
 use crate::{
-    consent::{Grant, Permit, Purpose, Purposes, ReasonCode, Region, expand_region},
+    consent::{Grant, Permit, Purpose, Purposes, ReasonCode},
     event::{Adjustment, AdjustmentKind, Event, Field, FieldSet, Money},
     identity::Rule,
     job::{Prepared, Skip, SkipCode},
@@ -127,7 +127,7 @@ const fn days(days: u64) -> Duration {
     Duration::from_secs(days * 24 * 60 * 60)
 }
 
-fn configure(settings: &Settings) -> Result<Box<dyn Destination>, Vec<Problem>> {
+fn configure(settings: &Settings) -> Configured {
     let mut problems = Vec::new();
     let customer_id = settings.required_text("customer_id", &mut problems);
     let operating = account("customer_id", &customer_id, &mut problems);
@@ -312,7 +312,7 @@ impl Destination for GoogleAds {
         if let Some(adjusts) = &occasion.event.adjusts {
             self.adjust(prepared, adjusts, occasion.event)?;
         }
-        if is_eea_uk_ch(&prepared.consent.region) {
+        if may_be_in_eea_uk_ch(&prepared.consent.region) {
             // No address of people there, whatever the rules say (PROTO device_info).
             prepared.texts.retain(|(field, _)| *field != Field::Ip);
         }
@@ -472,9 +472,5 @@ fn has_identifier(prepared: &Prepared) -> bool {
     !prepared.present().intersection(IDENTIFYING).is_empty()
 }
 
-/// Unknown places count as there.
-fn is_eea_uk_ch(region: &Region) -> bool {
-    let Some(region) = region.as_deref() else { return true };
-    let country = region.split('-').next().unwrap_or(region);
-    matches!(country, "GB" | "CH") || expand_region("EEA").contains(&country)
-}
+#[cfg(test)]
+mod tests;

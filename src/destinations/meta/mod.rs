@@ -4,24 +4,25 @@
 //! <https://developers.facebook.com/documentation/ads-commerce/conversions-api>.
 
 mod answer;
+mod body;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use secrecy::SecretString;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
-    Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Dedup, Destination,
-    Key, KeyKind, Mode, Occasion, Platform, Preparation, Problem, Quota, Refusal, Response,
-    Settings, Take,
+    Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
+    Destination, Key, KeyKind, Mode, Occasion, Platform, Preparation, Problem, Quota, Refusal,
+    Response, Settings, Take,
     prepare::{Recipe, missing, prepare, taken, unsupported},
     settings::Names,
-    wire::{self, Object},
+    wire,
 };
 use crate::{
     consent::{Permit, Purpose, Purposes, ReasonCode, Region},
-    event::{ActionSource, Event, Field, FieldSet, Item},
+    event::{ActionSource, Event, Field, FieldSet},
     identity::Rule,
     job::{Prepared, Sent, Skip, SkipCode},
 };
@@ -215,7 +216,7 @@ fn refuse(name: &str) -> Option<String> {
     Some(format!("names are case sensitive; write {near:?}"))
 }
 
-fn configure(settings: &Settings) -> Result<Box<dyn Destination>, Vec<Problem>> {
+fn configure(settings: &Settings) -> Configured {
     let mut problems = Vec::new();
     let dataset = match settings.text("pixel_id") {
         Some(pixel) if settings.text("dataset_id").is_none() => pixel,
@@ -286,6 +287,10 @@ impl Destination for Meta {
         let mut preparation = prepare(&recipe, occasion, permit, now)?;
         let prepared = &mut preparation.prepared;
         settle_fbc(prepared, event);
+        let is_lead = |text: &str| body::lead_id(text).is_some();
+        if !prepared.clear(Field::LeadMeta).is_some_and(is_lead) {
+            prepared.texts.retain(|(field, _)| *field != Field::LeadMeta);
+        }
         check(prepared, name)?;
         Ok(preparation)
     }
@@ -299,7 +304,7 @@ impl Destination for Meta {
         };
         let events = jobs.iter().enumerate().filter_map(|(index, job)| {
             let name = self.names.get(&job.event, job.entry)?;
-            Some((index, event(job, name, now).json()))
+            Some((index, body::event(job, name, now).json()))
         });
         wire::batches(events, BATCH, "{\"data\":[".len() + tail.len())
             .into_iter()
@@ -367,7 +372,7 @@ fn check(prepared: &Prepared, name: &str) -> Result<(), Refusal> {
             }
         }
         ActionSource::App => {
-            if ext_version(prepared).is_none() {
+            if body::ext_version(prepared).is_none() {
                 return Err(missing("context.app.os (ios or android)"));
             }
             if prepared.clear(Field::AppOsVersion).is_none() {
@@ -440,170 +445,5 @@ fn is_too_weak(prepared: &Prepared) -> bool {
     WEAK.iter().any(|weak| present.difference(*weak).is_empty())
 }
 
-fn event(job: &Prepared, name: &str, now: Timestamp) -> Object {
-    // Seconds, never milliseconds, and not in the future (sheet, section 9).
-    let mut event = Object::default()
-        .with("event_name", name)
-        .with("event_time", job.time.min(now).as_second())
-        .with("event_id", job.event_id.as_str())
-        .with("action_source", source(job.action_source))
-        .maybe("event_source_url", job.clear(Field::PageUrl))
-        .maybe("referrer_url", job.clear(Field::Referrer))
-        .object("user_data", user_data(job))
-        .object("custom_data", custom_data(job, name));
-    if job.action_source == ActionSource::App {
-        event = event.object("app_data", app_data(job));
-    }
-    if job.clear(Field::CtwaClid).is_some() {
-        // The click id of ads that open WhatsApp.
-        event = event.with("messaging_channel", "whatsapp");
-    }
-    if job.flags.personalization_denied {
-        event = event.with("opt_out", true);
-    }
-    if job.flags.limited {
-        // Country and state go together; 0 and 0 have Meta look at the address (DOC/data-processing-options).
-        let (country, state) = ldu_state(&job.consent.region).map_or((0, 0), |state| (1, state));
-        event = event
-            .with("data_processing_options", json!(["LDU"]))
-            .with("data_processing_options_country", country)
-            .with("data_processing_options_state", state);
-    }
-    event
-}
-
-fn source(source: ActionSource) -> &'static str {
-    match source {
-        ActionSource::Crm => "system_generated",
-        source => source.name(),
-    }
-}
-
-fn user_data(job: &Prepared) -> Object {
-    let mut data = Object::default();
-    for (key, field) in [
-        ("em", Field::Email),
-        ("ph", Field::Phone),
-        ("fn", Field::FirstName),
-        ("ln", Field::LastName),
-        ("db", Field::DateOfBirth),
-        ("ge", Field::Gender),
-        ("ct", Field::City),
-        ("st", Field::Region),
-        ("zp", Field::PostalCode),
-        ("country", Field::Country),
-        ("external_id", Field::ExternalId),
-    ] {
-        let hashes = job.hashed(field).map(|digest| Value::String(digest.hex()));
-        data = data.list(key, hashes.collect());
-    }
-    for (key, field) in [
-        ("client_ip_address", Field::Ip),
-        ("client_user_agent", Field::UserAgent),
-        ("fbc", Field::Fbc),
-        ("fbp", Field::Fbp),
-        ("ctwa_clid", Field::CtwaClid),
-        ("subscription_id", Field::SubscriptionId),
-        ("madid", Field::AdvertisingId),
-    ] {
-        data = data.maybe(key, job.clear(field));
-    }
-    // A number of 15 to 17 digits.
-    data.maybe("lead_id", job.clear(Field::LeadMeta).and_then(|id| id.parse::<u64>().ok()))
-}
-
-/// DOC/parameters/custom-data.
-fn custom_data(job: &Prepared, name: &str) -> Object {
-    let contents: Vec<Value> = job.items.iter().filter_map(|item| content(job, item)).collect();
-    let (currency, _) = wire::currency(job);
-    let priced = job.value.is_some() || contents.iter().any(|c| c.get("item_price").is_some());
-    let amounts = [("net_revenue", Field::NetRevenue), ("predicted_ltv", Field::PredictedLtv)];
-    let mut data = Object::default().maybe("value", job.value.map(|v| wire::number(v.amount)));
-    for (key, field) in amounts {
-        data = data.maybe(key, wire::amount(job, field));
-    }
-    let has_amount = priced || amounts.iter().any(|(_, field)| wire::amount(job, *field).is_some());
-    let mut data = data
-        .maybe("currency", currency.filter(|_| has_amount).map(|c| c.code().to_owned()))
-        .maybe("order_id", job.clear(Field::OrderId))
-        .maybe("search_string", job.clear(Field::SearchTerm))
-        .maybe("lead_event_source", job.clear(Field::LeadCrm));
-    if job.clear(Field::LeadCrm).is_some() || job.action_source == ActionSource::Crm {
-        data = data.with("event_source", "crm");
-    }
-    let has_contents = !contents.is_empty();
-    if has_contents {
-        let ids = job.items.iter().filter_map(|item| item.id.clone()).map(Value::String);
-        data = data.list("content_ids", ids.collect()).list("contents", contents);
-        if matches!(name, "Purchase" | "InitiateCheckout") {
-            data = data.maybe("num_items", units(&job.items));
-        }
-    }
-    // Free keys are siblings of the standard ones, which they never replace.
-    for (key, value) in job.other() {
-        data.keep_or_insert(key, value);
-    }
-    if has_contents {
-        data.keep_or_insert("content_type".to_owned(), json!("product"));
-    }
-    data
-}
-
-/// One product; without an id it is none.
-fn content(job: &Prepared, item: &Item) -> Option<Value> {
-    let (_, priced) = wire::currency(job);
-    let object = Object::default()
-        .with("id", item.id.as_deref()?)
-        .maybe("quantity", wire::integer(item.quantity.unwrap_or(1.into())))
-        .maybe("item_price", item.price.filter(|_| priced).map(wire::number))
-        .maybe("title", item.name.as_deref())
-        .maybe("brand", item.brand.as_deref())
-        .maybe("category", item.category.as_deref());
-    Some(object.value())
-}
-
-/// How many pieces, where all quantities are whole.
-fn units(items: &[Item]) -> Option<serde_json::Number> {
-    let mut sum = rust_decimal::Decimal::ZERO;
-    for item in items {
-        sum = sum.checked_add(item.quantity.unwrap_or(1.into()))?;
-    }
-    wire::integer(sum)
-}
-
-/// The first of `extinfo`: which system.
-fn ext_version(job: &Prepared) -> Option<&'static str> {
-    match job.clear(Field::AppOs)? {
-        "ios" | "ipados" => Some("i2"),
-        "android" => Some("a2"),
-        _ => None,
-    }
-}
-
-/// DOC/app-data: 16 strings in fixed order, unknown ones empty.
-fn app_data(job: &Prepared) -> Object {
-    let text = |field| job.clear(field).unwrap_or_default();
-    let version = ext_version(job).unwrap_or_default();
-    let locale = text(Field::Locale).replace('-', "_");
-    let mut extinfo = vec![""; 16];
-    let known = [
-        version,
-        text(Field::AppId),
-        text(Field::AppVersion),
-        "",
-        text(Field::AppOsVersion),
-        text(Field::AppDeviceModel),
-        &locale,
-    ];
-    for (place, value) in extinfo.iter_mut().zip(known) {
-        *place = value;
-    }
-    // App Tracking Transparency is Apple's: there silence is no; elsewhere only a no is one.
-    let status = job.clear(Field::AttStatus);
-    let tracking = status == Some("authorized") || (status.is_none() && version != "i2");
-    Object::default()
-        .with("advertiser_tracking_enabled", u8::from(tracking))
-        .with("application_tracking_enabled", u8::from(!job.flags.personalization_denied))
-        .with("extinfo", json!(extinfo))
-        .maybe("vendor_id", job.clear(Field::VendorId))
-}
+#[cfg(test)]
+mod tests;

@@ -20,10 +20,10 @@ const DEFAULT: [&str; 8] =
 
 /// The keys of a body and what each holds.
 #[derive(Debug)]
-pub(super) struct Fields(Vec<(String, Source)>);
+pub(super) struct Fields(Vec<(String, Content)>);
 
 #[derive(Debug)]
-enum Source {
+enum Content {
     Event,
     EventId,
     Timestamp,
@@ -44,25 +44,25 @@ enum Source {
     Computed(Expression),
 }
 
-impl Source {
+impl Content {
     fn parse(path: &str) -> Option<Self> {
         let source = match path {
-            "event" => Source::Event,
-            "event_id" => Source::EventId,
-            "timestamp" => Source::Timestamp,
-            "site" => Source::Site,
-            "action_source" => Source::ActionSource,
-            "value" => Source::Value,
-            "currency" => Source::Currency,
-            "transaction_id" => Source::TransactionId,
-            "consent" => Source::Consent,
+            "event" => Content::Event,
+            "event_id" => Content::EventId,
+            "timestamp" => Content::Timestamp,
+            "site" => Content::Site,
+            "action_source" => Content::ActionSource,
+            "value" => Content::Value,
+            "currency" => Content::Currency,
+            "transaction_id" => Content::TransactionId,
+            "consent" => Content::Consent,
             path => match Field::parse(path) {
-                Some(field) => Source::Field(field),
-                None if FieldSet::group(path).is_some() => Source::Group(path.to_owned()),
+                Some(field) => Content::Field(field),
+                None if FieldSet::group(path).is_some() => Content::Group(path.to_owned()),
                 None => {
                     let name = path.strip_prefix("properties.")?;
                     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-                    Source::Property(
+                    Content::Property(
                         Some(name).filter(|n| !n.is_empty() && n.bytes().all(plain))?.to_owned(),
                     )
                 }
@@ -76,7 +76,7 @@ impl Fields {
     /// Reads `fields`: a list of paths, each of which keeps its place in the body, or a table.
     pub(super) fn read(setting: Option<&toml::Value>, problems: &mut Vec<Problem>) -> Self {
         let mut fields = Vec::new();
-        let mut path = |path: &str, problems: &mut Vec<Problem>| match Source::parse(path) {
+        let mut path = |path: &str, problems: &mut Vec<Problem>| match Content::parse(path) {
             Some(source) => fields.push((path.to_owned(), source)),
             None => {
                 let message = format!("{path:?} is no path of an event, such as user.email");
@@ -100,10 +100,10 @@ impl Fields {
                         problems.push(Problem::new(place(), "must be a path or a CEL expression"));
                         continue;
                     };
-                    let source = match Source::parse(text) {
+                    let source = match Content::parse(text) {
                         Some(source) => source,
                         None => match Expression::compile(text, false) {
-                            Ok(expression) => Source::Computed(expression),
+                            Ok(expression) => Content::Computed(expression),
                             Err(error) => {
                                 let message = format!("is neither a path nor CEL: {error}");
                                 problems.push(Problem::new(place(), message));
@@ -127,12 +127,12 @@ impl Fields {
         let mut set = FieldSet::EMPTY;
         for (_, source) in &self.0 {
             let more = match source {
-                Source::Field(Field::Items | Field::ItemNames) => {
+                Content::Field(Field::Items | Field::ItemNames) => {
                     FieldSet::of(&[Field::Items, Field::ItemNames])
                 }
-                Source::Field(field) => FieldSet::of(&[*field]),
-                Source::Group(path) => FieldSet::group(path).unwrap_or_default(),
-                Source::Property(_) => FieldSet::of(&[Field::OtherProperties]),
+                Content::Field(field) => FieldSet::of(&[*field]),
+                Content::Group(path) => FieldSet::group(path).unwrap_or_default(),
+                Content::Property(_) => FieldSet::of(&[Field::OtherProperties]),
                 _ => FieldSet::EMPTY,
             };
             set = set.union(more);
@@ -152,7 +152,7 @@ impl Fields {
             .0
             .iter()
             .filter_map(|(key, source)| match source {
-                Source::Computed(expression) => Some((key, expression)),
+                Content::Computed(expression) => Some((key, expression)),
                 _ => None,
             })
             .filter(|(key, _)| permit.allows_property(key))
@@ -185,7 +185,7 @@ impl Fields {
         let mut body = Map::new();
         // Results first, so that `properties` holds the sender's own only.
         for (key, source) in &self.0 {
-            if let Source::Computed(_) = source
+            if let Content::Computed(_) = source
                 && let Some(value) = other.remove(key)
             {
                 put(&mut body, key, value);
@@ -194,22 +194,22 @@ impl Fields {
         for (key, source) in &self.0 {
             let text = |text: &str| Some(Value::String(text.to_owned()));
             let value = match source {
-                Source::Event => text(name),
-                Source::EventId => text(&job.event_id),
-                Source::Timestamp => text(&job.time.to_string()),
-                Source::Site => text(&job.site),
-                Source::ActionSource => text(job.action_source.name()),
-                Source::TransactionId => text(&job.transaction_id),
-                Source::Value => {
+                Content::Event => text(name),
+                Content::EventId => text(&job.event_id),
+                Content::Timestamp => text(&job.time.to_string()),
+                Content::Site => text(&job.site),
+                Content::ActionSource => text(job.action_source.name()),
+                Content::TransactionId => text(&job.transaction_id),
+                Content::Value => {
                     self.put_currencies(&mut body, key, job);
                     job.value.map(|value| Value::Number(wire::number(value.amount)))
                 }
-                Source::Currency => job.value.and_then(|value| text(value.currency.code())),
-                Source::Consent => Some(consent(job)),
-                Source::Field(field) => one(job, *field, &other),
-                Source::Group(path) => group(job, path, &other),
-                Source::Property(name) => other.get(name).cloned(),
-                Source::Computed(_) => None,
+                Content::Currency => job.value.and_then(|value| text(value.currency.code())),
+                Content::Consent => Some(consent(job)),
+                Content::Field(field) => one(job, *field, &other),
+                Content::Group(path) => group(job, path, &other),
+                Content::Property(name) => other.get(name).cloned(),
+                Content::Computed(_) => None,
             };
             if let Some(value) = value {
                 put(&mut body, key, value);
@@ -222,7 +222,7 @@ impl Fields {
     /// of its own; a calibrated one follows, never in its place.
     fn put_currencies(&self, body: &mut Map<String, Value>, key: &str, job: &Prepared) {
         let mut beside = |name: &str, value: Value| put(body, name, value);
-        let has_own = self.0.iter().any(|(_, source)| matches!(source, Source::Currency));
+        let has_own = self.0.iter().any(|(_, source)| matches!(source, Content::Currency));
         if let Some(value) = job.value.filter(|_| key == "value" && !has_own) {
             beside("currency", Value::String(value.currency.code().to_owned()));
         }

@@ -14,8 +14,9 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 
 use super::{
-    Answer, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Dedup, Destination, Key, KeyKind,
-    Occasion, Platform, Preparation, Problem, Quota, Refusal, Response, Settings, Take,
+    Answer, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup, Destination,
+    Key, KeyKind, Occasion, Platform, Preparation, Problem, Quota, Refusal, Response, Settings,
+    Take,
     answer::by_status,
     prepare::{Recipe, prepare},
     settings::Names,
@@ -102,7 +103,7 @@ pub(super) static PLATFORM: Platform = Platform {
     configure,
 };
 
-fn configure(settings: &Settings) -> Result<Box<dyn Destination>, Vec<Problem>> {
+fn configure(settings: &Settings) -> Configured {
     let mut problems = Vec::new();
     let url = settings.required_text("url", &mut problems);
     if !url.is_empty() && !is_postable(&url) {
@@ -280,5 +281,49 @@ impl Destination for Webhook {
 
     fn is_deduplicated(&self, _: &Prepared) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::destinations::Mode;
+
+    fn settings(table: &str, secrets: &[&str]) -> Settings {
+        let secret = |key: &&str| ((*key).to_owned(), SecretString::from("secret".to_owned()));
+        Settings {
+            name: "crm".to_owned(),
+            table: table.parse().unwrap(),
+            secrets: secrets.iter().map(secret).collect(),
+            endpoint: String::new(),
+            token_endpoint: String::new(),
+            mode: Mode::Live,
+            entries: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn every_problem_is_named_at_once() {
+        let table = "url = \"ftp://x.example\"\nfields = [\"event\", \"user.shoe_size\", 1]\n\
+                     headers = { Host = \"a\", \"x y\" = \"b\", Fine = \"c\" }\nbatched = 1";
+        let problems = configure(&settings(table, &["secret", "bearer"])).unwrap_err();
+        let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(
+            paths,
+            ["url", "secret", "headers.Host", "headers.x y", "fields", "fields", "batched"]
+        );
+    }
+
+    #[test]
+    fn each_proof_has_its_form() {
+        let auth = |secrets: &[&str]| {
+            configure(&settings("url = \"https://x.example/hook\"", secrets)).unwrap().auth()
+        };
+        assert!(matches!(auth(&[]), Auth::None));
+        assert!(matches!(auth(&["bearer"]), Auth::Bearer(_)));
+        assert!(matches!(auth(&["basic"]), Auth::Basic { .. }));
+        assert!(matches!(auth(&["secret"]), Auth::HmacSha256 { header: SIGNATURE, .. }));
     }
 }
