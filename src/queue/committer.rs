@@ -221,14 +221,12 @@ impl Committer {
         gathered: &mut Gathered,
     ) -> Result<bool, StoreError> {
         let full = self.folder.too_full(false).map(Refused::Store).or_else(|| {
-            (self.vitals.disk_bytes > self.max_disk).then(|| {
-                Refused::Full(format!("the store takes {} bytes", self.vitals.disk_bytes))
-            })
+            (self.vitals.disk_bytes > self.max_disk)
+                .then(|| Refused::Full(format!("the store takes {} bytes", self.vitals.disk_bytes)))
         });
         let very_full = self.folder.too_full(true).map(Refused::Store);
         let now_ms = self.shared.now_ms();
-        let mut round =
-            Round::new(&**store, &self.shared, &mut self.state, self.bounds, now_ms);
+        let mut round = Round::new(&**store, &self.shared, &mut self.state, self.bounds, now_ms);
         let mut next = first;
         while let Some(request) = next {
             match request {
@@ -281,11 +279,12 @@ impl Committer {
                     break;
                 }
             }
-            next = if round.operations() < OPERATIONS { self.requests.try_recv().ok() } else { None };
+            next =
+                if round.operations() < OPERATIONS { self.requests.try_recv().ok() } else { None };
         }
         if very_full.is_none() {
             if let Some(mut task) = self.tasks.pop_front() {
-                // Put back first: a failing bite must not lose whoever waits.
+                // Whoever waits is answered even where a bite fails.
                 match round.work(&mut task) {
                     Ok(true) => gathered.replies.push(Reply::Count(task.reply, task.count)),
                     Ok(false) => self.tasks.push_back(task),
@@ -371,12 +370,7 @@ impl Committer {
         Ok(())
     }
 
-    fn refuse_all(
-        &mut self,
-        first: Option<Request>,
-        refusal: &Refused,
-        gathered: &mut Gathered,
-    ) {
+    fn refuse_all(&mut self, first: Option<Request>, refusal: &Refused, gathered: &mut Gathered) {
         let mut next = first;
         while let Some(request) = next {
             match request {

@@ -1,11 +1,8 @@
 //! Settlement: what became of a lease's jobs, moved in the books and on disk.
 
 use super::{
-    Attempt, ChunkKey, JobKind, JobLabel, JobVerdict, LeasedJob, Settlement,
-    chunk::DestinationNo,
-    lease::LONGEST_WAIT_MS,
-    round::Round,
-    store::StoreError,
+    Attempt, ChunkKey, JobKind, JobLabel, JobVerdict, LeasedJob, Settlement, chunk::DestinationNo,
+    lease::LONGEST_WAIT_MS, round::Round, store::StoreError,
 };
 
 /// A retry's time is rounded up to this part of its wait, so that the retries of one settlement
