@@ -114,6 +114,8 @@ pub(super) struct Committer {
 #[derive(Default)]
 struct Gathered {
     replies: Vec<Reply>,
+    /// Answered when the round is over, like all others: who asks again is judged anew.
+    refused: Vec<(Reply, Refused)>,
     /// Chunks whose settlement is in the round: due again if it fails.
     settling: Vec<ChunkKey>,
     close: Option<oneshot::Sender<()>>,
@@ -199,6 +201,9 @@ impl Committer {
         let made = made.unwrap_or_else(|_| {
             Err(StoreError::Failed("a commit gave up (panicked); see the log".to_owned()))
         });
+        for (reply, refusal) in std::mem::take(&mut gathered.refused) {
+            reply.send(Some(&refusal));
+        }
         match made {
             Ok(written) => {
                 if written {
@@ -236,7 +241,8 @@ impl Committer {
                         None => round.room_for(&admissions),
                     };
                     if let Err(refusal) = refusal {
-                        Reply::Admitted(reply, Vec::new(), permit).send(Some(&refusal));
+                        let reply = Reply::Admitted(reply, Vec::new(), permit);
+                        gathered.refused.push((reply, refusal));
                     } else {
                         let mut admitted = Vec::with_capacity(admissions.len());
                         // Answered even where the next line fails.
@@ -252,7 +258,7 @@ impl Committer {
                 Request::Settle { settlement, reply } => match &very_full {
                     Some(full) => {
                         self.shared.release(settlement.lease.chunks);
-                        Reply::Done(reply).send(Some(full));
+                        gathered.refused.push((Reply::Done(reply), full.clone()));
                     }
                     None => {
                         gathered.settling.extend(settlement.lease.chunks.iter().cloned());
@@ -261,7 +267,7 @@ impl Committer {
                     }
                 },
                 Request::Mark { chunks, reply } => match &very_full {
-                    Some(full) => Reply::Done(reply).send(Some(full)),
+                    Some(full) => gathered.refused.push((Reply::Done(reply), full.clone())),
                     None => {
                         gathered.replies.push(Reply::Done(reply));
                         for key in chunks {
