@@ -42,12 +42,15 @@ pub(super) fn decide(
         return;
     };
 
+    // Only what the platform takes of such an event: what an app tells of its device was not
+    // taken away from a website's event.
+    let takes = config.platform.takes_from(scene.event.action_source);
     let question = Question {
         destination: &config.name,
         platform: config.platform.name,
         purposes: &config.platform.purposes,
         action_source: scene.event.action_source,
-        present: scene.event.present(),
+        present: scene.event.present().intersection(takes),
         state: scene.state,
         sensitive: scene.site.sensitive.is_some(),
     };

@@ -185,10 +185,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
 
 /// How many bytes a job takes, about, before compression.
 pub(super) fn raw_bytes(job: &LeasedJob) -> usize {
-    48 + job.subjects.len() * 16
-        + job.label.event.len()
-        + job.label.event_id.len()
-        + job.body.len()
+    48 + job.subjects.len() * 16 + job.label.event.len() + job.label.event_id.len() + job.body.len()
 }
 
 /// The bytes of some jobs of one group, in clear.

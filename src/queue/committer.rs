@@ -114,6 +114,8 @@ pub(super) struct Committer {
 #[derive(Default)]
 struct Gathered {
     replies: Vec<Reply>,
+    /// Answered when the round is over, like all others: who asks again is judged anew.
+    refused: Vec<(Reply, Refused)>,
     /// Chunks whose settlement is in the round: due again if it fails.
     settling: Vec<ChunkKey>,
     close: Option<oneshot::Sender<()>>,
@@ -199,6 +201,9 @@ impl Committer {
         let made = made.unwrap_or_else(|_| {
             Err(StoreError::Failed("a commit gave up (panicked); see the log".to_owned()))
         });
+        for (reply, refusal) in std::mem::take(&mut gathered.refused) {
+            reply.send(Some(&refusal));
+        }
         match made {
             Ok(written) => {
                 if written {
@@ -221,14 +226,12 @@ impl Committer {
         gathered: &mut Gathered,
     ) -> Result<bool, StoreError> {
         let full = self.folder.too_full(false).map(Refused::Store).or_else(|| {
-            (self.vitals.disk_bytes > self.max_disk).then(|| {
-                Refused::Full(format!("the store takes {} bytes", self.vitals.disk_bytes))
-            })
+            (self.vitals.disk_bytes > self.max_disk)
+                .then(|| Refused::Full(format!("the store takes {} bytes", self.vitals.disk_bytes)))
         });
         let very_full = self.folder.too_full(true).map(Refused::Store);
         let now_ms = self.shared.now_ms();
-        let mut round =
-            Round::new(&**store, &self.shared, &mut self.state, self.bounds, now_ms);
+        let mut round = Round::new(&**store, &self.shared, &mut self.state, self.bounds, now_ms);
         let mut next = first;
         while let Some(request) = next {
             match request {
@@ -238,7 +241,8 @@ impl Committer {
                         None => round.room_for(&admissions),
                     };
                     if let Err(refusal) = refusal {
-                        Reply::Admitted(reply, Vec::new(), permit).send(Some(&refusal));
+                        let reply = Reply::Admitted(reply, Vec::new(), permit);
+                        gathered.refused.push((reply, refusal));
                     } else {
                         let mut admitted = Vec::with_capacity(admissions.len());
                         // Answered even where the next line fails.
@@ -254,7 +258,7 @@ impl Committer {
                 Request::Settle { settlement, reply } => match &very_full {
                     Some(full) => {
                         self.shared.release(settlement.lease.chunks);
-                        Reply::Done(reply).send(Some(full));
+                        gathered.refused.push((Reply::Done(reply), full.clone()));
                     }
                     None => {
                         gathered.settling.extend(settlement.lease.chunks.iter().cloned());
@@ -263,7 +267,7 @@ impl Committer {
                     }
                 },
                 Request::Mark { chunks, reply } => match &very_full {
-                    Some(full) => Reply::Done(reply).send(Some(full)),
+                    Some(full) => gathered.refused.push((Reply::Done(reply), full.clone())),
                     None => {
                         gathered.replies.push(Reply::Done(reply));
                         for key in chunks {
@@ -281,11 +285,12 @@ impl Committer {
                     break;
                 }
             }
-            next = if round.operations() < OPERATIONS { self.requests.try_recv().ok() } else { None };
+            next =
+                if round.operations() < OPERATIONS { self.requests.try_recv().ok() } else { None };
         }
         if very_full.is_none() {
             if let Some(mut task) = self.tasks.pop_front() {
-                // Put back first: a failing bite must not lose whoever waits.
+                // Whoever waits is answered even where a bite fails.
                 match round.work(&mut task) {
                     Ok(true) => gathered.replies.push(Reply::Count(task.reply, task.count)),
                     Ok(false) => self.tasks.push_back(task),
@@ -371,12 +376,7 @@ impl Committer {
         Ok(())
     }
 
-    fn refuse_all(
-        &mut self,
-        first: Option<Request>,
-        refusal: &Refused,
-        gathered: &mut Gathered,
-    ) {
+    fn refuse_all(&mut self, first: Option<Request>, refusal: &Refused, gathered: &mut Gathered) {
         let mut next = first;
         while let Some(request) = next {
             match request {

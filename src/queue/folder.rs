@@ -39,6 +39,12 @@ pub struct Disk {
     pub free: FreeSpace,
 }
 
+impl std::fmt::Debug for Disk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Disk").field("floor_bytes", &self.floor_bytes).finish_non_exhaustive()
+    }
+}
+
 impl Default for Disk {
     fn default() -> Self {
         Self { floor_bytes: 64 * 1024 * 1024, free: Arc::new(free_space) }

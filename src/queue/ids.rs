@@ -149,7 +149,9 @@ impl Ids {
     /// Whether an id, or what a part is the same as, was seen.
     pub(super) fn has(&self, hash: &IdHash, now_ms: i64) -> bool {
         let id = fingerprint(hash);
-        self.generations.iter().any(|generation| generation.seen.contains(&id))
+        let before = now_ms.saturating_sub(self.keep_ms);
+        let holds = |generation: &&Generation| generation.to_ms >= before;
+        self.generations.iter().filter(holds).any(|generation| generation.seen.contains(&id))
             || self
                 .short_lived
                 .get(&id)

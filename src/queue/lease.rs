@@ -231,9 +231,7 @@ impl Shared {
             now_ms,
             believed_ms: BELIEVED_MS,
         };
-        let due = |lane: &Lane| {
-            lane.due_from(now_ms, BELIEVED_MS).is_some_and(|due| due <= now_ms)
-        };
+        let due = |lane: &Lane| lane.due_from(now_ms, BELIEVED_MS).is_some_and(|due| due <= now_ms);
         let both = due(&line.fresh) && due(&line.retried);
         let order = if !both || line.fresh_first(fresh_share) {
             [Kind::Fresh, Kind::Retried]

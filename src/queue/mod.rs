@@ -193,8 +193,7 @@ impl Queue {
     /// Discards dead letters; how many. With `pending`, what is pending for the destination too.
     pub async fn dead_discard(&self, filter: DeadFilter) -> Result<u64, Refused> {
         let number = |name: &str| self.inner.shared.number(name);
-        let pending =
-            filter.destination.as_deref().filter(|_| filter.pending).and_then(number);
+        let pending = filter.destination.as_deref().filter(|_| filter.pending).and_then(number);
         let filter = Filter::of(&filter, number);
         self.work(TaskKind::Discard { filter, from: TaskKind::first_dead(), pending }).await
     }

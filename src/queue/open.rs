@@ -35,6 +35,17 @@ pub struct Opening {
     pub disk: Disk,
 }
 
+impl std::fmt::Debug for Opening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Neither the keys nor the random bytes they are made of.
+        f.debug_struct("Opening")
+            .field("folder", &self.folder)
+            .field("mode", &self.mode)
+            .field("disk", &self.disk)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Why a data folder cannot be opened. The text says what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -122,11 +133,7 @@ fn cannot_open(error: StoreError) -> OpenError {
 }
 
 /// An engine may recover less than was acknowledged without saying so: the marker tells.
-fn check_nothing_lost(
-    folder: &Folder,
-    store: &dyn Store,
-    books: &Books,
-) -> Result<(), OpenError> {
+fn check_nothing_lost(folder: &Folder, store: &dyn Store, books: &Books) -> Result<(), OpenError> {
     let Some(marked) = folder.marked_sequence() else { return Ok(()) };
     let known = store.get(MODE).map_err(cannot_open)?.is_some();
     if known && books.events.next_sequence >= marked {

@@ -13,8 +13,7 @@ pub(super) const MAX_VALUE_BYTES: usize = 6 * 1024;
 
 /// The spaces of the one tree.
 pub(super) mod space {
-    /// Meta: mode, subject secret.
-    pub(in crate::queue) const META: u8 = b'm';
+    // b'm' is meta: the mode (`open`) and the subject secret (`seal`), each under a name.
     /// Wrapped data keys, by number.
     pub(in crate::queue) const DATA_KEY: u8 = b'k';
     /// The books: of events, and of each destination by number.

@@ -245,8 +245,7 @@ impl<'a> Round<'a> {
             let (now, later) = rest.split_at_checked(fit).unwrap_or((rest, &[]));
             rest = later;
             let raw: usize = now.iter().map(chunk::raw_bytes).sum();
-            let key =
-                ChunkKey::new(place.destination, place.due_ms, self.state.books.sequence());
+            let key = ChunkKey::new(place.destination, place.due_ms, self.state.books.sequence());
             let head = ChunkHead::of(now, group);
             let record = chunk::close(seal, &key, head, &place.group, now)?;
             if raw > record::MAX_VALUE_BYTES / 2 {

@@ -1,18 +1,14 @@
 //! Settlement: what became of a lease's jobs, moved in the books and on disk.
 
 use super::{
-    Attempt, ChunkKey, JobKind, JobLabel, JobVerdict, LeasedJob, Settlement,
-    chunk::DestinationNo,
-    lease::LONGEST_WAIT_MS,
-    round::Round,
-    store::StoreError,
+    Attempt, ChunkKey, JobKind, JobLabel, JobVerdict, LeasedJob, Settlement, chunk::DestinationNo,
+    lease::LONGEST_WAIT_MS, round::Round, store::StoreError,
 };
 
-/// A retry's time is rounded up to this part of its wait, so that the retries of one settlement
-/// come to a handful of chunks.
+/// A retry's time is rounded up to a step of one, two, four ... seconds, about this part of its
+/// wait, so that the retries of one settlement come to a handful of chunks.
 const STEPS_OF_A_WAIT: i64 = 16;
-/// And to no less than this.
-const STEP_MS: i64 = 1000;
+const SHORTEST_STEP_MS: i64 = 1000;
 
 impl Round<'_> {
     /// Settles a lease. What is not leased any more was settled before, and is left alone.
@@ -51,7 +47,7 @@ impl Round<'_> {
             let now_ms = at.as_millisecond();
             for (due, body) in follow_ups {
                 let job = self.follow_up(&group, body);
-                let due = self.due_ms(due.as_millisecond(), now_ms, true);
+                let due = self.due_ms(due.as_millisecond(), now_ms);
                 self.queue(number, due, job);
             }
         }
@@ -82,7 +78,7 @@ impl Round<'_> {
                 job.sends = job.sends.saturating_add(1);
                 job.attempts = job.attempts.saturating_add(u32::from(counts_against));
                 self.note_outcome(number, place, "retry", "", Some(&attempt));
-                let due_ms = self.due_ms(due.as_millisecond(), self.now_ms, false);
+                let due_ms = self.due_ms(due.as_millisecond(), self.now_ms);
                 self.queue(number, due_ms, job);
             }
             JobVerdict::Dead { code, attempt } => {
@@ -137,9 +133,12 @@ impl Round<'_> {
     }
 
     /// When a job is due: never later than the longest wait, rounded up so that few differ.
-    fn due_ms(&self, due_ms: i64, from_ms: i64, exact: bool) -> i64 {
+    fn due_ms(&self, due_ms: i64, from_ms: i64) -> i64 {
         let wait = due_ms.saturating_sub(from_ms).clamp(0, LONGEST_WAIT_MS);
-        let step = if exact { STEP_MS } else { STEP_MS.max(wait / STEPS_OF_A_WAIT) };
+        let mut step = SHORTEST_STEP_MS;
+        while step * 2 * STEPS_OF_A_WAIT <= wait {
+            step *= 2;
+        }
         let due = self.now_ms.saturating_add(wait).max(1);
         due.saturating_add(step - 1) / step * step
     }

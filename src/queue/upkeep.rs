@@ -67,8 +67,7 @@ impl Round<'_> {
     pub(super) fn work(&mut self, task: &mut Task) -> Result<bool, StoreError> {
         match &mut task.kind {
             TaskKind::Replay { filter, from } => {
-                let (picked, next) =
-                    dead::pick(self.store, &self.shared.seal, filter, from, BITE)?;
+                let (picked, next) = dead::pick(self.store, &self.shared.seal, filter, from, BITE)?;
                 for one in picked {
                     match one.dead {
                         Ok(dead) => {
@@ -94,8 +93,7 @@ impl Round<'_> {
                 })
             }
             TaskKind::Discard { filter, from, pending } => {
-                let (picked, next) =
-                    dead::pick(self.store, &self.shared.seal, filter, from, BITE)?;
+                let (picked, next) = dead::pick(self.store, &self.shared.seal, filter, from, BITE)?;
                 for one in picked {
                     record::delete(&mut self.batch, &one.key, one.pieces);
                     if let Ok(dead) = one.dead {

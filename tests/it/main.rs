@@ -1,9 +1,20 @@
 //! Integration tests: the real binary and the real parts, on port 0, in temporary folders.
-#![allow(missing_docs, reason = "tests describe themselves")]
+#![allow(missing_docs, unreachable_pub, reason = "tests describe themselves")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test may stop where it is wrong; clippy's own exemption misses their helpers"
+)]
 
+mod delivery;
+mod fixtures;
 mod harness;
 mod kill;
 mod layers;
 mod privacy;
+mod queue;
 mod relay;
+mod sandbox;
 mod two_sites;

@@ -173,9 +173,7 @@ fn remove_snapshots(folder: &Path, which: Snapshots) -> io::Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        if name.starts_with("snap.")
-            && (which == Snapshots::All || name.ends_with(".generating"))
-        {
+        if name.starts_with("snap.") && (which == Snapshots::All || name.ends_with(".generating")) {
             fs::remove_file(entry.path())?;
         }
     }

@@ -1,0 +1,100 @@
+//! Bounds: a full queue, a full destination, a full or failing disk; sending marks.
+
+use super::*;
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_a_full_destination_sheds_or_refuses() {
+    let mut house = House::new();
+    house.settings.max_pending = 10;
+    house.settings.max_pending_per_destination = 4;
+    let queue = house.open();
+    for n in 0..6 {
+        let expected = if n < 4 { 1 } else { 0 };
+        assert_eq!(one(&queue, simple(n)).await, accepted(expected, 0));
+    }
+    let stats = books(&queue, "meta").await;
+    assert_eq!((stats.accepted, stats.pending, stats.expired), (6, 4, 2));
+    let mut strict = job(10);
+    strict.refuse_when_full = true;
+    let refused = queue.admit(vec![event(10, vec![send("meta", strict)])]).await;
+    assert!(matches!(refused, Err(Refused::Full(_))), "{refused:?}");
+    assert_eq!(one(&queue, event(11, vec![send("ga4", job(11))])).await, accepted(1, 0));
+    let many = (20..27).map(|n| event(n, vec![send("hook", job(n))])).collect();
+    assert!(matches!(queue.admit(many).await, Err(Refused::Full(_))));
+    assert_eq!(queue.stats().await.accepted, 7, "what is refused is not counted");
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_recovers_by_itself() {
+    let mut house = House::new();
+    let queue = house.open();
+    one(&queue, simple(1)).await;
+    house.free.store(800, Ordering::SeqCst);
+    let refused = queue.admit(vec![simple(2)]).await;
+    assert!(matches!(&refused, Err(Refused::Store(why)) if why.contains("disk is full")));
+    let lease = queue.lease("meta", 1, 80).unwrap().unwrap();
+    settle(&queue, lease, delivered, at(START)).await;
+    house.free.store(10, Ordering::SeqCst);
+    assert!(queue.admit(vec![simple(2)]).await.is_err());
+    house.free.store(u64::MAX, Ordering::SeqCst);
+    assert_eq!(one(&queue, simple(2)).await, accepted(1, 0));
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn a_failing_disk_refuses_loses_nothing_and_recovers_by_itself() {
+    let mut house = House::new();
+    let disk = MemoryDisk::default();
+    let queue = Queue::open_in_memory(house.opening(), &disk).unwrap();
+    one(&queue, simple(1)).await;
+    one(&queue, simple(2)).await;
+    let settled = queue.lease("meta", 1, 80).unwrap().unwrap();
+    let sending = queue.lease("meta", 1, 80).unwrap().unwrap();
+    queue.mark_sending(&settled).await.unwrap();
+    disk.fail(true);
+    assert!(matches!(queue.admit(vec![simple(3)]).await, Err(Refused::Store(_))));
+    let verdicts = vec![delivered(0)];
+    let settlement = Settlement { lease: settled, verdicts, follow_ups: vec![], at: at(START) };
+    assert!(matches!(queue.settle(settlement).await, Err(Refused::Store(_))));
+    assert!(queue.lease("meta", 1, 80).is_err(), "leases stop");
+    assert!(!queue.vitals().open);
+    disk.fail(false);
+    soon(async || queue.vitals().open).await;
+    assert_eq!(one(&queue, simple(3)).await, accepted(1, 0), "a refused event is not a duplicate");
+    assert_eq!(books(&queue, "meta").await.in_flight, 1, "who sends still holds its lease");
+    let again = queue.lease("meta", 1, 80).unwrap().unwrap();
+    assert_eq!(ids_of(&again), ["event-1"]);
+    assert!(again.unknown_result);
+    settle(&queue, sending, delivered, at(START)).await;
+    settle(&queue, again, delivered, at(START)).await;
+    let stats = books(&queue, "meta").await;
+    assert_eq!((stats.delivered, stats.pending, stats.in_flight), (2, 1, 0));
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn a_mark_that_outlives_its_lease_is_an_unknown_result() {
+    let mut house = House::new();
+    let queue = house.open();
+    one(&queue, simple(1)).await;
+    let lease = queue.lease("meta", 1, 80).unwrap().unwrap();
+    queue.mark_sending(&lease).await.unwrap();
+    let queue = house.reopen(queue).await;
+    one(&queue, simple(2)).await;
+    let lease = queue.lease("meta", 10, 80).unwrap().unwrap();
+    assert!(lease.unknown_result);
+    assert_eq!(ids_of(&lease), ["event-1"], "never mixed with what has a known one");
+    let retry = |_| JobVerdict::Retry { due: at(START), counts: false, attempt: attempt() };
+    settle(&queue, lease, retry, at(START)).await;
+    house.pass(5000);
+    while let Some(lease) = queue.lease("meta", 10, 80).unwrap() {
+        assert!(!lease.unknown_result, "a settled lease leaves no mark");
+        queue.mark_sending(&lease).await.unwrap();
+        queue.release(lease);
+        let again = queue.lease("meta", 10, 80).unwrap().unwrap();
+        assert!(!again.unknown_result, "a released lease was not sent");
+        settle(&queue, again, delivered, at(START)).await;
+    }
+    queue.close().await;
+}

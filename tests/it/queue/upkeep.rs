@@ -1,0 +1,147 @@
+//! Dead letters, traces, and what ends by itself.
+
+use super::*;
+
+#[tokio::test]
+async fn dead_letters_are_listed_replayed_and_discarded() {
+    let mut house = House::new();
+    let queue = house.open();
+    for n in 0..5 {
+        one(&queue, simple(n)).await;
+        house.pass(1000);
+        let lease = queue.lease("meta", 1, 80).unwrap().unwrap();
+        settle(&queue, lease, dead, at(START)).await;
+    }
+    let queue = house.reopen(queue).await;
+    let all = queue.dead_list(DeadFilter::default()).await.unwrap();
+    assert_eq!(all.len(), 5);
+    assert_eq!(all[0].event_id, "event-4", "newest first");
+    let one_of = &all[0];
+    assert_eq!((one_of.event.as_str(), one_of.destination.as_str()), ("purchase", "meta"));
+    assert_eq!((one_of.reason.as_str(), one_of.attempts), ("rejected", 1));
+    assert_eq!(one_of.message, "100: Invalid parameter");
+    let limited = DeadFilter { limit: Some(2), ..DeadFilter::default() };
+    assert_eq!(queue.dead_list(limited).await.unwrap().len(), 2);
+    let other = DeadFilter { destination: Some("ga4".into()), ..DeadFilter::default() };
+    assert_eq!(queue.dead_list(other.clone()).await.unwrap(), []);
+    assert_eq!(queue.dead_replay(other).await.unwrap(), 0);
+
+    let ids = vec![all[0].id.clone(), all[1].id.clone(), "no-id".into()];
+    let these = DeadFilter { ids, ..DeadFilter::default() };
+    assert_eq!(queue.dead_replay(these).await.unwrap(), 2);
+    let stats = books(&queue, "meta").await;
+    assert_eq!((stats.dead, stats.pending), (3, 2));
+    let lease = queue.lease("meta", 10, 80).unwrap().unwrap();
+    assert_eq!(lease.jobs.len(), 2);
+    assert_eq!(lease.jobs[0].attempts, 0);
+    assert_eq!(lease.jobs[0].body, b"body of 3");
+    settle(&queue, lease, dead, at(START)).await;
+
+    let rejected = DeadFilter { reason: Some("rejected".into()), ..DeadFilter::default() };
+    assert_eq!(queue.dead_discard(rejected).await.unwrap(), 5);
+    let stats = books(&queue, "meta").await;
+    assert_eq!((stats.dead, stats.discarded), (0, 5));
+    assert_eq!(queue.dead_list(DeadFilter::default()).await.unwrap(), []);
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn many_dead_letters_are_replayed_in_bites() {
+    let mut house = House::new();
+    let queue = house.open();
+    queue.admit((0..700).map(simple).collect()).await.unwrap();
+    while let Some(lease) = queue.lease("meta", 1000, 80).unwrap() {
+        settle(&queue, lease, dead, at(START)).await;
+    }
+    assert_eq!(queue.dead_replay(DeadFilter::default()).await.unwrap(), 700);
+    let stats = books(&queue, "meta").await;
+    assert_eq!((stats.dead, stats.pending), (0, 700));
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn what_is_pending_for_a_removed_destination_is_discarded_by_hand() {
+    let mut house = House::new();
+    let queue = house.open();
+    queue.admit((0..300).map(simple).collect()).await.unwrap();
+    one(&queue, event(1000, vec![send("ga4", job(1000))])).await;
+    let held = queue.lease("meta", 1, 80).unwrap().unwrap();
+    let leased = u64::try_from(held.jobs.len()).unwrap();
+    let filter =
+        DeadFilter { destination: Some("meta".into()), pending: true, ..DeadFilter::default() };
+    assert_eq!(queue.dead_discard(filter).await.unwrap(), 300 - leased);
+    let stats = books(&queue, "meta").await;
+    assert_eq!((stats.discarded, stats.pending, stats.in_flight), (300 - leased, 0, leased));
+    assert!(queue.lease("meta", 10, 80).unwrap().is_none());
+    assert_eq!(books(&queue, "ga4").await.pending, 1);
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn a_trace_holds_every_copy_and_attempt() {
+    let mut house = House::new();
+    let queue = house.open();
+    one(&queue, simple(1)).await;
+    one(&queue, simple(2)).await;
+    one(&queue, simple(1)).await;
+    let lease = queue.lease("meta", 1, 80).unwrap().unwrap();
+    house.pass(1000);
+    settle(&queue, lease, dead, at(START)).await;
+    queue.dead_replay(DeadFilter::default()).await.unwrap();
+    let queue = house.reopen(queue).await;
+    let trace = queue.trace(id(1)).await.unwrap();
+    let copies: Vec<_> = trace.copies.iter().map(|copy| copy.status.as_str()).collect();
+    assert_eq!(copies, ["accepted", "duplicate"]);
+    assert_eq!(trace.copies[0].record, b"trace of 1");
+    let outcomes: Vec<_> = trace.outcomes.iter().map(|o| o.outcome.as_str()).collect();
+    assert_eq!(outcomes, ["dead", "replayed"]);
+    assert_eq!(trace.outcomes[0].attempt, Some(attempt()));
+    assert_eq!(trace.outcomes[0].code, "rejected");
+    assert_eq!(trace.outcomes[0].at, at(START + 1000));
+    assert_eq!(queue.trace(id(77)).await.unwrap().copies.len(), 0);
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn what_is_over_ends_by_itself() {
+    let mut house = House::new();
+    let queue = house.open();
+    one(&queue, simple(1)).await;
+    let lease = queue.lease("meta", 1, 80).unwrap().unwrap();
+    settle(&queue, lease, dead, at(START)).await;
+    one(&queue, event(2, vec![send("gone", job(2))])).await;
+    house.pass(4 * DAY);
+    soon(async || queue.trace(id(1)).await.unwrap().copies.is_empty()).await;
+    assert_eq!(books(&queue, "gone").await.pending, 1);
+    house.pass(4 * DAY);
+    soon(async || books(&queue, "gone").await.expired == 1).await;
+    assert!(queue.lease("gone", 1, 80).unwrap().is_none());
+    assert_eq!(queue.dead_list(DeadFilter::default()).await.unwrap().len(), 1);
+    house.pass(30 * DAY);
+    soon(async || books(&queue, "meta").await.discarded == 1).await;
+    soon(async || queue.vitals().event_ids == 0).await;
+    assert_eq!(books(&queue, "meta").await.dead, 0);
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn all_pending_jobs_can_be_walked() {
+    let mut house = House::new();
+    let queue = house.open();
+    queue.admit((0..50).map(simple).collect()).await.unwrap();
+    one(&queue, event(1000, vec![send("ga4", job(1000))])).await;
+    let _leased = queue.lease("ga4", 1, 80).unwrap().unwrap();
+    let seen = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&seen);
+    queue
+        .pending_jobs(Box::new(move |name, job| {
+            assert_eq!((name, job.label.event.as_str()), ("meta", "purchase"));
+            count.fetch_add(1, Ordering::SeqCst);
+        }))
+        .await
+        .unwrap();
+    assert_eq!(seen.load(Ordering::SeqCst), 50);
+    assert_eq!(queue.oldest("meta"), Some(at(START)));
+    assert_eq!(queue.oldest("nobody"), None);
+    queue.close().await;
+}
