@@ -66,6 +66,18 @@ pub struct Money {
     pub currency: Currency,
 }
 
+impl Money {
+    /// The amount with all of the currency's minor units: `40.00` USD, `40` JPY.
+    pub fn amount_text(&self) -> String {
+        let units = self.currency.minor_units();
+        let mut amount = self.amount;
+        if amount.scale() < units {
+            amount.rescale(units);
+        }
+        amount.to_string()
+    }
+}
+
 /// Rounds half away from zero to the currency's minor units.
 pub fn round_to_minor(amount: Decimal, currency: Currency) -> Decimal {
     amount.round_dp_with_strategy(currency.minor_units(), RoundingStrategy::MidpointAwayFromZero)

@@ -87,7 +87,7 @@ pub(super) fn grants(grants: &Grants) -> Value {
 }
 
 fn money(value: Money) -> Value {
-    json!({"amount": value.amount.to_string(), "currency": value.currency.code()})
+    json!({"amount": value.amount_text(), "currency": value.currency.code()})
 }
 
 /// One object a destination; where it has several entries for the plan event, the first shows and

@@ -13,6 +13,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
+pub use admission::{slot, trace_hash};
 pub use explain::explain;
 pub use keys::SubjectKey;
 pub use part::PartVerdict;

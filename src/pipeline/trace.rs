@@ -108,7 +108,7 @@ pub(super) fn encode(verdict: &Verdict) -> Vec<u8> {
             decision,
             reasons: reasons.map(|r| (r.code, r.rule.clone(), r.message.clone())).collect(),
             removed: removed.iter().collect(),
-            value: decided.value.map(|money| format!("{} {}", money.amount, money.currency)),
+            value: decided.value.map(|money| format!("{} {}", money.amount_text(), money.currency)),
         }
     });
     let record = TraceRecord::V1(TraceV1 {
