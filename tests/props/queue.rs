@@ -273,6 +273,7 @@ fn admission(incoming: &Incoming, now: Timestamp) -> Admission {
     let same_as = incoming.same_as.map(|n| hash(3, n));
     Admission {
         id,
+        trace_id: id,
         short_lived: false,
         test: incoming.test,
         status: AdmissionStatus::Accepted,

@@ -168,6 +168,7 @@ fn part(decisions: Vec<QueueDecision>) -> Part {
 fn event(n: u64, decisions: Vec<QueueDecision>) -> Admission {
     Admission {
         id: id(n),
+        trace_id: id(n),
         short_lived: false,
         test: false,
         status: AdmissionStatus::Accepted,
