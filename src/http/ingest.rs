@@ -15,7 +15,11 @@ use axum::{
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Relay, auth, body, client, error::ApiError};
+use super::{
+    Relay, auth, body, client,
+    count::{self, Tally},
+    error::ApiError,
+};
 use crate::{
     clock::Stopwatch,
     config::{Config, KeyKind, Right, WriteKey},
@@ -23,14 +27,15 @@ use crate::{
     pipeline::{self, Street, Verdict},
     queue::{Admission, Admitted},
     sources::{self, Door, DoorKind, Form, Piece, Rejection, Warning, json::Node, native},
-    telemetry,
 };
+
+const ROUTE: &str = "/v1/events";
 
 /// Batches from this size on are worked on where they do not keep others waiting.
 const LARGE_BATCH: usize = 16;
 
 pub(super) fn routes() -> Router<Arc<Relay>> {
-    Router::new().route("/v1/events", post(events))
+    Router::new().route(ROUTE, post(events))
 }
 
 async fn events(State(relay): State<Arc<Relay>>, request: Request) -> Response {
@@ -41,8 +46,7 @@ async fn events(State(relay): State<Arc<Relay>>, request: Request) -> Response {
         Ok((status, answer)) => (status, (status, Json(answer)).into_response()),
         Err(error) => (error.status, error.into_response()),
     };
-    metrics::counter!(telemetry::REQUESTS, "status" => status.as_str().to_owned()).increment(1);
-    metrics::histogram!(telemetry::ACK_SECONDS).record(watch.elapsed().as_secs_f64());
+    count::request(ROUTE, status, watch.elapsed());
     response
 }
 
@@ -161,8 +165,9 @@ struct Batch {
     derived_ids: u64,
     warnings: Vec<(usize, Warning)>,
     rejected: Vec<(usize, Rejection)>,
-    /// The names of the admissions, for metrics.
-    names: Vec<String>,
+    /// The names of the admissions where the plan has them.
+    names: Vec<Option<String>>,
+    tally: Tally,
     /// What `explain` needs when the queue has answered; `None` where nobody asked.
     explain: Option<Vec<Explained>>,
 }
@@ -201,19 +206,18 @@ impl Batch {
     fn admit(&mut self, index: usize, verdict: Verdict, street: &Street<'_>) {
         self.derived_ids += u64::from(verdict.event.event_id.derived);
         let is_planned = street.config.plan.by_incoming.contains_key(&verdict.event.name);
-        self.names.push(if is_planned { verdict.event.name.clone() } else { String::new() });
+        self.names.push(is_planned.then(|| verdict.event.name.clone()));
+        self.tally.verdict(&verdict);
+        let warnings = verdict.warnings.iter().cloned();
+        self.warnings.extend(warnings.map(|warning| (index, warning)));
         if let Some(explained) = &mut self.explain {
             explained.push(Explained::Read(Box::new(verdict.clone())));
-        }
-        for warning in &verdict.warnings {
-            metrics::counter!(telemetry::WARNINGS, "code" => warning.code.name()).increment(1);
-            self.warnings.push((index, warning.clone()));
         }
         self.admissions.push(verdict.admission(street));
     }
 
     fn reject(&mut self, index: usize, node: &Node<'_>, rejection: Rejection) {
-        metrics::counter!(telemetry::REJECTED, "code" => rejection.code.name()).increment(1);
+        self.tally.rejected(rejection.code);
         if let Some(explained) = &mut self.explain {
             explained.push(Explained::Rejected(json!({
                 "event": node.get("event").and_then(Node::as_text),
@@ -232,7 +236,7 @@ impl Batch {
     /// The answer. Accepted, duplicate, suppressed, criteria_not_met, unplanned, test and rejected
     /// add up to the events of the request.
     fn answer(
-        self,
+        mut self,
         admitted: &[Admitted],
         street: &Street<'_>,
         now: Timestamp,
@@ -250,9 +254,9 @@ impl Batch {
             if let Admitted::Accepted { queued: 0, held: 1.. } = admitted {
                 held += 1;
             }
-            metrics::counter!(telemetry::EVENTS, "event" => name.clone(), "status" => status)
-                .increment(1);
+            self.tally.event(name.as_deref(), status);
         }
+        self.tally.publish();
         counts.insert("held".to_owned(), json!(held));
         counts.insert("derived_ids".to_owned(), json!(self.derived_ids));
         let warnings: Vec<Value> = self

@@ -8,6 +8,7 @@ mod admin;
 mod auth;
 mod body;
 mod client;
+mod count;
 mod error;
 mod health;
 mod ingest;
@@ -15,6 +16,9 @@ mod openapi;
 mod server;
 mod throttle;
 mod trace;
+
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, fmt, net::IpAddr, pin::Pin, sync::Arc};
 
