@@ -1,1 +1,104 @@
-//! http.
+//! The two listeners: events come in through the public one, operators through the admin one.
+//!
+//! Speaks HTTP and nothing else: reading events is `sources`, deciding is `pipeline`, keeping is
+//! `queue`. Delivery is never called: what operators do to it goes through [`DeliveryControl`],
+//! which the shell provides. No answer is a 5xx but 503.
+
+mod admin;
+mod auth;
+mod body;
+mod client;
+mod count;
+mod error;
+mod health;
+mod ingest;
+mod openapi;
+mod server;
+mod throttle;
+mod trace;
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, fmt, net::IpAddr, pin::Pin, sync::Arc};
+
+use arc_swap::ArcSwap;
+use axum::{Router, response::IntoResponse as _};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use server::serve;
+pub use throttle::Throttle;
+
+use self::error::ApiError;
+use crate::{clock::Clock, config::Config, pipeline::SubjectKey, queue::Queue};
+
+/// What operators may do to delivery, so that this module need not know it.
+pub trait DeliveryControl: Send + Sync {
+    /// Pauses a destination; its state after that, `None` for an unknown one.
+    fn pause(&self, name: &str) -> Option<String>;
+    /// Resumes a destination; its state after that, `None` for an unknown one.
+    fn resume(&self, name: &str) -> Option<String>;
+    /// The state of every destination that delivery knows.
+    fn states(&self) -> BTreeMap<String, String>;
+}
+
+/// What a reload answers: what it did, or what `check` says of the files.
+pub type Reloaded = Result<Value, Value>;
+
+/// Reads the configuration anew; the old one stands where the new one is wrong.
+pub type Reload = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Reloaded> + Send>> + Send + Sync>;
+
+/// Everything that the listeners share.
+pub struct Relay {
+    /// Today's configuration.
+    pub config: Arc<ArcSwap<Config>>,
+    /// Where events go.
+    pub queue: Queue,
+    /// The secret of keyed hashes ([`Queue::subject_secret`]).
+    pub key: SubjectKey,
+    /// Gives the time.
+    pub clock: Clock,
+    /// The region of an address, where a database is configured.
+    pub geoip: Arc<dyn Fn(IpAddr) -> Option<String> + Send + Sync>,
+    /// The write keys' rate limits.
+    pub throttle: Throttle,
+    /// Delivery's handle.
+    pub delivery: Arc<dyn DeliveryControl>,
+    /// Reloads the configuration.
+    pub reload: Reload,
+    /// The metrics as Prometheus text.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Cancelled when the relay stops: no longer ready, no new connections.
+    pub stop: CancellationToken,
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay").field("config", &self.config.load().hash).finish_non_exhaustive()
+    }
+}
+
+/// The public listener's calls.
+pub fn public(relay: Arc<Relay>) -> Router {
+    finished(ingest::routes().merge(health::routes()).merge(openapi::routes()).with_state(relay))
+}
+
+/// The admin listener's calls.
+pub fn admin(relay: Arc<Relay>) -> Router {
+    finished(admin::routes().merge(health::routes()).with_state(relay))
+}
+
+/// Answers in the interface's shape also where no handler does.
+fn finished(router: Router) -> Router {
+    router
+        .fallback(|| async { ApiError::not_found("no such call; see GET /openapi.json") })
+        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+            // The panic itself was printed by its hook; its payload may hold anything.
+            tracing::error!("a request's handler panicked");
+            ApiError::unavailable("internal", "this request could not be handled; try again", 5)
+                .into_response()
+        }))
+}

@@ -17,7 +17,7 @@ pub use admission::{slot, trace_hash};
 pub use explain::explain;
 pub use keys::SubjectKey;
 pub use part::PartVerdict;
-pub use trace::{TraceDecision, TraceRecord};
+pub use trace::{TraceDecision, TraceRecord, TraceV1, TracedFate};
 
 use crate::{
     config::{Config, Site},

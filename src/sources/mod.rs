@@ -43,12 +43,14 @@ pub struct Warning {
     pub code: WarningCode,
     /// For a person who reads it; never identity.
     pub message: String,
+    /// How many things it is about: pieces of identity that were removed; else 1.
+    pub count: usize,
 }
 
 impl Warning {
-    /// Writes a warning.
+    /// Writes a warning about one thing.
     pub fn new(code: WarningCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), count: 1 }
     }
 }
 

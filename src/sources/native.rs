@@ -173,7 +173,8 @@ fn event(
              from URLs, context or properties",
             draft.removed
         );
-        draft.warn(WarningCode::IdentityRemoved, message);
+        let warning = Warning::new(WarningCode::IdentityRemoved, message);
+        draft.warnings.push(Warning { count: draft.removed, ..warning });
     }
     Ok(Read { event: draft.event, warnings: draft.warnings })
 }

@@ -1,0 +1,212 @@
+//! The admin calls: what operators read and do. Every call but the dashboard's page, which holds
+//! no data, needs a token with a role.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{Html, IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Relay, auth, body, error::ApiError, trace};
+use crate::{
+    config::AdminRole,
+    pipeline,
+    queue::{DeadFilter, Stats},
+};
+
+/// The largest body of an admin call.
+const BODY_BYTES: usize = 1 << 20;
+
+/// Who may look.
+const READERS: [AdminRole; 4] =
+    [AdminRole::Viewer, AdminRole::Media, AdminRole::Privacy, AdminRole::Operator];
+
+const OPERATORS: [AdminRole; 1] = [AdminRole::Operator];
+
+pub(super) fn routes() -> Router<Arc<Relay>> {
+    Router::new()
+        .route("/", get(dashboard))
+        .route("/metrics", get(metrics))
+        .route("/admin/v1/stats", get(stats))
+        .route("/admin/v1/dead", get(dead))
+        .route("/admin/v1/dead/replay", post(replay))
+        .route("/admin/v1/dead/discard", post(discard))
+        .route("/admin/v1/events/{event_id}", get(event))
+        .route("/admin/v1/destinations/{name}/pause", post(pause))
+        .route("/admin/v1/destinations/{name}/resume", post(resume))
+        .route("/admin/v1/config/reload", post(reload))
+}
+
+/// Refuses a request without a token that has one of the roles; says in the log who acts.
+fn allow(relay: &Relay, headers: &HeaderMap, roles: &[AdminRole]) -> Result<String, ApiError> {
+    let config = relay.config.load();
+    auth::admin(&config, headers, roles).map(|token| token.name.clone())
+}
+
+async fn dashboard() -> impl IntoResponse {
+    let policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+                  connect-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'none'";
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    (headers, Html(include_str!("dashboard.html")))
+}
+
+async fn metrics(
+    State(relay): State<Arc<Relay>>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    allow(&relay, &headers, &READERS)?;
+    let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    Ok((content_type, (relay.metrics)()).into_response())
+}
+
+async fn stats(
+    State(relay): State<Arc<Relay>>,
+    headers: HeaderMap,
+) -> Result<Json<Stats>, ApiError> {
+    allow(&relay, &headers, &READERS)?;
+    Ok(Json(books(&relay).await))
+}
+
+/// The books, with the state of every destination: configured, or gone with something left.
+async fn books(relay: &Relay) -> Stats {
+    let mut stats = relay.queue.stats().await;
+    let config = relay.config.load();
+    let states = relay.delivery.states();
+    for name in config.destinations.keys() {
+        stats.destinations.entry(name.clone()).or_default();
+    }
+    for (name, books) in &mut stats.destinations {
+        books.state = match (config.destinations.get(name), states.get(name)) {
+            (None, _) => "removed".to_owned(),
+            (Some(_), Some(state)) => state.clone(),
+            (Some(_), None) => "running".to_owned(),
+        };
+    }
+    stats
+}
+
+#[derive(Deserialize)]
+struct DeadQuery {
+    destination: Option<String>,
+    reason: Option<String>,
+    limit: Option<usize>,
+}
+
+async fn dead(
+    State(relay): State<Arc<Relay>>,
+    headers: HeaderMap,
+    query: Result<Query<DeadQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<impl IntoResponse, ApiError> {
+    allow(&relay, &headers, &READERS)?;
+    let Query(query) = query.map_err(|error| {
+        ApiError::bad_request("invalid_query", format!("destination, reason, limit: {error}"))
+    })?;
+    let filter = DeadFilter {
+        destination: query.destination,
+        reason: query.reason,
+        limit: Some(query.limit.unwrap_or(100)),
+        ..DeadFilter::default()
+    };
+    Ok(Json(relay.queue.dead_list(filter).await?))
+}
+
+async fn replay(
+    State(relay): State<Arc<Relay>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<impl IntoResponse, ApiError> {
+    let who = allow(&relay, &headers, &OPERATORS)?;
+    let filter = filter(body, &headers).await?;
+    let count = relay.queue.dead_replay(filter).await?;
+    tracing::info!(who, count, "dead letters replayed");
+    Ok(Json(json!({ "count": count })))
+}
+
+async fn discard(
+    State(relay): State<Arc<Relay>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<impl IntoResponse, ApiError> {
+    let who = allow(&relay, &headers, &OPERATORS)?;
+    let filter = filter(body, &headers).await?;
+    let count = relay.queue.dead_discard(filter).await?;
+    tracing::info!(who, count, "dead letters discarded");
+    Ok(Json(json!({ "count": count })))
+}
+
+/// `{"destination", "reason", "ids"}`, any of them. The object must be there: `{}` means all, and
+/// nobody should mean all by accident.
+async fn filter(body: Body, headers: &HeaderMap) -> Result<DeadFilter, ApiError> {
+    let body = body::read(body, headers, BODY_BYTES).await?;
+    serde_json::from_slice(&body).map_err(|error| {
+        let detail = format!("expected {{\"destination\", \"reason\", \"ids\"}}, any of them: {error}");
+        ApiError::bad_request("malformed_json", detail)
+    })
+}
+
+async fn event(
+    State(relay): State<Arc<Relay>>,
+    headers: HeaderMap,
+    Path(event_id): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    allow(&relay, &headers, &READERS)?;
+    let found = relay.queue.trace(pipeline::trace_hash(&relay.key, &event_id)).await?;
+    if found.copies.is_empty() && found.outcomes.is_empty() {
+        return Err(ApiError::not_found("nothing is kept of an event with this id"));
+    }
+    Ok(Json(trace::render(&event_id, &found)))
+}
+
+async fn pause(
+    State(relay): State<Arc<Relay>>,
+    headers: HeaderMap,
+    Path(name): Path<String>,
+) -> Result<impl IntoResponse, ApiError> {
+    let who = allow(&relay, &headers, &OPERATORS)?;
+    let state = relay.delivery.pause(&name).ok_or_else(unknown_destination)?;
+    tracing::info!(who, destination = name, state, "destination paused");
+    Ok(Json(json!({ "name": name, "state": state })))
+}
+
+async fn resume(
+    State(relay): State<Arc<Relay>>,
+    headers: HeaderMap,
+    Path(name): Path<String>,
+) -> Result<impl IntoResponse, ApiError> {
+    let who = allow(&relay, &headers, &OPERATORS)?;
+    let state = relay.delivery.resume(&name).ok_or_else(unknown_destination)?;
+    tracing::info!(who, destination = name, state, "destination resumed");
+    Ok(Json(json!({ "name": name, "state": state })))
+}
+
+fn unknown_destination() -> ApiError {
+    ApiError::not_found("no destination has this name; see GET /admin/v1/stats")
+}
+
+async fn reload(
+    State(relay): State<Arc<Relay>>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let who = allow(&relay, &headers, &OPERATORS)?;
+    Ok(match (relay.reload)().await {
+        Ok(done) => {
+            tracing::info!(who, "configuration reloaded");
+            Json(done).into_response()
+        }
+        Err(findings) => {
+            tracing::warn!(who, "configuration not reloaded: it has errors, and the old one stands");
+            (StatusCode::UNPROCESSABLE_ENTITY, Json(findings)).into_response()
+        }
+    })
+}

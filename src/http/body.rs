@@ -1,0 +1,118 @@
+//! Bodies of requests: read whole, within limits of size and time, unpacked.
+
+use std::{io::Read as _, time::Duration};
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, StatusCode, header},
+};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+use super::error::ApiError;
+
+/// A client that sends slower than this holds a connection for nothing.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Reads a body of at most `at_most` bytes, packed and unpacked.
+pub(super) async fn read(
+    body: Body,
+    headers: &HeaderMap,
+    at_most: usize,
+) -> Result<Bytes, ApiError> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    if length.and_then(|text| text.parse::<usize>().ok()).is_some_and(|bytes| bytes > at_most) {
+        return Err(too_large(at_most));
+    }
+    let encoding = Encoding::of(headers)?;
+    let collected = Limited::new(body, at_most).collect();
+    let body = match tokio::time::timeout(READ_TIMEOUT, collected).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large(at_most)),
+        Ok(Err(_)) => {
+            return Err(ApiError::bad_request("incomplete_body", "the body ended before its end"));
+        }
+        Err(_) => {
+            let detail = "the body did not arrive within 30 seconds";
+            return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail));
+        }
+    };
+    match encoding {
+        Encoding::None => Ok(body),
+        Encoding::Gzip => unpack(&body, at_most).map(Bytes::from),
+    }
+}
+
+enum Encoding {
+    None,
+    Gzip,
+}
+
+impl Encoding {
+    fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
+        let Some(value) = headers.get(header::CONTENT_ENCODING) else { return Ok(Encoding::None) };
+        match value.to_str().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+            "" | "identity" => Ok(Encoding::None),
+            "gzip" | "x-gzip" => Ok(Encoding::Gzip),
+            _ => Err(ApiError::unsupported("Content-Encoding may be gzip or identity")),
+        }
+    }
+}
+
+/// Unpacks no further than the limit, however well the body was packed.
+fn unpack(packed: &[u8], at_most: usize) -> Result<Vec<u8>, ApiError> {
+    let mut unpacked = Vec::new();
+    let bound = u64::try_from(at_most).unwrap_or(u64::MAX).saturating_add(1);
+    let read = flate2::read::MultiGzDecoder::new(packed).take(bound).read_to_end(&mut unpacked);
+    if read.is_err() {
+        let detail = "Content-Encoding says gzip, and the body is not valid gzip";
+        return Err(ApiError::bad_request("malformed_gzip", detail));
+    }
+    if unpacked.len() > at_most {
+        return Err(too_large(at_most));
+    }
+    Ok(unpacked)
+}
+
+fn too_large(at_most: usize) -> ApiError {
+    ApiError::too_large(format!(
+        "a request may have {at_most} bytes, unpacked (limits.request_bytes); send smaller ones"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn pack(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
+    }
+
+    async fn status(bytes: Vec<u8>, pairs: &[(header::HeaderName, &str)]) -> Result<Vec<u8>, u16> {
+        let read = read(Body::from(bytes), &headers(pairs), 1000).await;
+        read.map(|bytes| bytes.to_vec()).map_err(|error| error.status.as_u16())
+    }
+
+    #[tokio::test]
+    async fn bodies_are_read_within_limits() {
+        let gzip = [(header::CONTENT_ENCODING, "gzip")];
+        assert_eq!(status(b"abc".to_vec(), &[]).await, Ok(b"abc".to_vec()));
+        assert_eq!(status(pack(b"abc"), &gzip).await, Ok(b"abc".to_vec()));
+        assert_eq!(status(vec![0; 1001], &[]).await, Err(413));
+        assert_eq!(status(vec![0; 1000], &[]).await.map(|b| b.len()), Ok(1000));
+        assert_eq!(status(Vec::new(), &[(header::CONTENT_LENGTH, "9999999")]).await, Err(413));
+        assert_eq!(status(pack(&vec![0; 900_000]), &gzip).await, Err(413), "a bomb");
+        assert_eq!(status(b"abc".to_vec(), &gzip).await, Err(400));
+        let cut = pack(b"abcdefgh");
+        assert_eq!(status(cut[..cut.len() - 4].to_vec(), &gzip).await, Err(400));
+        assert_eq!(status(b"x".to_vec(), &[(header::CONTENT_ENCODING, "br")]).await, Err(415));
+    }
+}

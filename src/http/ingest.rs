@@ -1,0 +1,334 @@
+//! `POST /v1/events`: from a request to the queue, and what became of each event.
+//!
+//! One bad event never costs a good one, and nothing is answered before it is on disk.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Relay, auth, body, client,
+    count::{self, Tally},
+    error::ApiError,
+};
+use crate::{
+    clock::Stopwatch,
+    config::{Config, KeyKind, Right, WriteKey},
+    consent::Whereabouts,
+    pipeline::{self, Street, Verdict},
+    queue::{Admission, Admitted},
+    sources::{self, Door, DoorKind, Form, Piece, Rejection, Warning, json::Node, native},
+};
+
+const ROUTE: &str = "/v1/events";
+
+/// Batches from this size on are worked on where they do not keep others waiting.
+const LARGE_BATCH: usize = 16;
+
+pub(super) fn routes() -> Router<Arc<Relay>> {
+    Router::new().route(ROUTE, post(events))
+}
+
+async fn events(State(relay): State<Arc<Relay>>, request: Request) -> Response {
+    let watch = Stopwatch::start();
+    let (parts, body) = request.into_parts();
+    let answer = take(&relay, &parts, body).await;
+    let (status, response) = match answer {
+        Ok((status, answer)) => (status, (status, Json(answer)).into_response()),
+        Err(error) => (error.status, error.into_response()),
+    };
+    count::request(ROUTE, status, watch.elapsed());
+    response
+}
+
+async fn take(
+    relay: &Relay,
+    parts: &Parts,
+    body: Body,
+) -> Result<(StatusCode, Value), ApiError> {
+    let config = relay.config.load_full();
+    let key = auth::write_key(&config, &parts.headers, parts.uri.query())?;
+    auth::right(key, Right::Events)?;
+    let query = parts.uri.query().unwrap_or_default();
+    let explain = auth::parameter(query, "explain").is_some_and(|value| value == "true");
+    if explain {
+        auth::right(key, Right::Explain)?;
+    }
+    check_origin(key, &parts.headers)?;
+    relay.throttle.take(key).map_err(|wait| {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        ApiError::too_many_requests("this write key's rate_limit is used up", seconds)
+    })?;
+    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let form = Form::of(content_type).ok_or_else(|| {
+        ApiError::unsupported("events come as application/json or application/x-ndjson")
+    })?;
+    let body = body::read(body, &parts.headers, config.limits.request_bytes).await?;
+
+    let now = (relay.clock)();
+    let mut batch = Batch { explain: explain.then(Vec::new), ..Batch::default() };
+    {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let visit = Visit::of(key, peer.map(|info| info.0), &parts.headers, &config);
+        let pieces = sources::split(&body, form, &config.limits)?;
+        let street = street(relay, &config);
+        if pieces.len() >= LARGE_BATCH && is_multi_threaded() {
+            // Milliseconds of pure work: other requests of this thread move to another one.
+            tokio::task::block_in_place(|| batch.run(pieces, &visit, &street, now));
+        } else {
+            batch.run(pieces, &visit, &street, now);
+        }
+    }
+    let admissions = std::mem::take(&mut batch.admissions);
+    let admitted =
+        if admissions.is_empty() { Vec::new() } else { relay.queue.admit(admissions).await? };
+    // Not before: a request that is refused as a whole comes again.
+    relay.queue.count_rejected(batch.rejected.len() as u64);
+    Ok(batch.answer(&admitted, &street(relay, &config), now))
+}
+
+fn street<'a>(relay: &'a Relay, config: &'a Config) -> Street<'a> {
+    Street { config, key: &relay.key, geoip: &*relay.geoip }
+}
+
+fn is_multi_threaded() -> bool {
+    let flavor = tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor());
+    flavor.is_ok_and(|flavor| flavor == tokio::runtime::RuntimeFlavor::MultiThread)
+}
+
+/// A page of another origin may not use a browser's key.
+fn check_origin(key: &WriteKey, headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(origin) = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok()) else {
+        return Ok(());
+    };
+    let listed = || key.origins.iter().any(|own| own.eq_ignore_ascii_case(origin));
+    if key.kind == KeyKind::Server || key.origins.is_empty() || listed() {
+        return Ok(());
+    }
+    Err(ApiError::not_allowed("this write key may not be used from this origin; see its `origins`"))
+}
+
+/// What the connection tells, for every event of the request.
+struct Visit<'a> {
+    door: Door<'a>,
+    whereabouts: Whereabouts,
+}
+
+impl<'a> Visit<'a> {
+    fn of(
+        key: &'a WriteKey,
+        peer: Option<SocketAddr>,
+        headers: &'a HeaderMap,
+        config: &Config,
+    ) -> Self {
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let address = peer.map(|peer| client::address(peer.ip(), headers, &config.listen));
+        let whereabouts = match (peer, address) {
+            (Some(peer), Some(address)) => client::whereabouts(
+                key,
+                peer.ip(),
+                address,
+                headers,
+                &config.listen,
+                &config.consent,
+            ),
+            _ => Whereabouts {
+                event_is_believed: key.kind == KeyKind::Server,
+                ..Whereabouts::default()
+            },
+        };
+        let door = Door {
+            kind: DoorKind::Live,
+            key: Some(key),
+            address,
+            user_agent: header("user-agent"),
+            sec_gpc: header("sec-gpc").is_some_and(|value| value.trim() == "1"),
+        };
+        Self { door, whereabouts }
+    }
+}
+
+/// A request's events on their way.
+#[derive(Default)]
+struct Batch {
+    /// One for each event that was not rejected, in order.
+    admissions: Vec<Admission>,
+    derived_ids: u64,
+    warnings: Vec<(usize, Warning)>,
+    rejected: Vec<(usize, Rejection)>,
+    /// The names of the admissions where the plan has them.
+    names: Vec<Option<String>>,
+    tally: Tally,
+    /// What `explain` needs when the queue has answered; `None` where nobody asked.
+    explain: Option<Vec<Explained>>,
+}
+
+/// One event to be explained.
+enum Explained {
+    Read(Box<Verdict>),
+    Rejected(Value),
+}
+
+impl Batch {
+    fn run(
+        &mut self,
+        pieces: Vec<Piece<'_>>,
+        visit: &Visit<'_>,
+        street: &Street<'_>,
+        now: Timestamp,
+    ) {
+        for (index, piece) in pieces.into_iter().enumerate() {
+            let node = match piece.parse(&street.config.limits) {
+                Ok(node) => node,
+                Err(rejection) => {
+                    self.reject(index, &Node::Null, rejection);
+                    continue;
+                }
+            };
+            let verdict = native::read(&node, &visit.door, street.config, now)
+                .and_then(|read| pipeline::run(street, read, &visit.whereabouts, now));
+            match verdict {
+                Ok(verdict) => self.admit(index, verdict, street),
+                Err(rejection) => self.reject(index, &node, rejection),
+            }
+        }
+    }
+
+    fn admit(&mut self, index: usize, verdict: Verdict, street: &Street<'_>) {
+        self.derived_ids += u64::from(verdict.event.event_id.derived);
+        let is_planned = street.config.plan.by_incoming.contains_key(&verdict.event.name);
+        self.names.push(is_planned.then(|| verdict.event.name.clone()));
+        self.tally.verdict(&verdict);
+        let warnings = verdict.warnings.iter().cloned();
+        self.warnings.extend(warnings.map(|warning| (index, warning)));
+        if let Some(explained) = &mut self.explain {
+            explained.push(Explained::Read(Box::new(verdict.clone())));
+        }
+        self.admissions.push(verdict.admission(street));
+    }
+
+    fn reject(&mut self, index: usize, node: &Node<'_>, rejection: Rejection) {
+        self.tally.rejected(rejection.code);
+        if let Some(explained) = &mut self.explain {
+            explained.push(Explained::Rejected(json!({
+                "event": node.get("event").and_then(Node::as_text),
+                "event_id": rejection.event_id,
+                "status": "rejected",
+                "errors": [{
+                    "code": rejection.code.name(),
+                    "message": rejection.message,
+                    "path": rejection.path,
+                }],
+            })));
+        }
+        self.rejected.push((index, rejection));
+    }
+
+    /// The answer. Accepted, duplicate, suppressed, criteria_not_met, unplanned, test and rejected
+    /// add up to the events of the request.
+    fn answer(
+        mut self,
+        admitted: &[Admitted],
+        street: &Street<'_>,
+        now: Timestamp,
+    ) -> (StatusCode, Value) {
+        let mut counts = Map::new();
+        for name in STATUSES {
+            counts.insert(name.to_owned(), json!(0));
+        }
+        let mut held = 0u64;
+        for (admitted, name) in admitted.iter().zip(&self.names) {
+            let status = status(*admitted);
+            if let Some(count) = counts.get_mut(status) {
+                *count = json!(count.as_u64().unwrap_or(0) + 1);
+            }
+            if let Admitted::Accepted { queued: 0, held: 1.. } = admitted {
+                held += 1;
+            }
+            self.tally.event(name.as_deref(), status);
+        }
+        self.tally.publish();
+        counts.insert("held".to_owned(), json!(held));
+        counts.insert("derived_ids".to_owned(), json!(self.derived_ids));
+        let warnings: Vec<Value> = self
+            .warnings
+            .iter()
+            .map(|(index, warning)| {
+                json!({"index": index, "code": warning.code.name(), "message": warning.message})
+            })
+            .collect();
+        counts.insert("warnings".to_owned(), Value::Array(warnings));
+        let all_rejected = admitted.is_empty() && !self.rejected.is_empty();
+        let rejected: Vec<Value> = self
+            .rejected
+            .into_iter()
+            .map(|(index, rejection)| {
+                json!({
+                    "index": index,
+                    "event_id": rejection.event_id,
+                    "code": rejection.code.name(),
+                    "message": rejection.message,
+                    "path": format!("/{index}{}", rejection.path),
+                })
+            })
+            .collect();
+        counts.insert("rejected".to_owned(), Value::Array(rejected));
+        if let Some(explained) = self.explain {
+            counts.insert("explain".to_owned(), explain(explained, admitted, street, now));
+        }
+        let status =
+            if all_rejected { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::ACCEPTED };
+        (status, Value::Object(counts))
+    }
+}
+
+/// The counts that, with `rejected`, add up to the events of a request.
+const STATUSES: [&str; 6] =
+    ["accepted", "duplicate", "suppressed", "criteria_not_met", "unplanned", "test"];
+
+fn status(admitted: Admitted) -> &'static str {
+    match admitted {
+        Admitted::Accepted { .. } => "accepted",
+        Admitted::Duplicate { .. } => "duplicate",
+        Admitted::Suppressed => "suppressed",
+        Admitted::CriteriaNotMet => "criteria_not_met",
+        Admitted::Unplanned => "unplanned",
+        Admitted::Test => "test",
+    }
+}
+
+/// What `explain` prints, with what the queue knew better.
+fn explain(
+    explained: Vec<Explained>,
+    admitted: &[Admitted],
+    street: &Street<'_>,
+    now: Timestamp,
+) -> Value {
+    let mut lines = Vec::new();
+    let mut admitted = admitted.iter();
+    for explained in explained {
+        match explained {
+            Explained::Rejected(line) => lines.push(line),
+            Explained::Read(verdict) => {
+                let known = admitted.next().and_then(|admitted| match admitted {
+                    Admitted::Duplicate { .. } | Admitted::Suppressed => Some(status(*admitted)),
+                    Admitted::Accepted { .. }
+                    | Admitted::CriteriaNotMet
+                    | Admitted::Unplanned
+                    | Admitted::Test => None,
+                });
+                lines.extend(pipeline::explain(&verdict, street, known, now));
+            }
+        }
+    }
+    Value::Array(lines)
+}

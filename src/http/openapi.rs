@@ -1,0 +1,258 @@
+//! The API's own description, put together from the same lists that the code decides by.
+
+use std::sync::Arc;
+
+use axum::{Json, Router, routing::get};
+use serde_json::{Value, json};
+
+use super::Relay;
+use crate::{
+    consent::Purpose,
+    event::{ActionSource, Class, Field},
+    sources::{RejectionCode, WarningCode},
+};
+
+pub(super) fn routes() -> Router<Arc<Relay>> {
+    Router::new().route("/openapi.json", get(|| async { Json(document()) }))
+}
+
+/// The whole description: OpenAPI 3.1.
+fn document() -> Value {
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "conversion-relay",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "First-party events in, conversion API requests out. The admin calls are served by the admin listener.",
+        },
+        "paths": paths(),
+        "components": {
+            "securitySchemes": {
+                "write_key": {"type": "http", "scheme": "bearer"},
+                "write_key_basic": {"type": "http", "scheme": "basic", "description": "The write key as the user name."},
+                "write_key_query": {"type": "apiKey", "in": "query", "name": "api_secret"},
+                "admin_token": {"type": "http", "scheme": "bearer"},
+            },
+            "schemas": schemas(),
+        },
+    })
+}
+
+fn paths() -> Value {
+    let event = json!({"$ref": "#/components/schemas/Event"});
+    let keys = json!([{"write_key": []}, {"write_key_basic": []}, {"write_key_query": []}]);
+    let explain = json!({
+        "name": "explain", "in": "query", "schema": {"type": "boolean"},
+        "description": "Adds what `explain` would print; the write key needs the right `explain`.",
+    });
+    let bodies = json!({
+        "application/json": {"schema": {"oneOf": [
+            event,
+            {"type": "array", "items": event},
+            {"type": "object", "required": ["events"], "properties": {"events": {"type": "array", "items": event}}},
+        ]}},
+        "application/x-ndjson": {"schema": {"type": "string", "description": "An event a line."}},
+    });
+    let counted = answer("How many", &json!({"type": "object", "properties": {"count": {"type": "integer"}}}));
+    let state = answer("The destination's state", &json!({"type": "object", "properties": {
+        "name": {"type": "string"}, "state": {"type": "string"},
+    }}));
+    let any = |description: &str| answer(description, &json!({"type": "object"}));
+    let name = json!([{"name": "name", "in": "path", "required": true, "schema": {"type": "string"}}]);
+    let filter = json!({"required": true, "content": {"application/json": {"schema": {
+        "type": "object",
+        "properties": {
+            "destination": {"type": "string"}, "reason": {"type": "string"},
+            "ids": {"type": "array", "items": {"type": "string"}},
+        },
+    }}}});
+    let list = json!([
+        {"name": "destination", "in": "query", "schema": {"type": "string"}},
+        {"name": "reason", "in": "query", "schema": {"type": "string"}},
+        {"name": "limit", "in": "query", "schema": {"type": "integer"}},
+    ]);
+    json!({
+        "/v1/events": {"post": {
+            "summary": "Takes events; answered when they are on disk.",
+            "security": keys,
+            "parameters": [explain],
+            "requestBody": {"required": true, "content": bodies},
+            "responses": {
+                "202": answer("What became of the events", &json!({"$ref": "#/components/schemas/Answer"})),
+                "422": answer("Every event was rejected", &json!({"$ref": "#/components/schemas/Answer"})),
+                "400": refusal("Malformed JSON, with line and column"),
+                "401": refusal("No known write key"),
+                "403": refusal("The write key lacks a right"),
+                "408": refusal("The body did not arrive in time"),
+                "413": refusal("Too many bytes or events"),
+                "415": refusal("Another content type or encoding than is read"),
+                "429": refusal("The write key's rate limit, with Retry-After"),
+                "503": refusal("The queue is full or the disk fails, with Retry-After"),
+            },
+        }},
+        "/healthz": {"get": {"summary": "Alive.", "responses": {"200": any("Alive")}}},
+        "/readyz": {"get": {"summary": "Ready to accept.", "responses": {
+            "200": any("Ready"), "503": refusal("The store fails, or the relay is stopping"),
+        }}},
+        "/openapi.json": {"get": {"summary": "This description.", "responses": {"200": any("OpenAPI 3.1")}}},
+        "/admin/v1/stats": admin_call("get", "The books of every destination.", &any("The books"), &json!({})),
+        "/admin/v1/dead": admin_call("get", "Dead letters, newest first.",
+            &answer("Dead letters", &json!({"type": "array", "items": {"type": "object"}})), &json!({"parameters": list})),
+        "/admin/v1/dead/replay": admin_call("post", "Sends dead letters again.", &counted, &json!({"requestBody": filter})),
+        "/admin/v1/dead/discard": admin_call("post", "Throws dead letters away.", &counted, &json!({"requestBody": filter})),
+        "/admin/v1/events/{event_id}": admin_call("get", "An event's whole trace.", &any("Copies, decisions, attempts, outcomes"),
+            &json!({"parameters": [{"name": "event_id", "in": "path", "required": true, "schema": {"type": "string"}}]})),
+        "/admin/v1/destinations/{name}/pause": admin_call("post", "Pauses a destination.", &state, &json!({"parameters": name})),
+        "/admin/v1/destinations/{name}/resume": admin_call("post", "Resumes a destination.", &state, &json!({"parameters": name})),
+        "/admin/v1/config/reload": admin_call("post", "Reads the configuration anew; 422 with what `check` says.",
+            &any("The configuration's hash, and how many queued events it will withhold"), &json!({})),
+        "/metrics": admin_call("get", "Metrics for Prometheus.",
+            &json!({"description": "Prometheus text", "content": {"text/plain": {}}}), &json!({})),
+    })
+}
+
+fn answer(description: &str, schema: &Value) -> Value {
+    json!({"description": description, "content": {"application/json": {"schema": schema}}})
+}
+
+fn refusal(description: &str) -> Value {
+    answer(description, &json!({"$ref": "#/components/schemas/Error"}))
+}
+
+fn admin_call(method: &str, summary: &str, success: &Value, more: &Value) -> Value {
+    let mut call = json!({
+        "summary": summary,
+        "security": [{"admin_token": []}],
+        "responses": {
+            "200": success,
+            "401": refusal("No known admin token"),
+            "403": refusal("The token lacks the role"),
+        },
+    });
+    if let (Some(call), Some(more)) = (call.as_object_mut(), more.as_object()) {
+        call.extend(more.clone());
+    }
+    json!({ method: call })
+}
+
+fn schemas() -> Value {
+    let names = |codes: Vec<&str>| json!({"type": "string", "enum": codes});
+    let rejected = names(RejectionCode::ALL.iter().map(|code| code.name()).collect());
+    let warned = names(WarningCode::ALL.iter().map(|code| code.name()).collect());
+    let count = json!({"type": "integer"});
+    json!({
+        "Error": {
+            "type": "object",
+            "required": ["code", "detail"],
+            "properties": {"code": {"type": "string"}, "detail": {"type": "string"}},
+        },
+        "Answer": {
+            "type": "object",
+            "properties": {
+                "accepted": count, "duplicate": count, "suppressed": count, "criteria_not_met": count,
+                "unplanned": count, "test": count, "held": count, "derived_ids": count,
+                "warnings": {"type": "array", "items": {"type": "object", "properties": {
+                    "index": count, "code": warned, "message": {"type": "string"},
+                }}},
+                "rejected": {"type": "array", "items": {"type": "object", "properties": {
+                    "index": count, "event_id": {"type": ["string", "null"]}, "code": rejected,
+                    "message": {"type": "string"}, "path": {"type": "string"},
+                }}},
+                "explain": {"type": "array", "items": {"type": "object"}},
+            },
+        },
+        "Event": event(),
+    })
+}
+
+/// The event, its groups made from the closed list of fields.
+fn event() -> Value {
+    let sources: Vec<&str> = ActionSource::ALL.iter().map(|(_, name)| *name).collect();
+    let text = json!({"type": "string"});
+    let time = json!({"type": ["string", "number"], "description": "RFC 3339 with an offset, or epoch seconds or milliseconds"});
+    let money = json!({"type": ["string", "number"], "description": "An exact decimal"});
+    let group = |prefix: &str, open: bool| {
+        let mut properties = serde_json::Map::new();
+        for field in Field::ALL {
+            let Some(key) = field.path().strip_prefix(prefix) else { continue };
+            if key.contains(['.', '*']) {
+                continue;
+            }
+            let schema = match field {
+                Field::Email | Field::Phone | Field::ExternalId => {
+                    json!({"oneOf": [text, {"type": "array", "items": text}]})
+                }
+                Field::Value | Field::Tax | Field::Shipping | Field::Discount | Field::Cost
+                | Field::NetRevenue | Field::PredictedLtv => money.clone(),
+                Field::Items => json!({"type": "array", "items": {"type": "object"}}),
+                other if other.class() == Class::Click => json!({"type": ["string", "integer"]}),
+                _ => text.clone(),
+            };
+            properties.insert(key.to_owned(), schema);
+        }
+        json!({"type": "object", "properties": properties, "additionalProperties": open})
+    };
+    let mut user = group("user.", false);
+    user["properties"]["minor"] = json!({"type": "boolean"});
+    let mut consent = serde_json::Map::new();
+    for (_, name) in Purpose::ALL {
+        consent.insert(name.to_owned(), json!({"type": "string", "enum": ["granted", "denied"]}));
+    }
+    json!({
+        "type": "object",
+        "required": ["event"],
+        "additionalProperties": false,
+        "properties": {
+            "event": text, "event_id": text, "timestamp": time, "sent_at": time, "site": text,
+            "action_source": {"type": "string", "enum": sources},
+            "test": {"type": "boolean"},
+            "user": user,
+            "context": group("context.", true),
+            "click_ids": group("click_ids.", true),
+            "lead": group("lead.", true),
+            "consent": {"type": "object", "properties": consent},
+            "properties": group("properties.", true),
+            "adjusts": {"type": "object", "properties": {
+                "order_id": text, "event_id": text, "amount": money,
+                "type": {"type": "string", "enum": ["refund", "cancel", "restate"]},
+            }},
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reference_resolves() {
+        fn references(value: &Value, found: &mut Vec<String>) {
+            match value {
+                Value::Object(map) => {
+                    if let Some(Value::String(reference)) = map.get("$ref") {
+                        found.push(reference.clone());
+                    }
+                    map.values().for_each(|value| references(value, found));
+                }
+                Value::Array(list) => list.iter().for_each(|value| references(value, found)),
+                _ => {}
+            }
+        }
+        let document = document();
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(!found.is_empty());
+        for reference in found {
+            assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn the_event_lists_the_fields() {
+        let event = event();
+        assert!(event.pointer("/properties/user/properties/email/oneOf").is_some());
+        assert_eq!(event.pointer("/properties/user/additionalProperties"), Some(&json!(false)));
+        assert!(event.pointer("/properties/click_ids/properties/gclid").is_some());
+        assert!(event.pointer("/properties/properties/properties/items").is_some());
+    }
+}
