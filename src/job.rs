@@ -331,3 +331,91 @@ impl Stored {
         Ok(*prepared)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{consent::OptOut, event::AdjustmentKind};
+
+    fn prepared() -> Prepared {
+        let usd = Currency::parse("USD").unwrap();
+        let time = "2026-11-22T04:00:00.123456Z".parse().unwrap();
+        Prepared {
+            event: "purchase".to_owned(),
+            entry: 1,
+            event_id: "e-1".to_owned(),
+            transaction_id: "order-1".to_owned(),
+            site: "shop".to_owned(),
+            time,
+            action_source: ActionSource::Website,
+            test: false,
+            value: Some(Money { amount: Decimal::new(12_990, 2), currency: usd }),
+            currency: Some(usd),
+            texts: vec![
+                (Field::Email, Sent::Hashed(Digest { bytes: [7; 32], appendix: Some(".ab".to_owned()) })),
+                (Field::Fbp, Sent::Clear("fb.1.2.3".to_owned())),
+            ],
+            amounts: vec![(Field::Tax, Decimal::new(990, 2))],
+            items: vec![Item { price: Some(Decimal::ONE), ..Item::default() }],
+            other: "{\"a\":1}".to_owned(),
+            adjusts: Some(Adjustment {
+                order_id: Some("order-0".to_owned()),
+                event_id: None,
+                kind: AdjustmentKind::Refund,
+                amount: Some(Decimal::TEN),
+            }),
+            calibrated: Some(Money { amount: Decimal::ONE, currency: usd }),
+            consent: State {
+                region: Some("US-CA".to_owned()),
+                grants: Default::default(),
+                opt_out: OptOut::default(),
+                sources: vec!["gpc".to_owned()],
+                minor: false,
+            },
+            sensitive: false,
+            group: "live".to_owned(),
+            expires_at: time,
+            flags: Flags::default(),
+        }
+    }
+
+    #[test]
+    fn a_stored_job_reads_back_as_it_was() {
+        let bytes = Stored::encode(prepared()).unwrap();
+        assert_eq!(Stored::decode(&bytes).unwrap(), prepared());
+    }
+
+    #[test]
+    fn identity_is_refused_in_clear() {
+        let mut job = prepared();
+        job.texts.clear();
+        for field in [Field::Email, Field::Phone, Field::FirstName, Field::Street, Field::Gender] {
+            job.put_clear(field, "anything");
+        }
+        assert!(job.texts.is_empty());
+        job.put_clear(Field::Ip, "203.0.113.9");
+        assert_eq!(job.clear(Field::Ip), Some("203.0.113.9"));
+    }
+
+    #[test]
+    fn restricting_only_takes_away() {
+        use crate::consent::{IpForm, PropertyRule};
+        let mut job = prepared();
+        job.put_clear(Field::Ip, "203.0.113.9");
+        let permit = Permit {
+            fields: FieldSet::of(&[Field::Ip, Field::Items]),
+            properties: PropertyRule::default(),
+            ip: IpForm::Truncated,
+            limited: true,
+            personalization_denied: true,
+            grants: Default::default(),
+            region: None,
+        };
+        let dropped = job.restrict(&permit);
+        assert!(dropped.contains(Field::Email) && dropped.contains(Field::Fbp));
+        assert_eq!(job.clear(Field::Ip), Some("203.0.113.0"));
+        assert!(job.other.is_empty() && job.amounts.is_empty());
+        assert_eq!(job.value, prepared().value, "the value is always sent");
+        assert!(job.flags.limited && job.flags.personalization_denied);
+    }
+}
