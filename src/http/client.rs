@@ -82,7 +82,7 @@ fn parse(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::tests as fixtures;
+    use crate::sources::fixtures;
 
     fn listen(header: Option<&str>) -> Listen {
         Listen {
@@ -108,7 +108,11 @@ mod tests {
             ("10.0.0.1", vec![], "10.0.0.1"),
             ("10.0.0.1", vec![(FORWARDED, "192.0.2.1")], "192.0.2.1"),
             ("10.0.0.1", vec![(FORWARDED, "1.1.1.1, 192.0.2.1, 10.0.0.2")], "192.0.2.1"),
-            ("10.0.0.1", vec![(FORWARDED, "1.1.1.1"), (FORWARDED, "192.0.2.1,10.0.0.2")], "192.0.2.1"),
+            (
+                "10.0.0.1",
+                vec![(FORWARDED, "1.1.1.1"), (FORWARDED, "192.0.2.1,10.0.0.2")],
+                "192.0.2.1",
+            ),
             ("10.0.0.1", vec![(FORWARDED, "spoof, 192.0.2.1:4711")], "192.0.2.1"),
             ("10.0.0.1", vec![(FORWARDED, "192.0.2.1, unknown")], "10.0.0.1"),
             ("10.0.0.1", vec![(FORWARDED, "10.0.0.3")], "10.0.0.3"),
