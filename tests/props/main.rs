@@ -14,3 +14,4 @@ mod delivery;
 mod normalize;
 mod plan;
 mod queue;
+mod sources;
