@@ -20,7 +20,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Batch, Direction, Store, StoreError};
+use super::{Batch, Direction, Store, StoreError, Visit};
 
 /// The default of sled holds 800 MB at a million records; with this it is 41 MB.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
@@ -120,7 +120,7 @@ impl Store for Sled {
         from: &[u8],
         to: &[u8],
         direction: Direction,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
         if from >= to {
             return Ok(());
