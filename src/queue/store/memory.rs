@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    ops::{Bound, ControlFlow},
+    ops::Bound,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},

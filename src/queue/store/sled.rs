@@ -14,7 +14,6 @@
 use std::{
     fs::{self, File},
     io,
-    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
