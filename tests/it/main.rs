@@ -8,6 +8,7 @@
     reason = "a test may stop where it is wrong; clippy's own exemption misses their helpers"
 )]
 
+mod config;
 mod delivery;
 mod fixtures;
 mod harness;
