@@ -1,5 +1,5 @@
-//! Reading IAB consent strings bit by bit: the 64-letter alphabet, fields, vendor ranges,
-//! Fibonacci numbers.
+//! Reading IAB consent strings bit by bit: the 64-letter alphabet, fields, vendor lists, Fibonacci
+//! numbers.
 //!
 //! Nothing here expands a range: sixty bits can name sixty thousand vendors, and a hundred of them
 //! are a denial of service. Ranges stay pairs, so time and memory are linear in the text, which is
@@ -9,6 +9,8 @@
 use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
+
+use super::ids::{Ids, Ranges};
 
 /// The longest text that is read: the longest sane TC string has 13 KB.
 pub const MAX_BYTES: usize = 16 * 1024;
@@ -84,6 +86,12 @@ pub struct Work {
     pub bytes: usize,
 }
 
+/// Whether a macro of an ad server was left as it stands, `${GDPR_CONSENT_755}`: nobody filled it,
+/// so that nothing was sent.
+pub fn is_unfilled_macro(text: &str) -> bool {
+    text.starts_with("${")
+}
+
 /// Checks the length and undoes the escapes that a dot and a tilde get in URLs.
 pub(super) fn text(raw: &str) -> Result<Cow<'_, str>, Unreadable> {
     match raw.len() {
@@ -101,57 +109,56 @@ pub(super) fn text(raw: &str) -> Result<Cow<'_, str>, Unreadable> {
 /// A cursor over the bits of one segment, most significant first.
 #[derive(Debug)]
 pub(super) struct Bits<'w> {
-    words: Vec<u64>,
+    /// The bits, then eight bytes of zeros, so that a window never ends beyond them.
+    bytes: Vec<u8>,
     end: usize,
     at: usize,
     work: &'w mut Work,
 }
 
+/// How many bits of a window are sure to be there wherever it begins.
+const WINDOW: usize = 56;
+
 impl<'w> Bits<'w> {
     /// Unpacks base64url without padding (RFC 4648 table 2), six bits a character.
     pub(super) fn new(text: &str, work: &'w mut Work) -> Result<Self, Unreadable> {
-        let mut words = Vec::with_capacity(text.len() * 6 / 64 + 1);
-        // The bits that do not fill a word yet are the lowest `held` bits of `word`.
-        let (mut word, mut held) = (0_u64, 0_u32);
-        for byte in text.bytes() {
-            let sextet = u64::from(sextet(byte).ok_or(Unreadable::Alphabet)?);
-            let room = 64 - held;
-            if room > 6 {
-                word = word << 6 | sextet;
-                held += 6;
-            } else {
-                held = 6 - room;
-                words.push(word << room | sextet >> held);
-                word = sextet & ((1 << held) - 1);
+        let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 12);
+        // What is no letter has high bits, which stay visible in the sum of all.
+        let mut seen = 0;
+        for four in text.as_bytes().chunks(4) {
+            let mut word = 0_u32;
+            for byte in four {
+                let sextet = SEXTETS.get(usize::from(*byte)).copied().unwrap_or(NO_LETTER);
+                seen |= sextet;
+                word = word << 6 | u32::from(sextet & 63);
             }
+            let [_, a, b, c] = (word << (6 * (4 - four.len()))).to_be_bytes();
+            bytes.extend_from_slice(&[a, b, c]);
         }
-        if held > 0 {
-            words.push(word << (64 - held));
+        if seen & NO_LETTER != 0 {
+            return Err(Unreadable::Alphabet);
         }
+        bytes.extend_from_slice(&[0; 8]);
         work.steps += text.len();
-        work.bytes += words.capacity() * size_of::<u64>();
-        Ok(Bits { words, end: text.len() * 6, at: 0, work })
+        work.bytes += bytes.capacity();
+        Ok(Bits { bytes, end: text.len() * 6, at: 0, work })
     }
 
-    /// The next 64 bits, zeros beyond the end.
+    /// The next bits, at least [`WINDOW`] of them, from the most significant down.
     fn window(&self) -> u64 {
-        let word = |i| self.words.get(i).copied().unwrap_or(0);
-        let (first, shift) = (self.at / 64, self.at % 64);
-        match shift {
-            0 => word(first),
-            _ => word(first) << shift | word(first + 1) >> (64 - shift),
-        }
+        let rest = self.bytes.get(self.at / 8..).and_then(|rest| rest.first_chunk());
+        u64::from_be_bytes(*rest.unwrap_or(&[0; 8])) << (self.at % 8)
     }
 
-    /// Takes an unsigned number of at most 64 bits.
+    /// Takes an unsigned number of at most [`WINDOW`] bits.
     pub(super) fn take(&mut self, bits: usize) -> Result<u64, Unreadable> {
         self.work.steps += 1;
         if bits > self.end - self.at {
             return Err(Unreadable::Truncated);
         }
-        let window = self.window();
+        let taken = self.window() & top(bits);
         self.at += bits;
-        Ok(if bits == 0 { 0 } else { window >> (64 - bits.min(64)) })
+        Ok(taken.rotate_left(u32::try_from(bits).unwrap_or(0)))
     }
 
     /// Takes one bit.
@@ -171,17 +178,23 @@ impl<'w> Bits<'w> {
 
     /// Takes a field of up to 63 bits whose first bit is id 1.
     pub(super) fn ids(&mut self, bits: usize) -> Result<Ids, Unreadable> {
-        let value = self.take(bits)?;
-        Ok(Ids(if bits == 0 { 0 } else { value.reverse_bits() >> (64 - bits.min(64)) }))
+        let mut ids = 0;
+        let (mut left, mut place) = (bits, 0);
+        while left > 0 {
+            let width = left.min(WINDOW);
+            ids |= (self.take(width)?.reverse_bits() >> (64 - width)) << place;
+            (left, place) = (left - width, place + width);
+        }
+        Ok(Ids::of(ids))
     }
 
     /// Takes two letters, A = 0.
-    pub(super) fn letters(&mut self) -> Result<String, Unreadable> {
+    pub(super) fn letters(&mut self) -> Result<Letters, Unreadable> {
         let mut letter = || match self.small(6)? {
             n @ 0..26 => Ok(char::from(b'A' + n)),
             _ => Err(Unreadable::Value),
         };
-        Ok(String::from_iter([letter()?, letter()?]))
+        Ok(Letters([letter()?, letter()?]))
     }
 
     /// Takes a Fibonacci number: weights 1, 2, 3, 5, 8 … from the least, then an extra one.
@@ -206,25 +219,37 @@ impl<'w> Bits<'w> {
 
     /// Takes `count` bits as a set in which the first bit is id 1.
     pub(super) fn bitfield(&mut self, count: u16) -> Result<Ranges, Unreadable> {
-        let end = self.at + usize::from(count);
-        if end > self.end {
+        let mut left = usize::from(count);
+        if left > self.end - self.at {
             return Err(Unreadable::Truncated);
         }
         let mut ranges = Ranges::default();
-        // Runs are found a word at a time; `id` is that of the bit at the cursor.
-        let mut id = 1;
-        while self.at < end {
-            self.work.steps += 1;
-            let zeros = run(self.window().leading_zeros(), end - self.at);
-            self.at += usize::from(zeros);
-            id += u32::from(zeros);
-            let ones = run(self.window().leading_ones(), end - self.at);
-            if ones > 0 {
-                let last = id + u32::from(ones) - 1;
-                ranges.append(id16(id)?, id16(last)?, self.work);
-                self.at += usize::from(ones);
-                id = last + 1;
+        // Id of the window's first bit, and where the run that reaches into it began.
+        let (mut first, mut start) = (1_u16, None);
+        while left > 0 {
+            let width = left.min(WINDOW);
+            let window = self.window() & top(width);
+            // Bits that differ from the one before them: where runs begin and end.
+            let before = window >> 1 | u64::from(start.is_some()) << 63;
+            let mut edges = (window ^ before) & top(width);
+            while edges != 0 {
+                self.work.steps += 1;
+                let offset = edges.leading_zeros();
+                edges ^= 1 << 63 >> offset;
+                let id = first.saturating_add(u16::try_from(offset).unwrap_or(0));
+                match start.take() {
+                    None => start = Some(id),
+                    Some(start) => ranges.append(start, id - 1, self.work),
+                }
             }
+            self.work.steps += 1;
+            self.at += width;
+            left -= width;
+            // The sum is at most one over the highest id, when nothing is left.
+            first = first.saturating_add(u16::try_from(width).unwrap_or(0));
+        }
+        if let Some(start) = start {
+            ranges.append(start, count, self.work);
         }
         Ok(ranges)
     }
@@ -276,97 +301,41 @@ impl<'w> Bits<'w> {
     }
 }
 
-fn sextet(byte: u8) -> Option<u8> {
-    match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a' + 26),
-        b'0'..=b'9' => Some(byte - b'0' + 52),
-        b'-' => Some(62),
-        b'_' => Some(63),
-        _ => None,
+/// The value of what is no letter of the alphabet.
+const NO_LETTER: u8 = 64;
+
+/// The value of every byte as a letter of the alphabet.
+#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler, by a byte into 256 places")]
+const SEXTETS: [u8; 256] = {
+    let mut table = [NO_LETTER; 256];
+    let mut rest: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut value = 0;
+    while let [letter, after @ ..] = rest {
+        table[*letter as usize] = value;
+        (rest, value) = (after, value + 1);
+    }
+    table
+};
+
+/// A mask of the most significant bits.
+fn top(bits: usize) -> u64 {
+    u64::MAX.checked_shl(64_u32.saturating_sub(u32::try_from(bits).unwrap_or(64))).unwrap_or(0)
+}
+
+/// Two capital letters, of a language or a country.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Letters([char; 2]);
+
+impl std::fmt::Display for Letters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Letters([first, second]) = self;
+        write!(f, "{first}{second}")
     }
 }
 
-/// A run of bits within what is left; a window has at most 64.
-fn run(found: u32, left: usize) -> u8 {
-    u8::try_from(found).unwrap_or(64).min(u8::try_from(left).unwrap_or(u8::MAX))
-}
-
-fn id16(id: u32) -> Result<u16, Unreadable> {
-    u16::try_from(id).map_err(|_| Unreadable::Range)
-}
-
-/// A set of ids up to 64, such as purposes. Written as a list: `[1, 7]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Ids(u64);
-
-impl Ids {
-    /// Whether an id is in it.
-    pub fn contains(self, id: u8) -> bool {
-        (1..=64).contains(&id) && self.0 >> (id - 1) & 1 == 1
-    }
-
-    /// Every id, ascending.
-    pub fn iter(self) -> impl Iterator<Item = u8> {
-        (1..=64).filter(move |id| self.contains(*id))
-    }
-}
-
-impl Serialize for Ids {
+impl Serialize for Letters {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.iter())
-    }
-}
-
-/// A set of vendor ids as inclusive ranges, ascending, neither overlapping nor touching. Written as
-/// pairs: `[[1, 3], [755, 755]]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-#[serde(transparent)]
-pub struct Ranges(Vec<(u16, u16)>);
-
-impl Ranges {
-    /// Whether an id is in it.
-    pub fn contains(&self, id: u16) -> bool {
-        let after = self.0.partition_point(|(start, _)| *start <= id);
-        after.checked_sub(1).and_then(|i| self.0.get(i)).is_some_and(|(_, end)| id <= *end)
-    }
-
-    /// The ranges.
-    pub fn pairs(&self) -> &[(u16, u16)] {
-        &self.0
-    }
-
-    /// Adds a range, joined to the one before where it follows it.
-    fn append(&mut self, start: u16, end: u16, work: &mut Work) {
-        match self.0.last_mut() {
-            Some((_, last)) if last.checked_add(1) == Some(start) => *last = end,
-            _ => {
-                // Lists grow by doubling, so twice the pair is what one costs at most.
-                work.bytes += 2 * size_of::<(u16, u16)>();
-                self.0.push((start, end));
-            }
-        }
-    }
-
-    /// Adds another set's ids.
-    pub(super) fn join(&mut self, other: Ranges) {
-        self.0.extend(other.0);
-        self.tidy();
-    }
-
-    /// Entries may come unsorted and overlap: readers of the format make a set of them.
-    fn tidy(&mut self) {
-        if self.0.is_sorted_by(|(_, end), (start, _)| *end < start.saturating_sub(1)) {
-            return;
-        }
-        self.0.sort_unstable();
-        self.0.dedup_by(|(start, end), (_, last)| {
-            let touches = *start <= last.saturating_add(1);
-            if touches {
-                *last = (*last).max(*end);
-            }
-            touches
-        });
+        serializer.collect_str(self)
     }
 }
 
@@ -376,10 +345,12 @@ mod tests {
 
     fn text_of(bits: &str) -> String {
         let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        let padded = format!("{bits:0<width$}", width = bits.len().div_ceil(6) * 6);
-        (0..padded.len() / 6)
-            .map(|i| u8::from_str_radix(&padded[6 * i..6 * i + 6], 2).unwrap())
-            .map(|n| char::from(letters[usize::from(n)]))
+        let six = |six: &[u8]| six.iter().fold(0, |n, bit| n << 1 | usize::from(bit - b'0'));
+        let padding = vec![b'0'; bits.len().next_multiple_of(6) - bits.len()];
+        [bits.as_bytes(), &padding]
+            .concat()
+            .chunks(6)
+            .map(|bits| char::from(letters[six(bits)]))
             .collect()
     }
 
@@ -388,11 +359,54 @@ mod tests {
         let mut work = Work::default();
         let bits = "0".repeat(60) + "1111000011" + &"01".repeat(40);
         let mut bits = Bits::new(&text_of(&bits), &mut work).unwrap();
-        assert_eq!(bits.take(60), Ok(0));
-        assert_eq!(bits.take(10), Ok(0b11_1100_0011));
-        assert_eq!(bits.take(64), Ok(0x5555_5555_5555_5555));
-        assert_eq!(bits.take(16), Ok(0x5555));
-        assert_eq!(bits.take(64), Err(Unreadable::Truncated));
+        assert_eq!(bits.take(0), Ok(0));
+        assert_eq!(bits.take(53), Ok(0));
+        assert_eq!(bits.take(17), Ok(0b11_1100_0011));
+        assert_eq!(bits.take(56), Ok(0x55_5555_5555_5555));
+        assert_eq!(bits.take(24), Ok(0x55_5555));
+        assert_eq!(bits.take(1), Err(Unreadable::Truncated));
+        assert_eq!(bits.take(0), Ok(0));
+    }
+
+    #[test]
+    fn ids_of_any_width() {
+        for width in 0..=63_u8 {
+            let bits = format!("01{}1", "10".repeat(40));
+            let mut work = Work::default();
+            let mut reader = Bits::new(&text_of(&bits), &mut work).unwrap();
+            reader.take(2).unwrap();
+            let ids = reader.ids(usize::from(width)).unwrap();
+            assert_eq!(ids.iter().collect::<Vec<_>>(), (1..=width).step_by(2).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn every_letter_and_no_other() {
+        let letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut work = Work::default();
+        let mut bits = Bits::new(letters, &mut work).unwrap();
+        for value in 0..64 {
+            assert_eq!(bits.small(6), Ok(value));
+        }
+        for other in (0..=u8::MAX).map(char::from).filter(|c| !letters.contains(*c)) {
+            for text in [format!("{other}"), format!("AAAA{other}AA"), format!("AAA{other}")] {
+                let mut work = Work::default();
+                assert_eq!(Bits::new(&text, &mut work).err(), Some(Unreadable::Alphabet), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_bitfield_of_every_vendor_ends_at_the_last() {
+        let mut work = Work::default();
+        let all = "1".repeat(65_535);
+        let mut bits = Bits::new(&text_of(&all), &mut work).unwrap();
+        assert_eq!(bits.bitfield(u16::MAX).unwrap().pairs(), [(1, u16::MAX)]);
+        let second = "01".repeat(32_768);
+        let mut bits = Bits::new(&text_of(&second), &mut work).unwrap();
+        let ranges = bits.bitfield(u16::MAX).unwrap();
+        assert_eq!(ranges.pairs().len(), 32_767);
+        assert_eq!(ranges.pairs().last(), Some(&(65_534, 65_534)));
     }
 
     #[test]
@@ -430,16 +444,6 @@ mod tests {
         assert_eq!(ranges.pairs(), [(1, 1), (72, 212)]);
         assert!(ranges.contains(1) && ranges.contains(72) && ranges.contains(212));
         assert!(!ranges.contains(0) && !ranges.contains(71) && !ranges.contains(213));
-    }
-
-    #[test]
-    fn unsorted_and_overlapping_entries_make_one_set() {
-        let mut ranges = Ranges(vec![(5, 9), (1, 2), (8, 12), (3, 3), (20, 20), (20, 20)]);
-        ranges.tidy();
-        assert_eq!(ranges.pairs(), [(1, 3), (5, 12), (20, 20)]);
-        let mut full = Ranges(vec![(1, u16::MAX), (1, 1), (u16::MAX, u16::MAX)]);
-        full.tidy();
-        assert_eq!(full.pairs(), [(1, u16::MAX)]);
     }
 
     #[test]

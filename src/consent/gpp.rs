@@ -226,3 +226,127 @@ impl Serialize for Gpp {
         map.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A section of two-bit values after version 1, as its layout has them.
+    fn us(id: u16, values: &[u8]) -> Section {
+        let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut padded = values.to_vec();
+        padded.resize(values.len().next_multiple_of(3), 0);
+        let letter = |three: &[u8]| three.iter().fold(0, |n, value| n << 2 | usize::from(*value));
+        let text: String = std::iter::once('B')
+            .chain(padded.chunks(3).map(|three| char::from(letters[letter(three)])))
+            .collect();
+        let content = us_section::decode(id, &text, &mut Work::default()).map(Content::Us);
+        assert!(content.is_ok(), "{content:?}");
+        Section { id, content }
+    }
+
+    /// usca: three notices, sale, sharing, then nine, two, one and three values.
+    fn usca(head: [u8; 5]) -> Section {
+        us(8, &[&head[..], &[0; 9], &[0; 2], &[0], &[1, 0, 0]].concat())
+    }
+
+    fn opted_out(section: Section) -> [bool; 3] {
+        let out = Gpp { sections: vec![section] }.us_choices(&[], false).opt_out;
+        assert_eq!(out.any(), !out.sources.is_empty());
+        [out.sale, out.sharing, out.targeted]
+    }
+
+    #[test]
+    fn opt_outs_are_one_and_the_reserved_value() {
+        for (value, out) in [(0, false), (1, true), (2, false), (3, true)] {
+            assert_eq!(opted_out(usca([1, 1, 1, value, 2])), [out, false, false], "sale {value}");
+            assert_eq!(
+                opted_out(usca([1, 1, 1, 2, value])),
+                [false, out, false],
+                "sharing {value}"
+            );
+        }
+        // usva: three notices, sale, targeted, then eight, one and three values.
+        for (value, out) in [(0, false), (1, true), (2, false), (3, true)] {
+            let section = us(9, &[&[1, 1, 1, 2, value][..], &[0; 9], &[1, 0, 0]].concat());
+            assert_eq!(opted_out(section), [false, false, out], "targeted {value}");
+        }
+    }
+
+    #[test]
+    fn without_notice_not_opting_out_says_nothing() {
+        assert_eq!(opted_out(usca([2, 1, 1, 2, 2])), [true, false, false]);
+        assert_eq!(opted_out(usca([1, 2, 1, 2, 2])), [false, true, false]);
+        assert_eq!(opted_out(usca([0, 0, 2, 0, 0])), [false; 3]);
+    }
+
+    #[test]
+    fn gpc_and_unreadable_sections_opt_out_of_all() {
+        for (text, out) in [
+            ("DBABBg~BUoAAABA.YA", true),
+            ("DBABBg~BUoAAABA.QA", false),
+            ("DBABBg~BUoAAABA", false),
+            ("DBABBg~BUo", true),
+        ] {
+            let choices = decode(text).unwrap().us_choices(&[], false);
+            let opt_out = &choices.opt_out;
+            let all = [opt_out.sale, opt_out.sharing, opt_out.targeted];
+            assert_eq!(all, [out; 3], "{text}");
+            assert_eq!(choices.sources, ["gpp:usca"]);
+        }
+        assert!(unreadable().opt_out.any());
+    }
+
+    #[test]
+    fn a_known_child_is_one_with_consent_too() {
+        for value in 0..4 {
+            let values = [&[1, 1, 1, 2, 2][..], &[0; 9], &[0, value], &[0], &[1, 0, 0]].concat();
+            let gpp = Gpp { sections: vec![us(8, &values)] };
+            assert_eq!(gpp.us_choices(&[], false).child, value != 0);
+        }
+    }
+
+    #[test]
+    fn service_provider_mode_counts_in_covered_transactions() {
+        for (covered, opt_out_mode, provider_mode, only) in
+            [(1, 0, 1, true), (2, 0, 1, false), (1, 1, 0, false), (1, 0, 2, false)]
+        {
+            let mspa = [covered, opt_out_mode, provider_mode];
+            let values = [&[1, 1, 1, 2, 2][..], &[0; 12], &mspa].concat();
+            let gpp = Gpp { sections: vec![us(8, &values)] };
+            assert_eq!(gpp.us_choices(&[], false).service_provider_only, only, "{mspa:?}");
+        }
+        // usmd: covered, mode (2 is service provider), three notices, sale, targeted, additional.
+        let gpp = Gpp { sections: vec![us(24, &[1, 2, 1, 1, 1, 2, 2, 0])] };
+        assert!(gpp.us_choices(&[], false).service_provider_only);
+    }
+
+    #[test]
+    fn only_sections_that_apply_are_asked() {
+        let out = usca([1, 1, 1, 1, 1]);
+        let not_out = us(9, &[&[1, 1, 1, 2, 2][..], &[0; 9], &[1, 0, 0]].concat());
+        let unknown = Section { id: 99, content: Err(Unreadable::UnknownSection) };
+        let gpp = Gpp { sections: vec![out, not_out, unknown] };
+        for (gpp_sid, sources) in [
+            (&[][..], &["gpp:usca"][..]),
+            (&[8], &["gpp:usca"]),
+            (&[9], &[]),
+            (&[8, 9], &["gpp:usca"]),
+            // 10 applies and is not there: all that are there do.
+            (&[9, 10], &["gpp:usca"]),
+            // The site says that what cannot be read applies.
+            (&[9, 99], &["gpp:99"]),
+        ] {
+            assert_eq!(gpp.us_choices(gpp_sid, false).opt_out.sources, sources, "{gpp_sid:?}");
+        }
+    }
+
+    #[test]
+    fn the_us_privacy_string_in_it_counts_as_on_its_own() {
+        let gpp = decode("DBABTA~1NNN").unwrap();
+        assert!(!gpp.us_choices(&[], false).opt_out.any());
+        let california = gpp.us_choices(&[], true).opt_out;
+        assert!(california.sale && !california.sharing);
+        assert_eq!(california.sources, ["gpp:uspv1"]);
+    }
+}

@@ -11,6 +11,7 @@ pub mod bits;
 pub mod cmp;
 mod decide;
 pub mod gpp;
+pub mod ids;
 mod region;
 mod rules;
 mod signals;

@@ -11,7 +11,8 @@ use serde::{Serialize, Serializer};
 
 use super::{
     Grant, Grants, Purpose,
-    bits::{self, Bits, Ids, Ranges, Unreadable, Work},
+    bits::{self, Bits, Letters, Unreadable, Work},
+    ids::{Ids, Ranges},
 };
 
 /// From here on (1 March 2026, in tenths of a second) a vendor must be among those disclosed.
@@ -54,7 +55,7 @@ pub struct Tcf {
     /// On which screen.
     pub consent_screen: u8,
     /// In which language, two capital letters.
-    pub consent_language: String,
+    pub consent_language: Letters,
     /// Against which list of vendors.
     pub vendor_list_version: u16,
     /// Under which policy: 4 is TCF 2.2, 5 is 2.3 and late 2.2.
@@ -72,7 +73,7 @@ pub struct Tcf {
     /// Purpose 1 was not asked, by the law of `publisher_country_code`.
     pub purpose_one_treatment: bool,
     /// The publisher's country, two capital letters.
-    pub publisher_country_code: String,
+    pub publisher_country_code: Letters,
     /// Vendors that were consented to.
     pub vendor_consents: Ranges,
     /// Vendors whose legitimate interest was not objected to.
@@ -356,5 +357,104 @@ impl Tcf {
                 && restriction.restriction_type != 1
                 && restriction.vendors.contains(vendor)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// TCF 2.3 of 2026-06-01, purposes 1, 3, 4 and 7, vendor 755 consented and disclosed; purpose 7
+    /// not allowed to it by the publisher.
+    const NOT_ALLOWED: &str = "CQlH_MAQlH_MAAcADBENCyFgALIAAAAAAAYgF5wAQF5gAAABHAAQF5gA.IF5wAQF5gAAA";
+    const VENDOR: u16 = 755;
+
+    fn tcf() -> Tcf {
+        let mut tcf = decode(NOT_ALLOWED).unwrap();
+        tcf.publisher_restrictions.clear();
+        tcf
+    }
+
+    fn granted(grants: Grants) -> [Grant; 4] {
+        [
+            grants.ad_storage,
+            grants.ad_user_data,
+            grants.ad_personalization,
+            grants.analytics_storage,
+        ]
+    }
+
+    #[test]
+    fn purposes_and_the_vendor_are_both_needed() {
+        use Grant::{Denied, Granted, NotAsked};
+        let tcf = tcf();
+        assert!(tcf.allows(VENDOR, &[1, 3, 4, 7]));
+        assert!(!tcf.allows(VENDOR, &[1, 2]) && !tcf.allows(754, &[1]) && !tcf.allows(0, &[1]));
+        assert_eq!(granted(tcf.grants()), [Granted, Granted, Granted, NotAsked]);
+        assert_eq!(granted(tcf.vendor_grants(VENDOR)), [Granted, Granted, Granted, NotAsked]);
+        assert_eq!(granted(tcf.vendor_grants(12)), [Denied, Denied, Denied, NotAsked]);
+
+        let mut without_measurement = tcf.clone();
+        without_measurement.purpose_consents = Ids::of(0b1101);
+        assert_eq!(granted(without_measurement.grants()), [Granted, Denied, Granted, NotAsked]);
+        let mut without_storage = tcf;
+        without_storage.purpose_consents = Ids::of(0b100_1100);
+        assert_eq!(granted(without_storage.grants()), [Denied, Denied, Granted, Denied]);
+    }
+
+    #[test]
+    fn restrictions_forbid_but_for_the_one_that_demands_consent() {
+        assert!(!decode(NOT_ALLOWED).unwrap().allows(VENDOR, &[7]));
+        assert!(decode(NOT_ALLOWED).unwrap().allows(VENDOR, &[1]));
+        let vendors = tcf().vendor_consents;
+        for (restriction_type, allowed) in [(0, false), (1, true), (2, false), (3, false)] {
+            let mut tcf = tcf();
+            let vendors = vendors.clone();
+            let restriction = Restriction { purpose_id: 7, restriction_type, vendors };
+            tcf.publisher_restrictions.push(restriction);
+            assert_eq!(tcf.allows(VENDOR, &[1, 7]), allowed, "type {restriction_type}");
+            assert!(tcf.allows(VENDOR, &[1]), "type {restriction_type}");
+            assert_eq!(tcf.grants().ad_user_data, Grant::Granted);
+        }
+    }
+
+    #[test]
+    fn from_march_2026_a_vendor_must_have_been_shown() {
+        let day = |text: &str| {
+            let seconds = text.parse::<Timestamp>().unwrap().as_second();
+            Moment(u64::try_from(seconds).unwrap() * 10)
+        };
+        let not_shown = [None, Some(Ranges::default())];
+        for vendors_disclosed in not_shown {
+            let mut tcf = Tcf { vendors_disclosed, ..tcf() };
+            tcf.last_updated = day("2026-03-01T00:00:00Z");
+            assert!(!tcf.allows(VENDOR, &[1]));
+            tcf.last_updated = day("2026-02-28T23:59:59Z");
+            assert!(tcf.allows(VENDOR, &[1]));
+        }
+    }
+
+    #[test]
+    fn purpose_one_that_was_not_asked_is_no_consent() {
+        let tcf = Tcf { purpose_one_treatment: true, ..tcf() };
+        assert!(!tcf.allows(VENDOR, &[1]));
+        assert!(tcf.allows(VENDOR, &[3, 4]));
+        assert_eq!(tcf.grants().ad_storage, Grant::NotAsked);
+        assert_eq!(tcf.grants().ad_user_data, Grant::NotAsked);
+        assert_eq!(tcf.grants().analytics_storage, Grant::NotAsked);
+    }
+
+    #[test]
+    fn void_strings_permit_nothing() {
+        for (tcf, void) in [
+            (Tcf { policy_version: 3, ..tcf() }, Void::PolicyRetired),
+            (Tcf { is_service_specific: false, ..tcf() }, Void::NotServiceSpecific),
+            (Tcf { cmp_id: 1, ..tcf() }, Void::NoPlatform),
+        ] {
+            assert_eq!(tcf.void(), Some(void));
+            assert!(!tcf.allows(VENDOR, &[1]));
+            assert_eq!(tcf.grants(), REFUSED);
+            assert_eq!(tcf.vendor_grants(VENDOR), REFUSED);
+        }
     }
 }

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::{
     Grant, Grants,
-    bits::{Bits, Ids, Ranges, Unreadable, Work},
+    bits::{Bits, Letters, Unreadable, Work},
+    ids::{Ids, Ranges},
     tcf::Moment,
 };
 
@@ -28,7 +29,7 @@ pub struct TcfCanada {
     /// On which screen.
     pub consent_screen: u8,
     /// In which language, two capital letters.
-    pub consent_language: String,
+    pub consent_language: Letters,
     /// Against which list of vendors.
     pub vendor_list_version: u16,
     /// Under which policy.

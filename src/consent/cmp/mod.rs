@@ -11,7 +11,7 @@ mod didomi;
 mod onetrust;
 mod usercentrics;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{
     Grant, Grants, Purpose,
@@ -22,8 +22,10 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Choices {
     /// Category ids with the choice, each once; where a platform contradicts itself, `false`.
+    #[serde(serialize_with = "by_id")]
     pub categories: Vec<(String, bool)>,
     /// Vendors or services by the platform's own ids, likewise.
+    #[serde(serialize_with = "by_id")]
     pub vendors: Vec<(String, bool)>,
     /// The visitor has answered. Where not, nothing was granted or refused.
     pub answered: bool,
@@ -37,6 +39,10 @@ pub struct Choices {
     pub us_privacy: Option<String>,
     /// Id of the stored choice.
     pub id: Option<String>,
+}
+
+fn by_id<S: Serializer>(choices: &[(String, bool)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(choices.iter().map(|(id, allowed)| (id, allowed)))
 }
 
 /// One cookie of a consent platform, read or not.
