@@ -223,41 +223,21 @@ impl<'w> Bits<'w> {
         if left > self.end - self.at {
             return Err(Unreadable::Truncated);
         }
-        let mut ranges = Ranges::default();
-        // Id of the window's first bit, and where the run that reaches into it began.
-        let (mut first, mut start) = (1_u16, None);
+        let mut words = Vec::with_capacity(left.div_ceil(32));
         while left > 0 {
-            let width = left.min(WINDOW);
-            let window = self.window() & top(width);
-            // Bits that differ from the one before them: where runs begin and end.
-            let before = window >> 1 | u64::from(start.is_some()) << 63;
-            let mut edges = (window ^ before) & top(width);
-            while edges != 0 {
-                self.work.steps += 1;
-                let offset = edges.leading_zeros();
-                edges ^= 1 << 63 >> offset;
-                let id = first.saturating_add(u16::try_from(offset).unwrap_or(0));
-                match start.take() {
-                    None => start = Some(id),
-                    Some(start) => ranges.append(start, id - 1, self.work),
-                }
-            }
-            self.work.steps += 1;
-            self.at += width;
+            let width = left.min(32);
+            let word = self.take(width)? << (32 - width);
+            words.push(u32::try_from(word).map_err(|_| Unreadable::Value)?);
             left -= width;
-            // The sum is at most one over the highest id, when nothing is left.
-            first = first.saturating_add(u16::try_from(width).unwrap_or(0));
         }
-        if let Some(start) = start {
-            ranges.append(start, count, self.work);
-        }
-        Ok(ranges)
+        self.work.bytes += words.capacity() * size_of::<u32>();
+        Ok(Ranges::of_bits(words))
     }
 
     /// Takes entries of ids and of inclusive ranges of at most `max`.
     pub(super) fn entries(&mut self, max: u16) -> Result<Ranges, Unreadable> {
         let count = self.take(12)?;
-        let mut ranges = Ranges::default();
+        let mut pairs = Vec::new();
         for _ in 0..count {
             let is_range = self.flag()?;
             let start = self.number(16)?;
@@ -265,23 +245,28 @@ impl<'w> Bits<'w> {
             if start == 0 || start > end || end > max {
                 return Err(Unreadable::Range);
             }
-            ranges.append(start, end, self.work);
+            self.push(&mut pairs, (start, end));
         }
-        ranges.tidy();
-        Ok(ranges)
+        Ok(Ranges::of_pairs(pairs))
     }
 
     /// Takes Fibonacci entries: each the distance from the last id, then for a group its length.
     pub(super) fn fibonacci_entries(&mut self, max: u16) -> Result<Ranges, Unreadable> {
         let count = self.take(12)?;
-        let (mut ranges, mut last) = (Ranges::default(), 0_u16);
+        let (mut pairs, mut last) = (Vec::new(), 0_u16);
         for _ in 0..count {
             let is_group = self.flag()?;
             let start = self.beyond(last, max)?;
             last = if is_group { self.beyond(start, max)? } else { start };
-            ranges.append(start, last, self.work);
+            self.push(&mut pairs, (start, last));
         }
-        Ok(ranges)
+        Ok(Ranges::of_pairs(pairs))
+    }
+
+    fn push(&mut self, pairs: &mut Vec<(u16, u16)>, pair: (u16, u16)) {
+        // Lists grow by doubling, so twice the pair is what one costs.
+        self.work.bytes += 2 * size_of::<(u16, u16)>();
+        pairs.push(pair);
     }
 
     fn beyond(&mut self, last: u16, max: u16) -> Result<u16, Unreadable> {
@@ -401,7 +386,7 @@ mod tests {
         let mut work = Work::default();
         let all = "1".repeat(65_535);
         let mut bits = Bits::new(&text_of(&all), &mut work).unwrap();
-        assert_eq!(bits.bitfield(u16::MAX).unwrap().pairs(), [(1, u16::MAX)]);
+        assert_eq!(*bits.bitfield(u16::MAX).unwrap().pairs(), [(1, u16::MAX)]);
         let second = "01".repeat(32_768);
         let mut bits = Bits::new(&text_of(&second), &mut work).unwrap();
         let ranges = bits.bitfield(u16::MAX).unwrap();
@@ -441,7 +426,7 @@ mod tests {
         let mut work = Work::default();
         let mut bits = Bits::new(&text_of(&field), &mut work).unwrap();
         let ranges = bits.bitfield(212).unwrap();
-        assert_eq!(ranges.pairs(), [(1, 1), (72, 212)]);
+        assert_eq!(*ranges.pairs(), [(1, 1), (72, 212)]);
         assert!(ranges.contains(1) && ranges.contains(72) && ranges.contains(212));
         assert!(!ranges.contains(0) && !ranges.contains(71) && !ranges.contains(213));
     }

@@ -256,21 +256,25 @@ fn restrictions(bits: &mut Bits<'_>) -> Result<Vec<Restriction>, Unreadable> {
         // Neither a highest id nor an encoding bit here, unlike everywhere else.
         let vendors = bits.entries(u16::MAX)?;
         // Naming nobody, it restricts nobody.
-        if !vendors.pairs().is_empty() {
+        if !vendors.is_empty() {
             bits.work().bytes += 2 * size_of::<Restriction>();
             all.push(Restriction { purpose_id, restriction_type, vendors });
         }
     }
     let key = |restriction: &Restriction| (restriction.purpose_id, restriction.restriction_type);
     all.sort_by_key(key);
-    all.dedup_by(|next, kept| {
-        let same = key(next) == key(kept);
-        if same {
-            kept.vendors.join(std::mem::take(&mut next.vendors));
-        }
-        same
-    });
-    Ok(all)
+    let same = all.chunk_by(|one, next| key(one) == key(next));
+    Ok(same.filter_map(joined).collect())
+}
+
+/// Restrictions of one purpose and type as one.
+fn joined(same: &[Restriction]) -> Option<Restriction> {
+    let (first, rest) = same.split_first()?;
+    let vendors = match rest {
+        [] => first.vendors.clone(),
+        _ => Ranges::union(same.iter().map(|restriction| &restriction.vendors)),
+    };
+    Some(Restriction { vendors, ..*first })
 }
 
 impl Tcf {
@@ -366,7 +370,8 @@ mod tests {
 
     /// TCF 2.3 of 2026-06-01, purposes 1, 3, 4 and 7, vendor 755 consented and disclosed; purpose 7
     /// not allowed to it by the publisher.
-    const NOT_ALLOWED: &str = "CQlH_MAQlH_MAAcADBENCyFgALIAAAAAAAYgF5wAQF5gAAABHAAQF5gA.IF5wAQF5gAAA";
+    const NOT_ALLOWED: &str =
+        "CQlH_MAQlH_MAAcADBENCyFgALIAAAAAAAYgF5wAQF5gAAABHAAQF5gA.IF5wAQF5gAAA";
     const VENDOR: u16 = 755;
 
     fn tcf() -> Tcf {
@@ -416,6 +421,18 @@ mod tests {
             assert!(tcf.allows(VENDOR, &[1]), "type {restriction_type}");
             assert_eq!(tcf.grants().ad_user_data, Grant::Granted);
         }
+    }
+
+    #[test]
+    fn restrictions_of_one_purpose_and_type_are_one() {
+        let of = |purpose_id, pairs: &[(u16, u16)]| Restriction {
+            purpose_id,
+            restriction_type: 0,
+            vendors: Ranges::of_pairs(pairs.to_vec()),
+        };
+        let parts = [of(2, &[(1, 3)]), of(2, &[(7, 7)]), of(2, &[(4, 5)])];
+        assert_eq!(joined(&parts), Some(of(2, &[(1, 5), (7, 7)])));
+        assert_eq!(joined(&parts[..1]), Some(of(2, &[(1, 3)])));
     }
 
     #[test]

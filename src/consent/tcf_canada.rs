@@ -228,3 +228,52 @@ impl TcfCanada {
         restrictions.any(|r| r.key == purpose && r.kind != 1 && r.ids.contains(vendor))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcf(purposes: u64, vendors_disclosed: Option<&[u16]>) -> TcfCanada {
+        let set = |ids: &[u16]| Ranges::of_pairs(ids.iter().map(|id| (*id, *id)).collect());
+        // One without vendors and restrictions; the rest is set below.
+        let mut tcf =
+            decode("BQlH_MAQlH_MAA5AMHENB8CgTYlFyBeCKAAAAAAAAA", &mut Work::default()).unwrap();
+        tcf.purposes_express_consent = Ids::of(purposes);
+        tcf.purposes_implied_consent = Ids::of(u64::MAX);
+        tcf.vendor_express_consent = set(&[12, 755]);
+        tcf.disclosed_vendors = vendors_disclosed.map(set);
+        tcf.pub_restrictions = vec![Restriction { key: 7, kind: 0, ids: set(&[12]) }];
+        tcf
+    }
+
+    #[test]
+    fn only_express_consent_counts_and_storage_is_not_asked() {
+        let grants = tcf(0b100_1100, None).grants();
+        assert_eq!(
+            grants,
+            Grants {
+                ad_user_data: Grant::Granted,
+                ad_personalization: Grant::Granted,
+                ..Grants::default()
+            }
+        );
+        let grants = tcf(0b100, None).grants();
+        assert_eq!(grants.ad_user_data, Grant::Denied);
+        assert_eq!(grants.ad_personalization, Grant::Denied);
+    }
+
+    #[test]
+    fn a_vendor_needs_consent_disclosure_and_no_restriction() {
+        let all = 0b100_1100;
+        for (vendor, shown, user_data) in [
+            (755, None, Grant::Granted),
+            (755, Some(&[755][..]), Grant::Granted),
+            (755, Some(&[12]), Grant::Denied),
+            (12, None, Grant::Denied),
+            (13, None, Grant::Denied),
+        ] {
+            let grants = tcf(all, shown).vendor_grants(vendor);
+            assert_eq!(grants.ad_user_data, user_data, "{vendor} {shown:?}");
+        }
+    }
+}

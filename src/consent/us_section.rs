@@ -207,7 +207,7 @@ fn strip_header(id: u16, segments: &mut Vec<&str>, work: &mut Work) -> Result<()
     segments.remove(0);
     // The core has id 0, which a Fibonacci number cannot write; the one other segment has id 1.
     let expected: &[(u16, u16)] = if segments.len() > 1 { &[(1, 1)] } else { &[] };
-    if announced.pairs() == expected { Ok(()) } else { Err(Unreadable::Count) }
+    if *announced.pairs() == *expected { Ok(()) } else { Err(Unreadable::Count) }
 }
 
 fn with_layout(

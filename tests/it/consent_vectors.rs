@@ -1,5 +1,6 @@
 //! Consent strings against the reference libraries: what they read, we read alike; what is malformed
 //! is refused. The data is made by `tests/vectors/generate.cjs`.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use conversion_relay::consent::{additional_consent, bits::Unreadable, gpp, tcf, us_privacy};
 use serde_json::{Map, Value};
