@@ -16,6 +16,7 @@ mod kill;
 mod layers;
 mod privacy;
 mod queue;
+mod readme;
 mod relay;
 mod sandbox;
 mod two_sites;
