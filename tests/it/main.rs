@@ -9,6 +9,7 @@
 )]
 
 mod config;
+mod consent_vectors;
 mod delivery;
 mod fixtures;
 mod harness;

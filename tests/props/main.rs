@@ -10,6 +10,7 @@
 
 mod classify;
 mod consent;
+mod consent_strings;
 mod delivery;
 mod normalize;
 mod plan;
