@@ -7,7 +7,7 @@
 //! - A half-written `snap.*.generating` is taken for the newest snapshot: it is removed first.
 //! - A snapshot that does not fit the log is `Corruption` for good, though the log alone has
 //!   everything: the folder is copied aside, the snapshots are removed, and it is opened again.
-//! - A page over 128 KiB goes to `blobs/`, which is never synced: values are kept under 6 KiB
+//! - A page over 128 KiB goes to `blobs/`, which is never synced: values are kept under 4 KiB
 //!   ([`super::super::record`]).
 //! - One error kills the handle: the committer drops it and opens again.
 
