@@ -21,7 +21,7 @@ impl Group {
     pub(super) fn below(path: &str) -> Self {
         let key = |field: &Field| {
             let key = field.path().strip_prefix(path)?.strip_prefix('.')?;
-            (!key.contains(['.', '*'])).then_some((key, *field))
+            (!key.contains('.') && !field.holds_json()).then_some((key, *field))
         };
         Self(Field::ALL.iter().filter_map(key).collect())
     }
