@@ -8,11 +8,13 @@
     reason = "a test may stop where it is wrong; clippy's own exemption misses their helpers"
 )]
 
+mod bad_days;
 mod delivery;
 mod fixtures;
 mod harness;
 mod kill;
 mod layers;
+mod metrics;
 mod privacy;
 mod queue;
 mod relay;
