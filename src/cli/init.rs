@@ -31,6 +31,7 @@ const SHIPPED: &[(&str, &str)] = &[
     ("tests/large_cart.toml", include_str!("../../config/tests/large_cart.toml")),
     ("tests/lead_without_email.toml", include_str!("../../config/tests/lead_without_email.toml")),
     ("tests/purchase.toml", include_str!("../../config/tests/purchase.toml")),
+    ("tests/refund.toml", include_str!("../../config/tests/refund.toml")),
     ("tests/refused_in_the_us.toml", include_str!("../../config/tests/refused_in_the_us.toml")),
     ("tests/too_late.toml", include_str!("../../config/tests/too_late.toml")),
     ("tests/unknown_name.toml", include_str!("../../config/tests/unknown_name.toml")),

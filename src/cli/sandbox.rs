@@ -37,8 +37,9 @@ impl Sandbox {
         options.keep_bytes = options.keep_bytes.max(self.keep.saturating_mul(KEPT_BYTES));
         let stop = CancellationToken::new();
         let server = sandbox::serve_on(listener, Server::new(options), stop.clone());
+        let stopped = relay::stop_signal()?;
         println!("{}", json!({"sandbox": format!("http://{address}")}));
-        relay::stop_signal().await;
+        stopped.await;
         stop.cancel();
         server.await.context("the sandbox ended badly")?;
         Ok(Exit::Fine)

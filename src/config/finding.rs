@@ -97,6 +97,8 @@ impl Report {
 
     fn add(&self, severity: Severity, place: &Place, message: String) {
         let Place { file, line, path } = place.clone();
+        // One finding is one line, whatever a parser has to say.
+        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
         let finding = Finding { severity, file, line, path, message };
         let mut findings = self.0.borrow_mut();
         if !findings.contains(&finding) {
@@ -109,17 +111,12 @@ impl Report {
         self.0.borrow().iter().any(|finding| finding.severity == Severity::Error)
     }
 
-    /// All findings: by file in the order in which they were read, then by line.
-    pub(super) fn into_findings(self) -> Vec<Finding> {
+    /// All findings: those of the given files in their order, then those of others, each by line.
+    pub(super) fn into_findings(self, files: &[String]) -> Vec<Finding> {
         let mut findings = self.0.into_inner();
-        let mut files: Vec<String> = Vec::new();
-        for finding in &findings {
-            if !files.contains(&finding.file) {
-                files.push(finding.file.clone());
-            }
-        }
         findings.sort_by_key(|finding| {
-            (files.iter().position(|file| *file == finding.file), finding.line, finding.severity)
+            let file = files.iter().position(|file| *file == finding.file);
+            (file.unwrap_or(files.len()), finding.line, finding.severity)
         });
         findings
     }
@@ -170,7 +167,7 @@ mod tests {
         let report = Report::default();
         let place = place.below("events").below("begin_checkout").below("kynd");
         report.error(&place, "unknown key; did you mean \"kind\"?");
-        let findings = report.into_findings();
+        let findings = report.into_findings(&[]);
         assert_eq!(
             findings[0].to_string(),
             "error: config/events.toml:12: events.begin_checkout.kynd: unknown key; did you mean \"kind\"?"

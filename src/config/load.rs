@@ -86,6 +86,8 @@ pub fn load(dir: &Path, options: &LoadOptions<'_>) -> Loaded {
     let files = FILES.map(|name| (name, read(dir, name, &report)));
     if files.iter().all(|(_, bytes)| bytes.is_none()) && !report.has_errors() {
         report.error(&Place::of_file(&dir.display().to_string()), nothing_here(dir));
+        let findings = report.into_findings(&[]);
+        return Loaded { config: None, findings, fallbacks: Vec::new() };
     }
     let [relay, events, consent, destinations] = files.each_ref().map(|(name, bytes)| {
         let shown = dir.join(name).display().to_string();
@@ -114,7 +116,8 @@ pub fn load(dir: &Path, options: &LoadOptions<'_>) -> Loaded {
     let hash = hash(files.iter().cloned().chain(rates));
     let config = resolve(&documents, &context, hash);
     let fallbacks = vault.fallbacks.into_inner();
-    Loaded { config, findings: report.into_findings(), fallbacks }
+    let order = FILES.map(|name| dir.join(name).display().to_string());
+    Loaded { config, findings: report.into_findings(&order), fallbacks }
 }
 
 fn nothing_here(dir: &Path) -> String {

@@ -143,7 +143,7 @@ fn about_destinations(events: &Events, drafts: &[Draft], context: &Context<'_>) 
 
 /// A currency that an entry wants, no rates, and a site that counts in another.
 fn about_conversion(relay: &Relay, events: &Events, drafts: &[Draft], report: &Report) {
-    if events.rates.is_some() {
+    if events.wants_rates {
         return;
     }
     for draft in drafts {

@@ -6,12 +6,21 @@
 //! a [`Decision`]. Absence is never consent where the model is opt-in, and is never written as
 //! granted anywhere.
 
+pub mod additional_consent;
+pub mod bits;
+pub mod cmp;
 mod decide;
+pub mod gpp;
+pub mod ids;
 mod region;
 mod rules;
 mod signals;
+pub mod tcf;
+pub mod tcf_canada;
 #[cfg(test)]
 mod tests;
+pub mod us_privacy;
+pub mod us_section;
 
 pub use decide::{Decision, Permit, PropertyRule, Purposes, Question, Reason, ReasonCode, decide};
 pub use region::{

@@ -41,6 +41,24 @@ pub struct Memory {
     pub click_ids: Option<Duration>,
 }
 
+impl Default for Memory {
+    fn default() -> Self {
+        let sources = [
+            "crm",
+            "physical_store",
+            "phone_call",
+            "system_generated",
+            "door:webhook",
+            "door:import",
+        ];
+        Self {
+            max_age: Duration::from_secs(180 * 86_400),
+            use_for: sources.map(str::to_owned).to_vec(),
+            click_ids: None,
+        }
+    }
+}
+
 /// An id on a list of vendors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum VendorId {
@@ -183,24 +201,6 @@ impl DestinationRule {
             mechanism: None,
             legal_basis: None,
             retention: None,
-        }
-    }
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        let sources = [
-            "crm",
-            "physical_store",
-            "phone_call",
-            "system_generated",
-            "door:webhook",
-            "door:import",
-        ];
-        Self {
-            max_age: Duration::from_secs(180 * 86_400),
-            use_for: sources.map(str::to_owned).to_vec(),
-            click_ids: None,
         }
     }
 }

@@ -150,7 +150,8 @@ async fn discard(
 async fn filter(body: Body, headers: &HeaderMap) -> Result<DeadFilter, ApiError> {
     let body = body::read(body, headers, BODY_BYTES).await?;
     serde_json::from_slice(&body).map_err(|error| {
-        let detail = format!("expected {{\"destination\", \"reason\", \"ids\"}}, any of them: {error}");
+        let detail =
+            format!("expected {{\"destination\", \"reason\", \"ids\"}}, any of them: {error}");
         ApiError::bad_request("malformed_json", detail)
     })
 }
@@ -194,10 +195,7 @@ fn unknown_destination() -> ApiError {
     ApiError::not_found("no destination has this name; see GET /admin/v1/stats")
 }
 
-async fn reload(
-    State(relay): State<Arc<Relay>>,
-    headers: HeaderMap,
-) -> Result<Response, ApiError> {
+async fn reload(State(relay): State<Arc<Relay>>, headers: HeaderMap) -> Result<Response, ApiError> {
     let who = allow(&relay, &headers, &OPERATORS)?;
     Ok(match (relay.reload)().await {
         Ok(done) => {
@@ -205,7 +203,10 @@ async fn reload(
             Json(done).into_response()
         }
         Err(findings) => {
-            tracing::warn!(who, "configuration not reloaded: it has errors, and the old one stands");
+            tracing::warn!(
+                who,
+                "configuration not reloaded: it has errors, and the old one stands"
+            );
             (StatusCode::UNPROCESSABLE_ENTITY, Json(findings)).into_response()
         }
     })

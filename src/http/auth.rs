@@ -47,8 +47,9 @@ pub(super) fn admin<'c>(
     headers: &HeaderMap,
     roles: &[AdminRole],
 ) -> Result<&'c AdminToken, ApiError> {
-    let given = credential(headers)
-        .ok_or_else(|| ApiError::unauthorized("send an admin token as `Authorization: Bearer TOKEN`"))?;
+    let given = credential(headers).ok_or_else(|| {
+        ApiError::unauthorized("send an admin token as `Authorization: Bearer TOKEN`")
+    })?;
     let token = find(&config.admin_tokens, |token| &token.token, &given)
         .ok_or_else(|| ApiError::unauthorized("the admin token is unknown"))?;
     if token.roles.iter().any(|role| roles.contains(role)) {
@@ -106,7 +107,7 @@ pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::KeyKind, sources::tests};
+    use crate::{config::KeyKind, sources::fixtures};
 
     fn headers(authorization: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -116,16 +117,20 @@ mod tests {
 
     #[test]
     fn keys_come_in_three_ways() {
-        let config = tests::config();
+        let config = fixtures::config();
         let name = |headers: &HeaderMap, query: Option<&str>| {
-            write_key(&config, headers, query).map(|key| key.name.as_str()).map_err(|e| e.status.as_u16())
+            write_key(&config, headers, query)
+                .map(|key| key.name.as_str())
+                .map_err(|e| e.status.as_u16())
         };
         // `dev-key:` in base64.
         for authorization in ["Bearer dev-key", "bearer  dev-key ", "Basic ZGV2LWtleTo="] {
             assert_eq!(name(&headers(authorization), None), Ok("backend"), "{authorization}");
         }
         assert_eq!(name(&HeaderMap::new(), Some("a=b&api_secret=dev%2Dkey")), Ok("backend"));
-        for authorization in ["Bearer dev-ke", "Bearer dev-key2", "Bearer ", "Digest dev-key", "Basic !"] {
+        for authorization in
+            ["Bearer dev-ke", "Bearer dev-key2", "Bearer ", "Digest dev-key", "Basic !"]
+        {
             assert_eq!(name(&headers(authorization), None), Err(401), "{authorization}");
         }
         assert_eq!(name(&HeaderMap::new(), Some("a=b")), Err(401));
@@ -133,26 +138,31 @@ mod tests {
 
     #[test]
     fn an_empty_secret_opens_nothing() {
-        let mut config = tests::config();
+        let mut config = fixtures::config();
         config.write_keys[0].key = String::new().into();
         assert!(write_key(&config, &HeaderMap::new(), Some("api_secret=")).is_err());
     }
 
     #[test]
     fn rights_and_roles() {
-        let key = tests::key(KeyKind::Server);
+        let key = fixtures::key(KeyKind::Server);
         assert!(right(&key, Right::Events).is_ok());
         assert_eq!(right(&key, Right::Explain).unwrap_err().code, "not_allowed");
-        let mut config = tests::config();
+        let mut config = fixtures::config();
         config.admin_tokens.push(AdminToken {
             name: "jane".to_owned(),
             token: "t".to_owned().into(),
             roles: vec![AdminRole::Viewer],
         });
         let status = |roles: &[AdminRole], with: &str| {
-            admin(&config, &headers(with), roles).map(|t| t.name.clone()).map_err(|e| e.status.as_u16())
+            admin(&config, &headers(with), roles)
+                .map(|t| t.name.clone())
+                .map_err(|e| e.status.as_u16())
         };
-        assert_eq!(status(&[AdminRole::Viewer, AdminRole::Media], "Bearer t"), Ok("jane".to_owned()));
+        assert_eq!(
+            status(&[AdminRole::Viewer, AdminRole::Media], "Bearer t"),
+            Ok("jane".to_owned())
+        );
         assert_eq!(status(&[AdminRole::Operator], "Bearer t"), Err(403));
         assert_eq!(status(&[AdminRole::Viewer], "Bearer u"), Err(401));
     }

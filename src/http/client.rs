@@ -37,8 +37,8 @@ pub(super) fn address(peer: IpAddr, headers: &HeaderMap, listen: &Listen) -> IpA
 }
 
 /// What the connection tells of where the visitor is: nothing for a backend, whose connection is
-/// its own. A region's header is believed from trusted proxies, and from anybody where none are
-/// configured: who names the header in `region_from` says that something sets it.
+/// its own. A region's header is believed from trusted proxies only: anybody could write one that
+/// names a country with a looser law.
 pub(super) fn whereabouts(
     key: &WriteKey,
     peer: IpAddr,
@@ -50,8 +50,7 @@ pub(super) fn whereabouts(
     if key.kind == KeyKind::Server {
         return Whereabouts { event_is_believed: true, ..Whereabouts::default() };
     }
-    let proxies = &listen.trusted_proxies;
-    let believed = proxies.is_empty() || is_trusted(peer.to_canonical(), proxies);
+    let believed = is_trusted(peer.to_canonical(), &listen.trusted_proxies);
     let named = rules.region_from.iter().filter_map(|source| match source {
         RegionSource::Header(name) if believed => {
             let value = headers.get(name.as_str())?.to_str().ok()?;
@@ -82,7 +81,7 @@ fn parse(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::tests as fixtures;
+    use crate::sources::fixtures;
 
     fn listen(header: Option<&str>) -> Listen {
         Listen {
@@ -108,7 +107,11 @@ mod tests {
             ("10.0.0.1", vec![], "10.0.0.1"),
             ("10.0.0.1", vec![(FORWARDED, "192.0.2.1")], "192.0.2.1"),
             ("10.0.0.1", vec![(FORWARDED, "1.1.1.1, 192.0.2.1, 10.0.0.2")], "192.0.2.1"),
-            ("10.0.0.1", vec![(FORWARDED, "1.1.1.1"), (FORWARDED, "192.0.2.1,10.0.0.2")], "192.0.2.1"),
+            (
+                "10.0.0.1",
+                vec![(FORWARDED, "1.1.1.1"), (FORWARDED, "192.0.2.1,10.0.0.2")],
+                "192.0.2.1",
+            ),
             ("10.0.0.1", vec![(FORWARDED, "spoof, 192.0.2.1:4711")], "192.0.2.1"),
             ("10.0.0.1", vec![(FORWARDED, "192.0.2.1, unknown")], "10.0.0.1"),
             ("10.0.0.1", vec![(FORWARDED, "10.0.0.3")], "10.0.0.3"),
@@ -140,8 +143,14 @@ mod tests {
         let server = of(KeyKind::Server, &config.listen);
         assert!(server.event_is_believed && server.headers.is_empty() && server.address.is_none());
         let browser = of(KeyKind::Browser, &config.listen);
-        assert_eq!(browser.headers, [("cf-ipcountry".to_owned(), "US".to_owned())]);
+        assert!(browser.headers.is_empty(), "no proxy is trusted here");
         assert_eq!(browser.address, Some(at));
         assert!(of(KeyKind::Browser, &listen(None)).headers.is_empty(), "not from a stranger");
+        let proxied = |peer: &str| {
+            let peer = peer.parse().unwrap();
+            let key = fixtures::key(KeyKind::Browser);
+            whereabouts(&key, peer, at, &headers, &listen(None), &config.consent).headers
+        };
+        assert_eq!(proxied("10.0.0.1"), [("cf-ipcountry".to_owned(), "US".to_owned())]);
     }
 }

@@ -53,12 +53,19 @@ fn paths() -> Value {
         ]}},
         "application/x-ndjson": {"schema": {"type": "string", "description": "An event a line."}},
     });
-    let counted = answer("How many", &json!({"type": "object", "properties": {"count": {"type": "integer"}}}));
-    let state = answer("The destination's state", &json!({"type": "object", "properties": {
-        "name": {"type": "string"}, "state": {"type": "string"},
-    }}));
+    let counted = answer(
+        "How many",
+        &json!({"type": "object", "properties": {"count": {"type": "integer"}}}),
+    );
+    let state = answer(
+        "The destination's state",
+        &json!({"type": "object", "properties": {
+            "name": {"type": "string"}, "state": {"type": "string"},
+        }}),
+    );
     let any = |description: &str| answer(description, &json!({"type": "object"}));
-    let name = json!([{"name": "name", "in": "path", "required": true, "schema": {"type": "string"}}]);
+    let name =
+        json!([{"name": "name", "in": "path", "required": true, "schema": {"type": "string"}}]);
     let filter = json!({"required": true, "content": {"application/json": {"schema": {
         "type": "object",
         "properties": {
@@ -182,8 +189,13 @@ fn event() -> Value {
                 Field::Email | Field::Phone | Field::ExternalId => {
                     json!({"oneOf": [text, {"type": "array", "items": text}]})
                 }
-                Field::Value | Field::Tax | Field::Shipping | Field::Discount | Field::Cost
-                | Field::NetRevenue | Field::PredictedLtv => money.clone(),
+                Field::Value
+                | Field::Tax
+                | Field::Shipping
+                | Field::Discount
+                | Field::Cost
+                | Field::NetRevenue
+                | Field::PredictedLtv => money.clone(),
                 Field::Items => json!({"type": "array", "items": {"type": "object"}}),
                 other if other.class() == Class::Click => json!({"type": ["string", "integer"]}),
                 _ => text.clone(),
@@ -193,7 +205,9 @@ fn event() -> Value {
         json!({"type": "object", "properties": properties, "additionalProperties": open})
     };
     let mut user = group("user.", false);
-    user["properties"]["minor"] = json!({"type": "boolean"});
+    if let Some(Value::Object(properties)) = user.get_mut("properties") {
+        properties.insert("minor".to_owned(), json!({"type": "boolean"}));
+    }
     let mut consent = serde_json::Map::new();
     for (_, name) in Purpose::ALL {
         consent.insert(name.to_owned(), json!({"type": "string", "enum": ["granted", "denied"]}));

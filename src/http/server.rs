@@ -63,7 +63,10 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     drop(listener);
     let finished = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(GRACE, finished).await.is_err() {
-        tracing::warn!(open = connections.len(), "connections were cut off at the end of the deadline");
+        tracing::warn!(
+            open = connections.len(),
+            "connections were cut off at the end of the deadline"
+        );
         connections.shutdown().await;
     }
 }

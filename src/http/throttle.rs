@@ -3,7 +3,9 @@
 use std::{collections::HashMap, fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter, clock::Clock as _, clock::DefaultClock};
+use governor::{
+    DefaultDirectRateLimiter, Quota, RateLimiter, clock::Clock as _, clock::DefaultClock,
+};
 
 use crate::config::{RateLimit, WriteKey};
 
@@ -33,9 +35,7 @@ impl Throttle {
         let Some(per_second) = limit.requests_per_second else { return Ok(()) };
         let known = self.limiters.load().get(&key.name).filter(|own| own.limit == limit).cloned();
         let own = known.unwrap_or_else(|| self.add(&key.name, limit, per_second));
-        own.limiter
-            .check()
-            .map_err(|until| until.wait_time_from(DefaultClock::default().now()))
+        own.limiter.check().map_err(|until| until.wait_time_from(DefaultClock::default().now()))
     }
 
     fn add(&self, name: &str, limit: RateLimit, per_second: NonZeroU32) -> Arc<Limiter> {
@@ -59,7 +59,7 @@ impl Throttle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::KeyKind, sources::tests};
+    use crate::{config::KeyKind, sources::fixtures};
 
     #[test]
     fn a_key_has_its_burst_and_no_more() {
@@ -72,7 +72,7 @@ mod tests {
                 requests_per_day: None,
             })
         };
-        let key = WriteKey { rate_limit: limit(2), ..tests::key(KeyKind::Server) };
+        let key = WriteKey { rate_limit: limit(2), ..fixtures::key(KeyKind::Server) };
         assert!(throttle.take(&key).is_ok() && throttle.take(&key).is_ok());
         let wait = throttle.take(&key).unwrap_err();
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{wait:?}");

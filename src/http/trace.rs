@@ -13,7 +13,8 @@ use crate::{
 /// Writes a trace. Slots of outcomes are named by the decisions of the copies.
 pub(super) fn render(event_id: &str, trace: &Trace) -> Value {
     let mut entries = HashMap::new();
-    let copies: Vec<Value> = trace.copies.iter().map(|copy| render_copy(copy, &mut entries)).collect();
+    let copies: Vec<Value> =
+        trace.copies.iter().map(|copy| render_copy(copy, &mut entries)).collect();
     let outcomes: Vec<Value> =
         trace.outcomes.iter().map(|outcome| render_outcome(outcome, &entries)).collect();
     json!({ "event_id": event_id, "copies": copies, "outcomes": outcomes })

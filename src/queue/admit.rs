@@ -104,12 +104,12 @@ impl Round<'_> {
     ) -> Result<Admitted, StoreError> {
         let (mut counts, mut duplicates, mut released) = (parts.is_empty(), 0, 0);
         for part in parts {
-            if let Some(same_as) = part.same_as {
-                if self.state.ids.has(&same_as, self.now_ms) {
-                    duplicates += 1;
-                    released += self.release(&[Some(same_as)], part, accepted_at_ms)?;
-                    continue;
-                }
+            if let Some(same_as) = part.same_as
+                && self.state.ids.has(&same_as, self.now_ms)
+            {
+                duplicates += 1;
+                released += self.release(&[Some(same_as)], part, accepted_at_ms)?;
+                continue;
             }
             if let Some(claim) = &part.claim {
                 if !self.people.admits(self.store, &self.shared.seal, claim)? {

@@ -129,7 +129,7 @@ impl Folder {
     pub(super) fn mark(&self, sequence: u64) -> io::Result<()> {
         let unfinished = self.path.join("relay.marker.new");
         let mut file = File::create(&unfinished)?;
-        write!(file, "This folder holds a relay's queue. Durable up to {sequence}\n")?;
+        writeln!(file, "This folder holds a relay's queue. Durable up to {sequence}")?;
         file.sync_all()?;
         fs::rename(unfinished, self.path.join(MARKER))?;
         File::open(&self.path)?.sync_all()

@@ -399,11 +399,17 @@ impl Shared {
         visit: &mut (dyn FnMut(&str, &LeasedJob) + Send),
     ) -> Result<(), Refused> {
         let store = self.store()?;
-        let (names, synced) = (self.names(), self.lock().books.events.next_sequence);
+        let names = self.names();
+        // Taken once: no lock is held, or taken, while the store is read at length.
+        let (synced, leased) = {
+            let inner = self.lock();
+            let leased: HashSet<ChunkKey> = inner.leases.keys().cloned().collect();
+            (inner.books.events.next_sequence, leased)
+        };
         let (from, to) = record::whole(space::CHUNK);
         record::scan(&*store, &from, &to, Direction::Forward, &mut |found| {
             let key = ChunkKey(found.key.to_vec());
-            if key.sequence() < synced && !self.lock().leases.contains_key(&key) {
+            if key.sequence() < synced && !leased.contains(&key) {
                 let name = names.get(usize::from(key.destination())).map_or("", String::as_str);
                 match chunk::open(&self.seal, &key, found.record) {
                     Ok(jobs) => jobs.iter().for_each(|job| visit(name, job)),

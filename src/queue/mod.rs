@@ -210,10 +210,7 @@ impl Queue {
     }
 
     /// Walks over all pending jobs (not leased ones), for `will_withhold` and reports.
-    pub async fn pending_jobs(
-        &self,
-        mut visit: Box<dyn FnMut(&str, &LeasedJob) + Send>,
-    ) -> Result<(), Refused> {
+    pub async fn pending_jobs(&self, mut visit: JobVisitor) -> Result<(), Refused> {
         let shared = Arc::clone(&self.inner.shared);
         blocking(move || shared.walk(&mut *visit)).await
     }
@@ -270,6 +267,9 @@ async fn blocking<T: Send + 'static>(
         .await
         .unwrap_or_else(|_| Err(Refused::Store("a read gave up (panicked)".to_owned())))
 }
+
+/// Sees the destination's name and a pending job.
+pub type JobVisitor = Box<dyn FnMut(&str, &LeasedJob) + Send>;
 
 /// What is kept of one event.
 #[derive(Debug, Clone, Default)]

@@ -1,4 +1,4 @@
-//! Keys and framing: how a record of any length becomes values of at most 6 KiB under consecutive
+//! Keys and framing: how a record of any length becomes values of at most 4 KiB under consecutive
 //! keys of one batch. It knows nothing of what a record means.
 //!
 //! A record's key is a space (one byte), big-endian numbers, and the piece's number. The first
@@ -9,7 +9,9 @@ use std::ops::ControlFlow;
 use super::store::{Batch, Direction, Store, StoreError};
 
 /// sled puts a page over 128 KiB into a file that it never syncs; 16 values of 8 KiB suffice.
-pub(super) const MAX_VALUE_BYTES: usize = 6 * 1024;
+/// Its cache also holds some pages for each of its 256 shards whatever its capacity: filled with a
+/// million jobs it takes 113 MB with values of 6 KiB, 80 MB with 4, at the same speed.
+pub(super) const MAX_VALUE_BYTES: usize = 4 * 1024;
 
 /// The spaces of the one tree.
 pub(super) mod space {

@@ -171,7 +171,10 @@ fn nonce(counter: u64) -> Nonce<aes_gcm::aead::consts::U12> {
     [0, 0, 0, 0, a, b, c, d, e, f, g, h].into()
 }
 
-fn wrapped_keys(store: &dyn Store) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+/// A wrapped key's name and bytes.
+type Wrapped = (Vec<u8>, Vec<u8>);
+
+fn wrapped_keys(store: &dyn Store) -> Result<Vec<Wrapped>, StoreError> {
     let (from, to) = record::whole(space::DATA_KEY);
     let mut keys = Vec::new();
     store.scan(&from, &to, Direction::Forward, &mut |key, value| {

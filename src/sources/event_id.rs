@@ -48,13 +48,7 @@ pub(super) fn settle(
 
 /// Half of a SHA-256 is enough to tell events apart, and short enough for every platform.
 fn hex(hash: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(32);
-    for byte in hash.iter().take(16) {
-        // Writing to a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Every kind of value has its own tag and every text its length, so that no two contents agree.

@@ -19,7 +19,9 @@ mod site;
 mod typed;
 
 #[cfg(test)]
-pub(crate) mod tests;
+pub(crate) mod fixtures;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 

@@ -9,6 +9,8 @@
 )]
 
 mod bad_days;
+mod config;
+mod consent_vectors;
 mod delivery;
 mod fixtures;
 mod harness;
@@ -17,6 +19,7 @@ mod layers;
 mod metrics;
 mod privacy;
 mod queue;
+mod readme;
 mod relay;
 mod sandbox;
 mod two_sites;

@@ -10,7 +10,9 @@
 
 mod classify;
 mod consent;
+mod consent_strings;
 mod delivery;
 mod normalize;
 mod plan;
 mod queue;
+mod sources;

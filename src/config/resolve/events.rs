@@ -27,6 +27,8 @@ pub(in crate::config) struct Events {
     pub(in crate::config) plan: Plan,
     /// Exchange rates.
     pub(in crate::config) rates: Option<Rates>,
+    /// Whether rates were asked for, be they readable or not.
+    pub(in crate::config) wants_rates: bool,
     /// The entries of events for destinations and platforms, in the order of the file.
     pub(in crate::config) mapped: Vec<Mapped>,
     /// Where each event stands.
@@ -59,14 +61,16 @@ pub(super) fn read(
 ) -> Events {
     let unknown = [("reject", UnknownEvents::Reject), ("keep", UnknownEvents::Keep)];
     let unknown_events = root.get("unknown_events").and_then(|node| node.one_of(&unknown));
+    let rates_section = root.table("rates");
     let mut events = Events {
+        wants_rates: rates_section.is_written(),
         plan: Plan {
             unknown_events: unknown_events.unwrap_or(UnknownEvents::Reject),
             funnels: BTreeMap::new(),
             events: BTreeMap::new(),
             by_incoming: BTreeMap::new(),
         },
-        rates: rates(root.table("rates"), context),
+        rates: rates(rates_section, context),
         mapped: Vec::new(),
         event_places: BTreeMap::new(),
         funnel_places: BTreeMap::new(),
@@ -362,7 +366,7 @@ pub(super) fn condition(node: &Node<'_>) -> Option<Expression> {
     match Expression::compile(node.text()?, false) {
         Ok(expression) => Some(expression),
         Err(error) => {
-            node.error(format!("not a CEL expression: {error}"));
+            node.error(error.to_string());
             None
         }
     }

@@ -95,7 +95,7 @@ fn source(
     match Expression::compile(node.text()?, true) {
         Ok(formula) => Some(Source::Formula(formula)),
         Err(error) => {
-            node.error(format!("not a CEL formula: {error}"));
+            node.error(error.to_string());
             None
         }
     }

@@ -238,5 +238,6 @@ fn files_that_cannot_be_read_are_findings() {
     assert!(found.contains(&"error: relay.toml:2: is not UTF-8".to_owned()), "{found:?}");
     assert!(found.iter().any(|f| f.starts_with("error: events.toml: cannot be read")), "{found:?}");
     let loaded = load_from(&dir.path().join("nowhere"), Secrets::Placeholder, None, &|_| None);
+    assert_eq!(loaded.findings.len(), 1);
     assert!(loaded.findings[0].message.starts_with("there is no such folder"));
 }

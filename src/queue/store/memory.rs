@@ -3,14 +3,14 @@
 
 use std::{
     collections::BTreeMap,
-    ops::{Bound, ControlFlow},
+    ops::Bound,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use super::{Batch, Direction, Store, StoreError};
+use super::{Batch, Direction, Store, StoreError, Visit};
 
 /// A disk that is none, for tests and models: shared by every opening of one queue.
 #[derive(Debug, Clone, Default)]
@@ -84,7 +84,7 @@ impl Store for Opened {
         from: &[u8],
         to: &[u8],
         direction: Direction,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
         if from >= to {
             return Ok(());

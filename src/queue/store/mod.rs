@@ -6,6 +6,9 @@ pub(super) mod sled;
 
 use std::{ops::ControlFlow, sync::Arc};
 
+/// Sees a key and its value, and says whether to go on.
+pub(super) type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// What an engine can do.
 pub(super) trait Store: Send + Sync {
     /// The value of a key.
@@ -20,7 +23,7 @@ pub(super) trait Store: Send + Sync {
         from: &[u8],
         to: &[u8],
         direction: Direction,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), StoreError>;
     /// Bytes that the engine's files take.
     fn size_on_disk(&self) -> Result<u64, StoreError>;

@@ -7,23 +7,26 @@
 //! - A half-written `snap.*.generating` is taken for the newest snapshot: it is removed first.
 //! - A snapshot that does not fit the log is `Corruption` for good, though the log alone has
 //!   everything: the folder is copied aside, the snapshots are removed, and it is opened again.
-//! - A page over 128 KiB goes to `blobs/`, which is never synced: values are kept under 6 KiB
+//! - A page over 128 KiB goes to `blobs/`, which is never synced: values are kept under 4 KiB
 //!   ([`super::super::record`]).
 //! - One error kills the handle: the committer drops it and opens again.
 
 use std::{
     fs::{self, File},
     io,
-    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
-use super::{Batch, Direction, Store, StoreError};
+use super::{Batch, Direction, Store, StoreError, Visit};
 
 /// The default of sled holds 800 MB at a million records; with this it is 41 MB.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+/// How often, and how long each time, a lock is waited for that a dropped handle still holds.
+const RELEASE_TRIES: u32 = 200;
+const RELEASE_WAIT: Duration = Duration::from_millis(25);
 /// The log, in sled's folder.
 const LOG: &str = "db";
 
@@ -81,7 +84,7 @@ fn open_once(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
         .mode(sled::Mode::HighThroughput)
         .cache_capacity(CACHE_BYTES)
         .flush_every_ms(None);
-    let db = guarded("open", || config.open())?;
+    let db = open_released(&config)?;
     let log = File::options()
         .read(true)
         .write(true)
@@ -92,6 +95,21 @@ fn open_once(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
     store.sync()?;
     sync_folder(folder).map_err(|e| failed("cannot sync the store's folder", &e))?;
     Ok(Arc::new(store))
+}
+
+/// sled's own threads may hold a dropped handle, and its lock, for a moment longer; since the data
+/// folder's lock is ours, nobody else can.
+fn open_released(config: &sled::Config) -> Result<sled::Db, StoreError> {
+    let mut left = RELEASE_TRIES;
+    loop {
+        match guarded("open", || config.open()) {
+            Err(StoreError::Failed(why)) if left > 0 && why.contains("could not acquire lock") => {
+                left -= 1;
+                std::thread::sleep(RELEASE_WAIT);
+            }
+            other => return other,
+        }
+    }
 }
 
 impl Store for Sled {
@@ -120,7 +138,7 @@ impl Store for Sled {
         from: &[u8],
         to: &[u8],
         direction: Direction,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
         if from >= to {
             return Ok(());
