@@ -87,15 +87,15 @@ pub(super) struct Report(RefCell<Vec<Finding>>);
 impl Report {
     /// Notes what makes the configuration unusable.
     pub(super) fn error(&self, place: &Place, message: impl Into<String>) {
-        self.add(Severity::Error, place, message.into());
+        self.add(Severity::Error, place, &message.into());
     }
 
     /// Notes what is probably not meant.
     pub(super) fn warning(&self, place: &Place, message: impl Into<String>) {
-        self.add(Severity::Warning, place, message.into());
+        self.add(Severity::Warning, place, &message.into());
     }
 
-    fn add(&self, severity: Severity, place: &Place, message: String) {
+    fn add(&self, severity: Severity, place: &Place, message: &str) {
         let Place { file, line, path } = place.clone();
         // One finding is one line, whatever a parser has to say.
         let message = message.split_whitespace().collect::<Vec<_>>().join(" ");

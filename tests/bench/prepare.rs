@@ -12,9 +12,12 @@ use conversion_relay::{
     sources::{Door, json, native},
 };
 
+/// Rounds of each run, where the first argument does not say.
 const ROUNDS: u32 = 20_000;
 
 fn main() {
+    let rounds = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
+    let rounds: u32 = rounds.unwrap_or(ROUNDS);
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let options = LoadOptions {
         secrets: Secrets::Placeholder,
@@ -38,7 +41,7 @@ fn main() {
         "properties": {"value": "129.90", "currency": "USD", "order_id": "order-1", "tax": "9.90", "shipping": "5.00",
           "items": [{"id": "SKU-1", "name": "Shoe", "quantity": 1, "price": "129.90"}]}}"#;
 
-    let per = |start: Instant| start.elapsed().as_secs_f64() * 1e6 / f64::from(ROUNDS);
+    let per = |start: Instant| start.elapsed().as_secs_f64() * 1e6 / f64::from(rounds);
     // The median of five runs of each stage.
     let median = |mut run: Box<dyn FnMut() -> f64>| {
         let mut runs: Vec<f64> = (0..5).map(|_| run()).collect();
@@ -47,7 +50,7 @@ fn main() {
     };
     let parse = median(Box::new(|| {
         let start = Instant::now();
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             black_box(json::parse(black_box(text), 32).unwrap());
         }
         per(start)
@@ -56,28 +59,28 @@ fn main() {
     let read = native::read(&node, &Door::default(), &config, now).unwrap();
     let reading = median(Box::new(|| {
         let start = Instant::now();
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             black_box(native::read(&node, &Door::default(), &config, now).unwrap());
         }
         per(start)
     }));
     let copying = median(Box::new(|| {
         let start = Instant::now();
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             black_box(read.clone());
         }
         per(start)
     }));
     let running = median(Box::new(|| {
         let start = Instant::now();
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             black_box(pipeline::run(&street, read.clone(), &whereabouts, now).unwrap());
         }
         per(start)
     }));
     let admitting = median(Box::new(|| {
         let start = Instant::now();
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             let verdict = pipeline::run(&street, read.clone(), &whereabouts, now).unwrap();
             black_box(verdict.admission(&street));
         }
