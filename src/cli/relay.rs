@@ -58,10 +58,8 @@ pub(super) struct Running {
     pub(super) admin: SocketAddr,
     /// The embedded sandbox, in sandbox mode.
     pub(super) sandbox: Option<SocketAddr>,
-    queue: Queue,
+    relay: Arc<http::Relay>,
     delivery: Arc<Delivery>,
-    reload: http::Reload,
-    config: Arc<ArcSwap<Config>>,
     stop: CancellationToken,
     stop_sandbox: CancellationToken,
     servers: Vec<JoinHandle<()>>,
@@ -154,7 +152,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         geoip,
         throttle: Throttle::default(),
         delivery: Arc::new(Control(delivery.clone())),
-        reload: reload.clone(),
+        reload,
         metrics: {
             let delivery = delivery.clone();
             Arc::new(move || {
@@ -166,17 +164,15 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
     });
     let servers = vec![
         tokio::spawn(http::serve(public, http::public(relay.clone()), stop.clone())),
-        tokio::spawn(http::serve(admin, http::admin(relay), stop.clone())),
+        tokio::spawn(http::serve(admin, http::admin(relay.clone()), stop.clone())),
         gauges,
     ];
     Ok(Some(Running {
         public: public_at,
         admin: admin_at,
         sandbox,
-        queue,
+        relay,
         delivery,
-        reload,
-        config,
         stop,
         stop_sandbox,
         servers,
@@ -203,7 +199,7 @@ impl Running {
         Ok(async move {
             let hang_ups = async {
                 while hang_up.recv().await.is_some() {
-                    match (self.reload)().await {
+                    match (self.relay.reload)().await {
                         Ok(answer) => tracing::info!(%answer, "the configuration was reloaded"),
                         Err(findings) => {
                             tracing::error!(%findings, "the configuration is wrong; the old one stands");
@@ -220,12 +216,12 @@ impl Running {
 
     /// The books, with the state of every destination.
     pub(super) async fn stats(&self) -> Stats {
-        self.queue.stats().await
+        http::books(&self.relay).await
     }
 
     /// The mode it runs in.
     pub(super) fn mode(&self) -> Mode {
-        self.config.load().mode
+        self.relay.config.load().mode
     }
 
     /// Stops in order: no new requests, what is on its way finishes or stays leased, the committer
@@ -241,7 +237,7 @@ impl Running {
             tracing::warn!("requests on their way were cut off at the deadline");
         }
         self.delivery.stop(STOP_DEADLINE).await;
-        self.queue.close().await;
+        self.relay.queue.close().await;
         self.stop_sandbox.cancel();
         if let Some(server) = self.sandbox_server {
             server.await.context("the sandbox ended badly")?;

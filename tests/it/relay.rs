@@ -139,8 +139,8 @@ async fn refusals_name_what_is_wrong() {
     for (name, event, code) in [
         ("nothing", json!({}), "missing_field"),
         ("a number", json!(7), "invalid_field"),
-        ("the future", json!({"event": "purchase", "timestamp": "2100-01-01T00:00:00Z"}), "in_future"),
-        ("a wrong time", json!({"event": "purchase", "timestamp": "yesterday"}), "invalid_field"),
+        ("the future", json!({"event": "purchase", "site": "shop_us", "timestamp": "2100-01-01T00:00:00Z"}), "in_future"),
+        ("a wrong time", json!({"event": "purchase", "site": "shop_us", "timestamp": "yesterday"}), "invalid_field"),
         ("a foreign site", json!({"event": "purchase", "site": "nowhere"}), "site_unknown"),
     ] {
         let (status, answer) = relay.post(&event).await;
