@@ -8,6 +8,7 @@
     reason = "a test may stop where it is wrong; clippy's own exemption misses their helpers"
 )]
 
+mod bad_days;
 mod config;
 mod consent_vectors;
 mod delivery;
@@ -15,6 +16,7 @@ mod fixtures;
 mod harness;
 mod kill;
 mod layers;
+mod metrics;
 mod privacy;
 mod queue;
 mod readme;
