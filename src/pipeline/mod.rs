@@ -23,7 +23,7 @@ use crate::{
     config::{Config, Site},
     consent::{Model, State, Whereabouts},
     event::{Event, Field},
-    identity::subject_digests,
+    identity::{Memo, subject_digests},
     plan::{Facts, Kind, UnknownEvents},
     queue::{Admission, AdmissionStatus},
     sources::{Read, Rejection, RejectionCode, Warning, WarningCode},
@@ -118,8 +118,8 @@ pub fn run(
     };
 
     let country = event.texts.first(Field::Country).or(site.country.as_deref());
-    let identifiers = subject_digests(&event, country);
-    let memo = crate::identity::Memo::default();
+    let memo = Memo::default();
+    let identifiers = subject_digests(&memo, &event, country);
     let mut parts = Vec::new();
     for name in names {
         let Some(planned) = config.plan.events.get(name) else { continue };
