@@ -7,6 +7,7 @@
 mod answer;
 mod ga4;
 mod google_ads;
+mod linkedin;
 mod meta;
 mod prepare;
 mod settings;
@@ -31,8 +32,13 @@ pub use settings::{Entry, Key, KeyKind, Mode, Problem, Settings};
 pub use take::{Form, Take, Taken};
 
 /// Every platform, in the order of README's table.
-pub static REGISTRY: &[&Platform] =
-    &[&meta::PLATFORM, &google_ads::PLATFORM, &ga4::PLATFORM, &webhook::PLATFORM];
+pub static REGISTRY: &[&Platform] = &[
+    &meta::PLATFORM,
+    &google_ads::PLATFORM,
+    &ga4::PLATFORM,
+    &linkedin::PLATFORM,
+    &webhook::PLATFORM,
+];
 
 /// The platform of a name.
 pub fn platform(name: &str) -> Option<&'static Platform> {
