@@ -10,6 +10,7 @@ mod google_ads;
 mod linkedin;
 mod meta;
 mod prepare;
+mod reddit;
 mod settings;
 mod take;
 mod webhook;
@@ -37,6 +38,7 @@ pub static REGISTRY: &[&Platform] = &[
     &google_ads::PLATFORM,
     &ga4::PLATFORM,
     &linkedin::PLATFORM,
+    &reddit::PLATFORM,
     &webhook::PLATFORM,
 ];
 
