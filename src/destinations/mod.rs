@@ -9,6 +9,7 @@ mod ga4;
 mod google_ads;
 mod linkedin;
 mod meta;
+mod microsoft;
 mod prepare;
 mod reddit;
 mod settings;
@@ -37,6 +38,7 @@ pub static REGISTRY: &[&Platform] = &[
     &meta::PLATFORM,
     &google_ads::PLATFORM,
     &ga4::PLATFORM,
+    &microsoft::PLATFORM,
     &linkedin::PLATFORM,
     &reddit::PLATFORM,
     &webhook::PLATFORM,

@@ -30,6 +30,7 @@ static SOURCES: &[(&str, &str)] = contracts![
     "google_ads",
     "linkedin",
     "meta",
+    "microsoft",
     "reddit",
     "webhook",
 ];

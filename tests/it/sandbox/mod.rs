@@ -3,6 +3,7 @@
 mod google;
 mod linkedin;
 mod meta;
+mod microsoft;
 mod reddit;
 mod server;
 mod webhook;
