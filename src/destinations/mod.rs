@@ -7,8 +7,11 @@
 mod answer;
 mod ga4;
 mod google_ads;
+mod linkedin;
 mod meta;
+mod microsoft;
 mod prepare;
+mod reddit;
 mod settings;
 mod take;
 mod webhook;
@@ -31,8 +34,15 @@ pub use settings::{Entry, Key, KeyKind, Mode, Problem, Settings};
 pub use take::{Form, Take, Taken};
 
 /// Every platform, in the order of README's table.
-pub static REGISTRY: &[&Platform] =
-    &[&meta::PLATFORM, &google_ads::PLATFORM, &ga4::PLATFORM, &webhook::PLATFORM];
+pub static REGISTRY: &[&Platform] = &[
+    &meta::PLATFORM,
+    &google_ads::PLATFORM,
+    &ga4::PLATFORM,
+    &microsoft::PLATFORM,
+    &linkedin::PLATFORM,
+    &reddit::PLATFORM,
+    &webhook::PLATFORM,
+];
 
 /// The platform of a name.
 pub fn platform(name: &str) -> Option<&'static Platform> {

@@ -59,6 +59,11 @@ impl Object {
         self.0.entry(key).or_insert(value);
     }
 
+    /// Whether it has a key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -12,7 +12,10 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
-use conversion_relay::destinations::{Call, CallPurpose, Platform, REGISTRY, Refusal, Response};
+use conversion_relay::{
+    destinations::{Call, CallPurpose, Platform, REGISTRY, Refusal, Response},
+    sandbox::{self, Request},
+};
 use serde_json::{Value, json};
 
 #[path = "../fixtures/mod.rs"]
@@ -91,6 +94,7 @@ fn request(platform: &Platform, case: &Path) -> String {
         Ok(preparation) => {
             let prepared = preparation.prepared;
             let calls = destination.assemble(std::slice::from_ref(&prepared), support::now());
+            calls.iter().for_each(|call| is_taken(platform, case, call));
             json!({
                 "reasons": decision.reasons.iter().map(|r| r.code.name()).collect::<Vec<_>>(),
                 "dropped": preparation.dropped.iter()
@@ -104,6 +108,14 @@ fn request(platform: &Platform, case: &Path) -> String {
         Err(Refusal::Held(code, message)) => json!({"held": code.name(), "message": message}),
     };
     serde_json::to_string_pretty(&shown).unwrap()
+}
+
+/// What is sent is what the platform's contract takes.
+fn is_taken(platform: &Platform, case: &Path, call: &Call) {
+    let (url, headers, body) = (&call.url, &call.headers, &call.body);
+    let request = Request { method: call.method, url, headers, body };
+    let verdict = sandbox::check(platform.name, request, support::now()).unwrap();
+    assert!(verdict.is_accepted(), "{} {:?}", case.display(), verdict.refused);
 }
 
 fn shown(call: &Call) -> Value {
