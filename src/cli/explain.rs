@@ -50,9 +50,7 @@ impl Explain {
         let whole = split(&body, Form::Json, &config.limits);
         let pieces = match whole {
             Ok(pieces) => pieces,
-            Err(_) => {
-                split(&body, Form::Lines, &config.limits).context("the events cannot be read")?
-            }
+            Err(_) => split(&body, Form::Lines, &config.limits).context("the events cannot be read")?,
         };
         let key = SubjectKey::new(&[0; 32]);
         let now = self.now.unwrap_or(now);

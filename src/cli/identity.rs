@@ -40,11 +40,7 @@ impl Identity {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let Some(platform) = crate::destinations::platform(&self.platform) else {
             let names: Vec<&str> = REGISTRY.iter().map(|platform| platform.name).collect();
-            anyhow::bail!(
-                "there is no platform {:?}; there are {}",
-                self.platform,
-                names.join(", ")
-            );
+            anyhow::bail!("there is no platform {:?}; there are {}", self.platform, names.join(", "));
         };
         let country = self.country.map(|country| country.to_ascii_uppercase());
         let (input, output) = (io::stdin().lock(), io::stdout().lock());

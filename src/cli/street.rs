@@ -28,12 +28,7 @@ pub(super) fn load_offline(dir: &Path) -> Loaded {
 }
 
 /// Runs one event and explains it: a line for each plan event, or one that says why it is rejected.
-pub(super) fn explain(
-    node: &Node<'_>,
-    config: &Config,
-    key: &SubjectKey,
-    now: Timestamp,
-) -> Vec<Value> {
+pub(super) fn explain(node: &Node<'_>, config: &Config, key: &SubjectKey, now: Timestamp) -> Vec<Value> {
     let door = Door::default();
     let geoip = |_: IpAddr| None;
     let street = Street { config, key, geoip: &geoip };

@@ -272,8 +272,11 @@ fn regions_are_read_in_order_and_canonical() {
         headers: vec![("cf-ipcountry".to_owned(), "DE".to_owned())],
         address: None,
     };
-    let order =
-        [RegionSource::Event, RegionSource::Header("CF-IPCountry".to_owned()), RegionSource::Geoip];
+    let order = [
+        RegionSource::Event,
+        RegionSource::Header("CF-IPCountry".to_owned()),
+        RegionSource::Geoip,
+    ];
     let geoip = || Some("FR".to_owned());
     assert_eq!(whereabouts.region(&order, Some("US"), &geoip), Some("DE".to_owned()));
     let server = Whereabouts { event_is_believed: true, ..Whereabouts::default() };
