@@ -4,6 +4,8 @@
 //! hashed in the platform's way, the value decided, the consent state attached. It is not the wire
 //! format: that is written when a batch is assembled, by the mapping of that day.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -99,13 +101,20 @@ impl Prepared {
     /// Adds a value in clear. Identity is refused: it only leaves as a digest.
     pub fn put_clear(&mut self, field: Field, text: &str) {
         if field.class() != Class::Identity && !text.is_empty() {
-            self.texts.push((field, Sent::Clear(text.to_owned())));
+            self.put(field, Sent::Clear(text.to_owned()));
         }
     }
 
     /// Adds a digest.
     pub fn put_hashed(&mut self, field: Field, digest: Digest) {
-        self.texts.push((field, Sent::Hashed(digest)));
+        self.put(field, Sent::Hashed(digest));
+    }
+
+    /// Two spellings of one value (a phone number with and without its country) are one.
+    fn put(&mut self, field: Field, sent: Sent) {
+        if !self.texts.iter().any(|(f, known)| *f == field && *known == sent) {
+            self.texts.push((field, sent));
+        }
     }
 
     /// The first clear value of a field.
@@ -172,7 +181,7 @@ impl Prepared {
         if !permit.fields.contains(Field::Items) {
             self.items.clear();
         } else if !permit.fields.contains(Field::ItemNames) {
-            self.items.iter_mut().for_each(|item| item.name = None);
+            self.items.iter_mut().for_each(Item::forget_names);
         }
         if !self.other.is_empty() {
             let mut other = self.other();
@@ -206,7 +215,7 @@ pub struct Decided {
     /// Send, limited, held or skip, as a value.
     pub fate: Fate,
     /// The consent decision with its reasons, where one was taken.
-    pub consent: Option<Decision>,
+    pub consent: Option<Arc<Decision>>,
     /// The value that the destination gets.
     pub value: Option<Money>,
 }

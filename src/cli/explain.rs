@@ -2,16 +2,19 @@
 
 use std::{
     io::{Read as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Exit, street};
+use super::{Exit, relay, street};
 use crate::{
-    pipeline::SubjectKey,
+    clock,
+    config::{Config, Limits, Secrets},
+    pipeline::{self, SubjectKey},
+    queue::{Admitted, Queue},
     sources::{Form, json::Node, split},
 };
 
@@ -22,6 +25,9 @@ pub(super) struct Explain {
     /// The configuration folder.
     #[arg(long, default_value = "config")]
     config: PathBuf,
+    /// The data folder of a relay that is not running: what it has seen is told from what is new.
+    #[arg(long)]
+    data: Option<PathBuf>,
     /// The time at which it plays (RFC 3339); now by default.
     #[arg(long)]
     now: Option<Timestamp>,
@@ -31,7 +37,7 @@ pub(super) struct Explain {
 }
 
 impl Explain {
-    pub(super) fn run(self, now: Timestamp) -> anyhow::Result<Exit> {
+    pub(super) async fn run(self, now: Timestamp) -> anyhow::Result<Exit> {
         let loaded = street::load_offline(&self.config);
         let Some(config) = loaded.config else {
             for finding in loaded.findings {
@@ -46,19 +52,28 @@ impl Explain {
             body = std::fs::read(&self.file)
                 .with_context(|| format!("{} cannot be read", self.file.display()))?;
         }
+        // A file may have more events than a request.
+        let limits = Limits { events_per_request: usize::MAX, ..config.limits.clone() };
         // A list or one object over several lines is no NDJSON; everything else is.
-        let whole = split(&body, Form::Json, &config.limits);
-        let pieces = match whole {
+        let pieces = match split(&body, Form::Json, &limits) {
             Ok(pieces) => pieces,
-            Err(_) => split(&body, Form::Lines, &config.limits).context("the events cannot be read")?,
+            Err(_) => split(&body, Form::Lines, &limits).context("the events cannot be read")?,
         };
-        let key = SubjectKey::new(&[0; 32]);
+        let queue = match &self.data {
+            Some(data) => match self.seen(data)? {
+                Some(queue) => Some(queue),
+                None => return Ok(Exit::Configuration),
+            },
+            None => None,
+        };
+        let secret = queue.as_ref().map_or([0; 32], Queue::subject_secret);
+        let key = SubjectKey::new(&secret);
         let now = self.now.unwrap_or(now);
         let mut exit = Exit::Fine;
-        let mut out = std::io::stdout().lock();
+        let mut out = std::io::stdout();
         for piece in pieces {
-            let lines = match piece.parse(&config.limits) {
-                Ok(node) => street::explain(&node, &config, &key, now),
+            let lines = match piece.parse(&limits) {
+                Ok(node) => explained(&node, &config, &key, queue.as_ref(), now).await?,
                 Err(rejection) => vec![street::rejected(&Node::Null, &rejection)],
             };
             for line in lines {
@@ -68,6 +83,45 @@ impl Explain {
                 writeln!(out, "{line}").context("standard output is closed")?;
             }
         }
+        if let Some(queue) = queue {
+            queue.close().await;
+        }
         Ok(exit)
     }
+
+    /// Opens what a relay has seen, which takes the key of its data folder. `None`: the
+    /// configuration is invalid, and its problems were printed.
+    fn seen(&self, data: &Path) -> anyhow::Result<Option<Queue>> {
+        if !data.is_dir() {
+            anyhow::bail!("there is no data folder {}", data.display());
+        }
+        let loaded = relay::load(&self.config, Secrets::Resolve, None);
+        let Some(config) = relay::usable(loaded) else { return Ok(None) };
+        relay::open_queue(data, &config, &clock::system()).map(Some)
+    }
+}
+
+/// The lines of one event, with what the queue knows better.
+async fn explained(
+    node: &Node<'_>,
+    config: &Config,
+    key: &SubjectKey,
+    queue: Option<&Queue>,
+    now: Timestamp,
+) -> anyhow::Result<Vec<Value>> {
+    let verdict = match street::run(node, config, key, now) {
+        Ok(verdict) => verdict,
+        Err(rejection) => return Ok(vec![street::rejected(node, &rejection)]),
+    };
+    let street = street::street(config, key);
+    let known = match queue {
+        Some(queue) => queue.foresee(verdict.clone().admission(&street)).await?,
+        None => None,
+    };
+    let status = match known {
+        Some(Admitted::Duplicate { .. }) => Some("duplicate"),
+        Some(Admitted::Suppressed) => Some("suppressed"),
+        _ => None,
+    };
+    Ok(pipeline::explain(&verdict, &street, status, now))
 }

@@ -79,7 +79,7 @@ pub fn main() -> ExitCode {
         Command::Init(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Test(command) => command.run(),
-        Command::Explain(command) => command.run(now()),
+        Command::Explain(command) => relay::block_on(command.run(now())),
         Command::Send(command) => relay::block_on(command.run()),
         Command::Identity(command) => command.run(),
         Command::Sandbox(command) => relay::block_on(command.run()),

@@ -251,14 +251,14 @@ impl Running {
 
 // === loading ===
 
-fn load(folder: &Path, secrets: Secrets, sandbox_base: Option<String>) -> Loaded {
+pub(super) fn load(folder: &Path, secrets: Secrets, sandbox_base: Option<String>) -> Loaded {
     let options =
         LoadOptions { secrets, sandbox_base, env: &config::environment, registry: REGISTRY };
     config::load(folder, &options)
 }
 
 /// The configuration; where it is invalid, its problems are printed.
-fn usable(loaded: Loaded) -> Option<Config> {
+pub(super) fn usable(loaded: Loaded) -> Option<Config> {
     if loaded.config.is_none() {
         for finding in &loaded.findings {
             eprintln!("{finding}");
@@ -297,7 +297,7 @@ fn region_of_addresses(config: &Config) -> anyhow::Result<Regions> {
     }))
 }
 
-fn open_queue(folder: &Path, config: &Config, clock: &Clock) -> anyhow::Result<Queue> {
+pub(super) fn open_queue(folder: &Path, config: &Config, clock: &Clock) -> anyhow::Result<Queue> {
     let random = clock::random().map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
     Queue::open(Opening {
         folder: folder.to_owned(),

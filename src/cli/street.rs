@@ -10,7 +10,7 @@ use crate::{
     config::{self, Config, LoadOptions, Loaded, Secrets},
     consent::Whereabouts,
     destinations::REGISTRY,
-    pipeline::{self, Street, SubjectKey},
+    pipeline::{self, Street, SubjectKey, Verdict},
     sources::{Door, Rejection, json::Node, native},
 };
 
@@ -29,16 +29,27 @@ pub(super) fn load_offline(dir: &Path) -> Loaded {
 
 /// Runs one event and explains it: a line for each plan event, or one that says why it is rejected.
 pub(super) fn explain(node: &Node<'_>, config: &Config, key: &SubjectKey, now: Timestamp) -> Vec<Value> {
-    let door = Door::default();
-    let geoip = |_: IpAddr| None;
-    let street = Street { config, key, geoip: &geoip };
-    let whereabouts = Whereabouts { event_is_believed: true, ..Whereabouts::default() };
-    let verdict = native::read(node, &door, config, now)
-        .and_then(|read| pipeline::run(&street, read, &whereabouts, now));
-    match verdict {
-        Ok(verdict) => pipeline::explain(&verdict, &street, None, now),
+    match run(node, config, key, now) {
+        Ok(verdict) => pipeline::explain(&verdict, &street(config, key), None, now),
         Err(rejection) => vec![rejected(node, &rejection)],
     }
+}
+
+/// The street of somebody who is not there: a backend that may send everything, no database.
+pub(super) fn street<'a>(config: &'a Config, key: &'a SubjectKey) -> Street<'a> {
+    Street { config, key, geoip: &|_: IpAddr| None }
+}
+
+/// Runs one event down the street.
+pub(super) fn run(
+    node: &Node<'_>,
+    config: &Config,
+    key: &SubjectKey,
+    now: Timestamp,
+) -> Result<Verdict, Rejection> {
+    let whereabouts = Whereabouts { event_is_believed: true, ..Whereabouts::default() };
+    native::read(node, &Door::default(), config, now)
+        .and_then(|read| pipeline::run(&street(config, key), read, &whereabouts, now))
 }
 
 /// The line of a rejected event.

@@ -246,8 +246,15 @@ fn consent_rule(rule: &DestinationRule) -> Value {
         "never_send": fields(rule.never_send, &rule.never_send_properties),
         "when_personalization_denied": rule.when_personalization_denied,
         "when_opted_out": rule.when_opted_out,
-        "regions": rule.regions.iter().map(|(name, outcome)| {
-            (name.clone(), json!({ "when_opted_out": outcome }))
+        "regions": rule.regions.iter().map(|part| {
+            let shown = json!({
+                "needs": part.needs,
+                "may_send": part.may_send.as_ref().map(|(set, own)| fields(*set, own)),
+                "never_send": fields(part.never_send, &part.never_send_properties),
+                "when_personalization_denied": part.when_personalization_denied,
+                "when_opted_out": part.when_opted_out,
+            });
+            (part.region.clone(), shown)
         }).collect::<Map<_, _>>(),
         "tcf_vendor_id": vendor(rule.tcf_vendor_id),
         "ac_provider_id": vendor(rule.ac_provider_id),

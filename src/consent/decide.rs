@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::{
-    DestinationRule, Grant, IpForm, Model, Purpose, Region, RegionRule, Rules, State, WhenDenied,
-    WhenOptedOut,
+    DestinationRule, Grant, InRegion, IpForm, Model, Purpose, Region, RegionRule, Rules, State,
+    WhenDenied, WhenOptedOut,
 };
 use crate::event::{ActionSource, Field, FieldSet};
 
@@ -178,15 +178,16 @@ pub fn decide(rules: &Rules, question: &Question<'_>) -> Decision {
     }
 
     let region_rule = rules.region(&state.region);
+    let there = rule.in_region(region_rule);
     let model = if question.sensitive { Model::OptIn } else { rules.model(&state.region) };
-    if let Some(refusal) = needs_refused(rule, question, model, region_rule) {
+    if let Some(refusal) = needs_refused(rule, there, question, model, region_rule) {
         return refusal;
     }
 
     let mut reasons = Vec::new();
-    let mut permit = allowed_fields(rule, question, region_rule);
+    let mut permit = allowed_fields(rule, there, question, region_rule);
     if state.opt_out.any() {
-        let (outcome, id) = opted_out_outcome(rule, region_rule);
+        let (outcome, id) = opted_out_outcome(rule, there);
         let by = state.opt_out.sources.join(", ");
         let has_ip = permit.fields.contains(Field::Ip) && question.present.contains(Field::Ip);
         let message = match outcome {
@@ -213,28 +214,31 @@ pub fn decide(rules: &Rules, question: &Question<'_>) -> Decision {
     let denied = personalization == Grant::Denied
         || (personalization == Grant::NotAsked && model == Model::OptIn);
     if denied {
-        let how =
-            rule.when_personalization_denied.unwrap_or(if question.purposes.personalization_flag {
-                WhenDenied::Flag
-            } else {
-                WhenDenied::Drop
-            });
+        let (written, id) = written(rule, there, |part| part.when_personalization_denied);
+        let written = written.or(rule.when_personalization_denied);
+        let how = written.unwrap_or(if question.purposes.personalization_flag {
+            WhenDenied::Flag
+        } else {
+            WhenDenied::Drop
+        });
         let why = if personalization == Grant::Denied { "denied" } else { "not granted" };
-        // A platform that never personalises (needs no advertising purpose) has nothing to flag.
-        let personalises = rule.needs.iter().any(|need| *need != Purpose::AnalyticsStorage);
+        // A platform that never personalises (needs no advertising purpose) has nothing to flag; where
+        // it is written that nothing leaves, nothing does.
+        let personalises = written.is_some()
+            || needs(rule, there).0.iter().any(|need| *need != Purpose::AnalyticsStorage);
         match how {
             WhenDenied::Flag => {
                 permit.personalization_denied = true;
                 permit.grants.ad_personalization = Grant::Denied;
                 reasons.push(Reason {
                     code: ReasonCode::PersonalizationDenied,
-                    rule: rule.name.clone(),
+                    rule: id,
                     message: format!("personalisation {why}: the platform's flag is set"),
                 });
             }
             WhenDenied::Drop if personalises && personalization == Grant::Denied => {
                 let message = "personalisation denied, and the platform has no flag for it";
-                return held(ReasonCode::NoConsent, &rule.name, message.to_owned());
+                return held(ReasonCode::NoConsent, &id, message.to_owned());
             }
             WhenDenied::Drop => {}
         }
@@ -263,20 +267,45 @@ fn held(code: ReasonCode, rule: &str, message: String) -> Decision {
     }
 }
 
+/// What a rule says of a region by one of its keys, and the id of the part that says it.
+fn written<T>(
+    rule: &DestinationRule,
+    there: Option<&InRegion>,
+    key: impl Fn(&InRegion) -> Option<T>,
+) -> (Option<T>, String) {
+    match there.and_then(|part| Some((key(part)?, part))) {
+        Some((value, part)) => (Some(value), format!("{}/{}", rule.name, part.region)),
+        None => (None, rule.name.clone()),
+    }
+}
+
+/// The purposes that must be granted, and whether the region's own part says so.
+fn needs<'r>(rule: &'r DestinationRule, there: Option<&'r InRegion>) -> (&'r [Purpose], bool) {
+    match there.and_then(|part| part.needs.as_deref()) {
+        Some(needs) => (needs, true),
+        None => (&rule.needs, false),
+    }
+}
+
 /// Held where a needed purpose is denied anywhere, or missing where the law wants a grant.
 fn needs_refused(
     rule: &DestinationRule,
+    there: Option<&InRegion>,
     question: &Question<'_>,
     model: Model,
     region_rule: Option<&RegionRule>,
 ) -> Option<Decision> {
     let state = question.state;
+    let (needed, own) = needs(rule, there);
     let mut missing = None;
-    for purpose in &rule.needs {
+    for purpose in needed {
         match state.grants.get(*purpose) {
             Grant::Denied => {
                 let message = format!("{} is denied", purpose.name());
-                return Some(held(ReasonCode::NoConsent, &rule.name, message));
+                let part =
+                    there.filter(|_| own).map(|part| format!("{}/{}", rule.name, part.region));
+                let id = part.as_ref().unwrap_or(&rule.name);
+                return Some(held(ReasonCode::NoConsent, id, message));
             }
             Grant::NotAsked if model == Model::OptIn => missing = missing.or(Some(*purpose)),
             Grant::Granted | Grant::NotAsked => {}
@@ -299,15 +328,9 @@ fn needs_refused(
     })
 }
 
-fn opted_out_outcome(
-    rule: &DestinationRule,
-    region: Option<&RegionRule>,
-) -> (WhenOptedOut, String) {
-    let by_region = region.and_then(|region| {
-        let (name, outcome) = rule.regions.iter().find(|(name, _)| *name == region.name)?;
-        Some((*outcome, format!("{}/{name}", rule.name)))
-    });
-    by_region.unwrap_or_else(|| (rule.when_opted_out, rule.name.clone()))
+fn opted_out_outcome(rule: &DestinationRule, there: Option<&InRegion>) -> (WhenOptedOut, String) {
+    let (outcome, id) = written(rule, there, |part| part.when_opted_out);
+    (outcome.unwrap_or(rule.when_opted_out), id)
 }
 
 /// Whether a platform's restricted mode means something in a region.
@@ -317,13 +340,20 @@ pub(super) fn restricted_applies(purposes: &Purposes, region: &Region) -> bool {
 
 fn allowed_fields(
     rule: &DestinationRule,
+    there: Option<&InRegion>,
     question: &Question<'_>,
     region_rule: Option<&RegionRule>,
 ) -> Permit {
     let purposes = question.purposes;
     let default = || (purposes.default_fields)(question.action_source);
-    let mut fields =
-        rule.may_send.unwrap_or_else(default).union(ALWAYS).difference(rule.never_send);
+    let (listed, allow) = match there.and_then(|part| part.may_send.as_ref()) {
+        Some((listed, properties)) => (Some(*listed), properties),
+        None => (rule.may_send, &rule.may_send_properties),
+    };
+    let never = there.map_or(FieldSet::EMPTY, |part| part.never_send).union(rule.never_send);
+    let mut deny = rule.never_send_properties.clone();
+    deny.extend(there.iter().flat_map(|part| part.never_send_properties.iter().cloned()));
+    let mut fields = listed.unwrap_or_else(default).union(ALWAYS).difference(never);
     if question.sensitive {
         fields = fields.difference(SENSITIVE);
     }
@@ -337,10 +367,7 @@ fn allowed_fields(
     }
     Permit {
         fields,
-        properties: PropertyRule {
-            allow: rule.may_send_properties.clone(),
-            deny: rule.never_send_properties.clone(),
-        },
+        properties: PropertyRule { allow: allow.clone(), deny },
         ip,
         limited: false,
         personalization_denied: false,

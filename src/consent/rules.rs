@@ -125,8 +125,8 @@ pub struct DestinationRule {
     pub when_personalization_denied: Option<WhenDenied>,
     /// What happens to opted-out events, where no region says otherwise.
     pub when_opted_out: WhenOptedOut,
-    /// What happens to opted-out events, by the name of a region rule.
-    pub regions: Vec<(String, WhenOptedOut)>,
+    /// What is different in some regions.
+    pub regions: Vec<InRegion>,
     /// Its id on IAB's Global Vendor List.
     pub tcf_vendor_id: VendorId,
     /// Its id on Google's list of ad technology providers.
@@ -143,6 +143,25 @@ pub struct DestinationRule {
     pub legal_basis: Option<String>,
     /// How long the recipient keeps it.
     pub retention: Option<String>,
+}
+
+/// What a destination's rule says of one region; what is absent is as everywhere.
+#[derive(Debug, Clone, Default)]
+pub struct InRegion {
+    /// The name of the region rule.
+    pub region: String,
+    /// Purposes that must be granted there.
+    pub needs: Option<Vec<Purpose>>,
+    /// Fields and single properties that may leave from there.
+    pub may_send: Option<(FieldSet, Vec<String>)>,
+    /// Fields that never leave from there, besides those that never leave from anywhere.
+    pub never_send: FieldSet,
+    /// Single properties that never leave from there, likewise.
+    pub never_send_properties: Vec<String>,
+    /// What happens there when personalisation is denied.
+    pub when_personalization_denied: Option<WhenDenied>,
+    /// What happens there to opted-out events.
+    pub when_opted_out: Option<WhenOptedOut>,
 }
 
 /// What happens when personalisation is denied but nothing that is needed.
@@ -181,6 +200,12 @@ pub enum Role {
 }
 
 impl DestinationRule {
+    /// What it says of a region.
+    pub fn in_region(&self, region: Option<&RegionRule>) -> Option<&InRegion> {
+        let region = region?;
+        self.regions.iter().find(|part| part.region == region.name)
+    }
+
     /// A rule that needs nothing and sends what the platform requires: a start for building one.
     pub fn named(name: &str) -> Self {
         Self {

@@ -193,10 +193,39 @@ fn restricted_mode_only_where_its_law_holds() {
 #[test]
 fn a_regions_outcome_has_its_own_rule_id() {
     let mut rules = rules();
-    rules.destinations[0].regions = vec![("us".to_owned(), WhenOptedOut::Send)];
+    rules.destinations[0].regions = vec![InRegion {
+        region: "us".to_owned(),
+        when_opted_out: Some(WhenOptedOut::Send),
+        ..InRegion::default()
+    }];
     let decision = ask(&rules, &state("US-NY", "gggg", true));
     assert!(decision.permit.is_ok());
     assert_eq!(decision.reasons[0].rule, "platform/us");
+}
+
+#[test]
+fn a_region_may_be_stricter() {
+    let mut rules = rules();
+    rules.destinations[0].never_send = FieldSet::of(&[Field::Phone]);
+    rules.destinations[0].regions = vec![InRegion {
+        region: "us".to_owned(),
+        needs: Some(vec![Purpose::AnalyticsStorage]),
+        may_send: Some((FieldSet::of(&[Field::Email, Field::Phone]), vec!["channel".to_owned()])),
+        never_send: FieldSet::of(&[Field::Email]),
+        never_send_properties: vec!["margin".to_owned()],
+        when_personalization_denied: Some(WhenDenied::Drop),
+        ..InRegion::default()
+    }];
+    let permit = ask(&rules, &state("US-NY", "--gg", false)).permit.unwrap();
+    assert!(!permit.fields.contains(Field::Email) && !permit.fields.contains(Field::Phone));
+    assert!(permit.allows_property("channel") && !permit.allows_property("margin"));
+    let elsewhere = ask(&rules, &state("DE", "ggg-", false)).permit.unwrap();
+    assert!(elsewhere.fields.contains(Field::Email), "as everywhere");
+    for (grants, rule) in [("ggdg", "platform/us"), ("gggd", "platform/us")] {
+        let decision = ask(&rules, &state("US-NY", grants, false));
+        assert_eq!(decision.permit, Err(ReasonCode::NoConsent), "{grants}");
+        assert_eq!(decision.reasons[0].rule, rule, "{grants}");
+    }
 }
 
 #[test]

@@ -167,6 +167,8 @@ fn transaction_id(event: &Event, permit: &Permit) -> String {
 
 fn items(event: &Event, permit: &Permit) -> Vec<Item> {
     let mut items = event.items.clone();
+    // No platform has a place for it; a webhook puts it back.
+    items.iter_mut().for_each(|item| item.other.clear());
     if !permit.fields.contains(Field::ItemNames) {
         items.iter_mut().for_each(|item| item.name = None);
     }

@@ -132,12 +132,24 @@ fields! {
     SearchTerm "properties.search_term" Plain,
     StoreId "properties.store_id" Plain,
     OtherProperties "properties.*" Plain,
+    Experiment "context.experiment" Plain,
+    OtherContext "context.*" Personal,
+    OtherClickIds "click_ids.*" Click,
+    OtherLead "lead.*" Personal,
 }
 
 impl Field {
     /// Reads a dotted path.
     pub fn parse(path: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|field| field.path() == path)
+    }
+
+    /// Whether its text is a JSON object: what a sender added to a group of fields, and experiments.
+    pub fn holds_json(self) -> bool {
+        matches!(
+            self,
+            Field::Experiment | Field::OtherContext | Field::OtherClickIds | Field::OtherLead
+        )
     }
 
     /// The last part of the path: the key under `user`, `click_ids` and so on.

@@ -195,6 +195,16 @@ pub struct Item {
     pub price: Option<Decimal>,
     /// Discount on one, in the event's currency.
     pub discount: Option<Decimal>,
+    /// What else the sender says of it, as a JSON object (free text cleaned); empty if nothing.
+    pub other: String,
+}
+
+impl Item {
+    /// Takes away what shows what the product is: its name, and whatever else the sender says of it.
+    pub fn forget_names(&mut self) {
+        self.name = None;
+        self.other.clear();
+    }
 }
 
 /// Where an event happened. Names are those of the wire (`snake_case`).

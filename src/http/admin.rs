@@ -147,8 +147,8 @@ async fn discard(
 
 /// `{"destination", "reason", "ids"}`, any of them. The object must be there: `{}` means all, and
 /// nobody should mean all by accident.
-async fn filter(body: Body, headers: &HeaderMap) -> Result<DeadFilter, ApiError> {
-    let body = body::read(body, headers, BODY_BYTES).await?;
+async fn filter(mut body: Body, headers: &HeaderMap) -> Result<DeadFilter, ApiError> {
+    let body = body::read(&mut body, headers, BODY_BYTES).await?;
     serde_json::from_slice(&body).map_err(|error| {
         let detail =
             format!("expected {{\"destination\", \"reason\", \"ids\"}}, any of them: {error}");

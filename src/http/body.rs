@@ -14,9 +14,13 @@ use super::error::ApiError;
 /// A client that sends slower than this holds a connection for nothing.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Of a refused body so much is taken in, and for so long.
+const DRAINED_BYTES: usize = 64 << 20;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Reads a body of at most `at_most` bytes, packed and unpacked.
 pub(super) async fn read(
-    body: Body,
+    body: &mut Body,
     headers: &HeaderMap,
     at_most: usize,
 ) -> Result<Bytes, ApiError> {
@@ -41,6 +45,26 @@ pub(super) async fn read(
         Encoding::None => Ok(body),
         Encoding::Gzip => unpack(&body, at_most).map(Bytes::from),
     }
+}
+
+/// Takes in what is left of a refused body, within bounds, and keeps nothing of it: a client that
+/// is still writing would see a broken connection instead of the answer.
+pub(super) async fn drain(mut body: Body, headers: &HeaderMap) {
+    // Who asks before sending has nothing on the way, and must not be told to go on.
+    if headers.contains_key(header::EXPECT) {
+        return;
+    }
+    let rest = async {
+        let mut left = DRAINED_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Past the time the connection is simply closed.
+    _ = tokio::time::timeout(DRAIN_TIMEOUT, rest).await;
 }
 
 enum Encoding {
@@ -97,7 +121,7 @@ mod tests {
     }
 
     async fn status(bytes: Vec<u8>, pairs: &[(header::HeaderName, &str)]) -> Result<Vec<u8>, u16> {
-        let read = read(Body::from(bytes), &headers(pairs), 1000).await;
+        let read = read(&mut Body::from(bytes), &headers(pairs), 1000).await;
         read.map(|bytes| bytes.to_vec()).map_err(|error| error.status.as_u16())
     }
 

@@ -40,17 +40,20 @@ pub(super) fn routes() -> Router<Arc<Relay>> {
 
 async fn events(State(relay): State<Arc<Relay>>, request: Request) -> Response {
     let watch = Stopwatch::start();
-    let (parts, body) = request.into_parts();
-    let answer = take(&relay, &parts, body).await;
+    let (parts, mut body) = request.into_parts();
+    let answer = take(&relay, &parts, &mut body).await;
     let (status, response) = match answer {
         Ok((status, answer)) => (status, (status, Json(answer)).into_response()),
-        Err(error) => (error.status, error.into_response()),
+        Err(error) => {
+            body::drain(body, &parts.headers).await;
+            (error.status, error.into_response())
+        }
     };
     count::request(ROUTE, status, watch.elapsed());
     response
 }
 
-async fn take(relay: &Relay, parts: &Parts, body: Body) -> Result<(StatusCode, Value), ApiError> {
+async fn take(relay: &Relay, parts: &Parts, body: &mut Body) -> Result<(StatusCode, Value), ApiError> {
     let config = relay.config.load_full();
     let key = auth::write_key(&config, &parts.headers, parts.uri.query())?;
     auth::right(key, Right::Events)?;

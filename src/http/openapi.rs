@@ -196,6 +196,7 @@ fn event() -> Value {
                 | Field::Cost
                 | Field::NetRevenue
                 | Field::PredictedLtv => money.clone(),
+                Field::Experiment => json!({"type": "object"}),
                 Field::Items => json!({"type": "array", "items": {"type": "object"}}),
                 other if other.class() == Class::Click => json!({"type": ["string", "integer"]}),
                 _ => text.clone(),

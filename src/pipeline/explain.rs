@@ -57,7 +57,17 @@ pub fn explain(
         line
     };
     if verdict.parts.is_empty() {
-        return vec![line(&verdict.event.name, None)];
+        // A criterion that does not hold is some plan event's: it has a name where it is only one's.
+        let planned = street.config.plan.by_incoming.get(&verdict.event.name);
+        let only = match planned.map(Vec::as_slice) {
+            Some([only]) => street.config.plan.events.get(only),
+            _ => None,
+        };
+        let mut line = line(only.map_or(&verdict.event.name, |only| &only.name), None);
+        if let (Some(only), Some(object)) = (only, line.as_object_mut()) {
+            object.insert("kind".to_owned(), json!(only.kind.name()));
+        }
+        return vec![line];
     }
     verdict.parts.iter().map(|part| line(&part.event, Some(part))).collect()
 }

@@ -81,6 +81,36 @@ impl Round<'_> {
         Ok(admitted)
     }
 
+    /// How an event would be judged now, where the store says otherwise than the event alone; nothing
+    /// is changed.
+    pub(super) fn foresee(&mut self, admission: &Admission) -> Result<Option<Admitted>, StoreError> {
+        if admission.test {
+            return Ok(None);
+        }
+        let duplicate = Admitted::Duplicate { released: 0 };
+        if self.state.ids.has(&admission.id, self.now_ms) {
+            return Ok(Some(duplicate));
+        }
+        if admission.status != AdmissionStatus::Accepted || admission.parts.is_empty() {
+            return Ok(None);
+        }
+        let mut foreseen = Admitted::Suppressed;
+        for part in &admission.parts {
+            if part.same_as.is_some_and(|same_as| self.state.ids.has(&same_as, self.now_ms)) {
+                foreseen = duplicate;
+                continue;
+            }
+            let counts = match &part.claim {
+                Some(claim) => self.people.admits(self.store, &self.shared.seal, claim)?,
+                None => true,
+            };
+            if counts {
+                return Ok(None);
+            }
+        }
+        Ok(Some(foreseen))
+    }
+
     fn admit_test(&mut self, admission: Admission) -> Result<Admitted, StoreError> {
         let accepted_at_ms = admission.received_at.as_millisecond();
         for decision in admission.parts.into_iter().flat_map(|part| part.decisions) {

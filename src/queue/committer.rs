@@ -47,6 +47,11 @@ pub(super) enum Request {
         reply: oneshot::Sender<Result<Vec<Admitted>, Refused>>,
         permit: OwnedSemaphorePermit,
     },
+    /// See [`super::Queue::foresee`].
+    Foresee {
+        admission: Box<Admission>,
+        reply: oneshot::Sender<Result<Option<Admitted>, Refused>>,
+    },
     /// See [`super::Queue::settle`].
     Settle { settlement: Settlement, reply: oneshot::Sender<Result<(), Refused>> },
     /// See [`super::Queue::mark_sending`].
@@ -265,6 +270,11 @@ impl Committer {
                         }
                     }
                 }
+                Request::Foresee { admission, reply } => {
+                    let foreseen = round.foresee(&admission)?;
+                    // Nothing is written: nobody has to wait for the disk.
+                    _ = reply.send(Ok(foreseen));
+                }
                 Request::Settle { settlement, reply } => match &very_full {
                     Some(full) => {
                         self.shared.release(settlement.lease.chunks);
@@ -399,6 +409,7 @@ impl Committer {
                 Request::Admit { reply, permit, .. } => {
                     Reply::Admitted(reply, Vec::new(), permit).send(Some(refusal));
                 }
+                Request::Foresee { reply, .. } => _ = reply.send(Err(refusal.clone())),
                 Request::Settle { settlement, reply } => {
                     self.shared.release(settlement.lease.chunks);
                     Reply::Done(reply).send(Some(refusal));

@@ -108,6 +108,13 @@ impl Queue {
         self.ask(|reply| Request::Admit { admissions, reply, permit }).await
     }
 
+    /// How an event would be judged now, where that is not by itself: as a duplicate or suppressed.
+    /// Changes nothing.
+    pub async fn foresee(&self, admission: Admission) -> Result<Option<Admitted>, Refused> {
+        let admission = Box::new(admission);
+        self.ask(|reply| Request::Foresee { admission, reply }).await
+    }
+
     /// Counts events that were rejected before they became admissions. Not synced on its own.
     pub fn count_rejected(&self, events: u64) {
         self.inner.shared.rejected.fetch_add(events, Ordering::SeqCst);

@@ -92,10 +92,25 @@ pub(super) fn context(draft: &mut Draft<'_>, node: &Node<'_>) -> Result<(), Reje
         }
     }
     connection(draft, claimed_ip);
+    put_others(draft);
     for url in links.into_iter().flatten() {
         read_link(draft, url);
     }
     Ok(())
+}
+
+/// What has no field of its own, as webhooks take it.
+fn put_others(draft: &mut Draft<'_>) {
+    let mut others = draft.event.other_context.clone();
+    let experiment = others.remove("experiment");
+    for (field, value) in [
+        (Field::Experiment, experiment),
+        (Field::OtherContext, Some(others).filter(|o| !o.is_empty()).map(Value::Object)),
+    ] {
+        if let Some(value) = value {
+            draft.put(field, &value.to_string());
+        }
+    }
 }
 
 /// The visitor's address and browser. A browser shows them itself and cannot claim others; of a

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Door, DoorKind, Rejection, RejectionCode, Warning, WarningCode, amount,
     json::Node,
-    typed::{Path, text},
+    typed::{Path, is_absent},
 };
 
 /// A clock this wrong is corrected.
@@ -21,11 +21,9 @@ const MILLISECONDS_FROM: i64 = 100_000_000_000;
 /// RFC 3339 with an offset, or a number of epoch seconds or milliseconds.
 pub(super) fn moment(node: &Node<'_>, path: &Path<'_>) -> Result<Option<Timestamp>, Rejection> {
     let time = match node {
+        node if is_absent(node) => return Ok(None),
         Node::Number(number) => epoch(number),
-        Node::Null | Node::Text(_) => match text(node, path)? {
-            Some(text) => text.trim().parse::<Timestamp>().ok(),
-            None => return Ok(None),
-        },
+        Node::Text(text) => text.trim().parse::<Timestamp>().ok(),
         Node::Flawed(flaw) => return Err(path.flawed(flaw)),
         _ => None,
     };
@@ -105,6 +103,7 @@ mod tests {
         assert_eq!(read("1795320000.5").unwrap().unwrap(), at("2026-11-22T04:00:00.5Z"));
         assert_eq!(read("0").unwrap().unwrap(), Timestamp::UNIX_EPOCH, "ancient, but a time");
         assert_eq!(read("\"\""), Ok(None));
+        assert_eq!(read("[]"), Ok(None));
     }
 
     #[test]
@@ -119,7 +118,7 @@ mod tests {
             "1e18",
             "true",
             "{}",
-            "[]",
+            "[1]",
             "\"1969-12-31T23:59:59Z\"",
             "\"2026-02-30T00:00:00Z\"",
         ] {

@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use serde_json::{Map, Value};
+
 use super::{
     Rejection, WarningCode,
     json::Node,
@@ -19,7 +21,7 @@ impl Group {
     pub(super) fn below(path: &str) -> Self {
         let key = |field: &Field| {
             let key = field.path().strip_prefix(path)?.strip_prefix('.')?;
-            (!key.contains(['.', '*'])).then_some((key, *field))
+            (!key.contains('.') && !field.holds_json()).then_some((key, *field))
         };
         Self(Field::ALL.iter().filter_map(key).collect())
     }
@@ -106,43 +108,56 @@ fn canonical_date(text: &str) -> Option<String> {
 
 pub(super) fn click_ids(draft: &mut Draft<'_>, node: &Node<'_>) -> Result<(), Rejection> {
     let click_ids = Path::Root.key("click_ids");
+    let mut others = Map::new();
     for (key, node) in typed::object(node, &click_ids)? {
         let path = click_ids.key(key);
         if key == "clicked_at" {
             draft.event.clicked_at = moment::moment(node, &path)?;
         } else {
-            id_of(draft, CLICK_IDS.find(key), node, &path)?;
+            id_of(draft, CLICK_IDS.find(key), key, node, &path, &mut others)?;
         }
     }
+    put_others(draft, Field::OtherClickIds, others);
     Ok(())
 }
 
 pub(super) fn lead(draft: &mut Draft<'_>, node: &Node<'_>) -> Result<(), Rejection> {
     let lead = Path::Root.key("lead");
+    let mut others = Map::new();
     for (key, node) in typed::object(node, &lead)? {
-        id_of(draft, LEAD.find(key), node, &lead.key(key))?;
+        id_of(draft, LEAD.find(key), key, node, &lead.key(key), &mut others)?;
     }
+    put_others(draft, Field::OtherLead, others);
     Ok(())
 }
 
-/// A click or lead id, verbatim. One of an unknown name is no reason to lose the event, and no
-/// platform would be given it.
+/// A click or lead id, verbatim. One of an unknown name is no reason to lose the event: it is kept
+/// for webhooks, and no platform is given it.
 fn id_of(
     draft: &mut Draft<'_>,
     field: Option<Field>,
+    key: &str,
     node: &Node<'_>,
     path: &Path<'_>,
+    others: &mut Map<String, Value>,
 ) -> Result<(), Rejection> {
     let id = typed::id(node, path)?;
     match (field, id) {
         (Some(field), Some(id)) => draft.put(field, id.trim()),
-        (None, Some(_)) => {
+        (None, Some(id)) => {
+            others.insert(key.to_owned(), Value::from(id.trim()));
             let message = format!("{path}: no platform has an id of this name");
             draft.warn(WarningCode::UnknownClickId, message);
         }
         (_, None) => {}
     }
     Ok(())
+}
+
+fn put_others(draft: &mut Draft<'_>, field: Field, others: Map<String, Value>) {
+    if !others.is_empty() {
+        draft.put(field, &Value::Object(others).to_string());
+    }
 }
 
 #[cfg(test)]

@@ -109,6 +109,7 @@ fn items(draft: &mut Draft<'_>, node: &Node<'_>, path: &Path<'_>) -> Result<Vec<
     for (i, node) in typed::list(node, path)?.iter().enumerate() {
         let path = Path::Index(path, i);
         let mut item = Item::default();
+        let mut other = Map::new();
         for (key, node) in typed::object(node, &path)? {
             let path = path.key(key);
             let place = match key.as_ref() {
@@ -132,11 +133,18 @@ fn items(draft: &mut Draft<'_>, node: &Node<'_>, path: &Path<'_>) -> Result<Vec<
                 "brand" => &mut item.brand,
                 "category" => &mut item.category,
                 "variant" => &mut item.variant,
-                // Nobody takes other facts of an item; they are no reason to lose the event.
-                _ => continue,
+                _ => {
+                    if let Some(value) = free(draft, node, &path)? {
+                        other.insert(draft.free_text(key), value);
+                    }
+                    continue;
+                }
             };
             let text = typed::id(node, &path)?.map(|text| draft.free_text(text));
             *place = text.filter(|text| !text.is_empty());
+        }
+        if !other.is_empty() {
+            item.other = Value::Object(other).to_string();
         }
         if item != Item::default() {
             items.push(item);

@@ -145,7 +145,7 @@ fn wrong_types_are_refused_where_they_stand() {
         (json!({"user": {"email": ["a@example.com", 5]}}), "/user/email/1"),
         (json!({"user": {"first_name": ["Jane"]}}), "/user/first_name"),
         (json!({"user": {"minor": "no"}}), "/user/minor"),
-        (json!({"context": []}), "/context"),
+        (json!({"context": [1]}), "/context"),
         (json!({"context": {"page_url": 1}}), "/context/page_url"),
         (json!({"context": {"campaign": "x"}}), "/context/campaign"),
         (json!({"click_ids": {"gclid": {}}}), "/click_ids/gclid"),
@@ -233,6 +233,9 @@ fn unknown_fields_are_refused_where_they_would_be_lost() {
     .unwrap();
     assert_eq!(codes(&read), [WarningCode::UnknownClickId, WarningCode::UnknownClickId]);
     assert_eq!(read.event.texts.first(Field::LeadId), Some("17"));
+    assert_eq!(read.event.texts.first(Field::OtherLead), Some(r#"{"hubspot":"y"}"#));
+    assert_eq!(read.event.texts.first(Field::OtherClickIds), Some(r#"{"newclid":"x"}"#));
+    assert_eq!(read.event.texts.first(Field::OtherContext), Some(r#"{"viewport":{"w":1},"campaign":{"id":"c1"}}"#));
     assert_eq!(read.event.other.get("colour"), Some(&json!("red")));
     assert_eq!(read.event.other_context.get("viewport"), Some(&json!({"w": 1})));
     assert_eq!(read.event.other_context.get("campaign"), Some(&json!({"id": "c1"})));

@@ -58,11 +58,21 @@ impl<'p> Path<'p> {
     }
 }
 
+/// Whether a node is the same as none: some languages write an empty object or text as `[]`.
+pub(super) fn is_absent(node: &Node<'_>) -> bool {
+    match node {
+        Node::Null => true,
+        Node::Text(text) => text.trim().is_empty(),
+        Node::List(members) => members.is_empty(),
+        Node::Bool(_) | Node::Number(_) | Node::Object(_) | Node::Flawed(_) => false,
+    }
+}
+
 /// A string; blank is absent.
 pub(super) fn text<'n>(node: &'n Node<'_>, path: &Path<'_>) -> Result<Option<&'n str>, Rejection> {
     match node {
-        Node::Null => Ok(None),
-        Node::Text(text) => Ok((!text.trim().is_empty()).then_some(text.as_ref())),
+        node if is_absent(node) => Ok(None),
+        Node::Text(text) => Ok(Some(text.as_ref())),
         other => Err(path.expected("a string", other)),
     }
 }
@@ -81,9 +91,8 @@ pub(super) fn id<'n>(node: &'n Node<'_>, path: &Path<'_>) -> Result<Option<&'n s
 /// `true` or `false`.
 pub(super) fn flag(node: &Node<'_>, path: &Path<'_>) -> Result<Option<bool>, Rejection> {
     match node {
-        Node::Null => Ok(None),
         Node::Bool(value) => Ok(Some(*value)),
-        Node::Text(text) if text.trim().is_empty() => Ok(None),
+        node if is_absent(node) => Ok(None),
         other => Err(path.expected("true or false", other)),
     }
 }
@@ -94,9 +103,8 @@ pub(super) fn object<'n, 'a>(
     path: &Path<'_>,
 ) -> Result<&'n [(std::borrow::Cow<'a, str>, Node<'a>)], Rejection> {
     match node {
-        Node::Null => Ok(&[]),
-        Node::Text(text) if text.trim().is_empty() => Ok(&[]),
         Node::Object(members) => Ok(members),
+        node if is_absent(node) => Ok(&[]),
         other => Err(path.expected("an object", other)),
     }
 }
@@ -107,9 +115,8 @@ pub(super) fn list<'n, 'a>(
     path: &Path<'_>,
 ) -> Result<&'n [Node<'a>], Rejection> {
     match node {
-        Node::Null => Ok(&[]),
-        Node::Text(text) if text.trim().is_empty() => Ok(&[]),
         Node::List(members) => Ok(members),
+        node if is_absent(node) => Ok(&[]),
         other => Err(path.expected("a list", other)),
     }
 }

@@ -10,8 +10,8 @@ use crate::{
         units,
     },
     consent::{
-        DestinationRule, IpForm, Memory, Model, Purpose, RegionRule, RegionSource, Role, Rules,
-        VendorId, WhenDenied, WhenOptedOut, expand_region,
+        DestinationRule, InRegion, IpForm, Memory, Model, Purpose, RegionRule, RegionSource, Role,
+        Rules, VendorId, WhenDenied, WhenOptedOut, expand_region,
     },
     destinations::Platform,
     event::{ActionSource, Class, Field, FieldSet},
@@ -223,19 +223,9 @@ fn destination(
         ("joint controller", Role::JointController),
         ("controller", Role::Controller),
     ];
-    let denied = [("flag", WhenDenied::Flag), ("drop", WhenDenied::Drop)];
     let role = section.get("role").and_then(|node| node.one_of(&roles));
     let text = |key| section.get(key).and_then(|node| Some(node.text()?.to_owned()));
-    let when_personalization_denied = section.get("when_personalization_denied").and_then(|node| {
-        let outcome = node.one_of(&denied)?;
-        if outcome == WhenDenied::Flag
-            && let Some(platform) = platform.filter(|p| !p.purposes.personalization_flag)
-        {
-            let title = platform.title;
-            node.error(format!("{title} has no such flag; write \"drop\""));
-        }
-        Some(outcome)
-    });
+    let when_personalization_denied = when_denied(&section, platform);
     let may_send = section.get("may_send").map(|node| (fields(&node), node));
     let never_send = section.get("never_send").map(|node| (fields(&node), node));
     if let Some(platform) = platform {
@@ -258,9 +248,11 @@ fn destination(
         when_opted_out: section
             .get("when_opted_out")
             .and_then(|node| {
-                let others = regions
-                    .iter()
-                    .filter(|region| !by_region.iter().any(|(name, _)| *name == region.name));
+                let others = regions.iter().filter(|region| {
+                    !by_region
+                        .iter()
+                        .any(|part| part.region == region.name && part.when_opted_out.is_some())
+                });
                 outcome(&node, role, platform, others)
             })
             .unwrap_or_default(),
@@ -305,11 +297,28 @@ fn needs(
         }
         return default.flatten().unwrap_or_default().to_vec();
     };
-    let needs = purposes(&node);
-    if is_empty_list(&node) && role != Some(Role::Processor) {
+    needs_of(&node, role)
+}
+
+fn needs_of(node: &Node<'_>, role: Option<Role>) -> Vec<Purpose> {
+    let needs = purposes(node);
+    if is_empty_list(node) && role != Some(Role::Processor) {
         node.error("an empty list is for processors only; write role = \"processor\", or which purposes must be granted");
     }
     needs
+}
+
+fn when_denied(section: &Section<'_>, platform: Option<&'static Platform>) -> Option<WhenDenied> {
+    let denied = [("flag", WhenDenied::Flag), ("drop", WhenDenied::Drop)];
+    let node = section.get("when_personalization_denied")?;
+    let outcome = node.one_of(&denied)?;
+    if outcome == WhenDenied::Flag
+        && let Some(platform) = platform.filter(|p| !p.purposes.personalization_flag)
+    {
+        let title = platform.title;
+        node.error(format!("{title} has no such flag; write \"drop\""));
+    }
+    Some(outcome)
 }
 
 fn by_region(
@@ -318,8 +327,8 @@ fn by_region(
     role: Option<Role>,
     platform: Option<&'static Platform>,
     context: &Context<'_>,
-) -> Vec<(String, WhenOptedOut)> {
-    let mut outcomes = Vec::new();
+) -> Vec<InRegion> {
+    let mut parts = Vec::new();
     for (name, section) in section.sections() {
         let rule = regions.iter().find(|region| region.name == name);
         if rule.is_none() {
@@ -328,11 +337,27 @@ fn by_region(
             context.report.error(section.place(), message);
         }
         let written = section.get("when_opted_out");
-        let found = written.and_then(|node| outcome(&node, role, platform, rule.into_iter()));
-        outcomes.extend(found.map(|outcome| (name.to_owned(), outcome)));
+        let when_opted_out =
+            written.and_then(|node| outcome(&node, role, platform, rule.into_iter()));
+        let may_send = section.get("may_send").map(|node| (fields(&node), node));
+        let never_send = section.get("never_send").map(|node| (fields(&node), node));
+        if let Some(platform) = platform {
+            check_required(platform, may_send.as_ref(), never_send.as_ref());
+        }
+        let (never_send, never_send_properties) =
+            never_send.map(|(list, _)| list).unwrap_or_default();
+        parts.push(InRegion {
+            region: name.to_owned(),
+            needs: section.get("needs").map(|node| needs_of(&node, role)),
+            may_send: may_send.map(|(list, _)| list),
+            never_send,
+            never_send_properties,
+            when_personalization_denied: when_denied(&section, platform),
+            when_opted_out,
+        });
         section.finish();
     }
-    outcomes
+    parts
 }
 
 /// What happens to opted-out events in some regions.

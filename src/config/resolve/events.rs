@@ -16,7 +16,7 @@ use crate::{
     },
     destinations::{Entry, KeyKind, Platform},
     event::Field,
-    plan::{By, Count, Expression, Funnel, Kind, Plan, PlanEvent, UnknownEvents},
+    plan::{By, Count, Expression, Funnel, Kind, MOST_COUNTED, Plan, PlanEvent, UnknownEvents},
     value::{EntryValue, Rates},
 };
 
@@ -252,7 +252,7 @@ impl Reading<'_> {
             }
             Some(name.to_owned())
         });
-        let at_most = section.get("at_most").and_then(|node| node.integer(1, 1_000));
+        let at_most = section.get("at_most").and_then(|node| node.integer(1, MOST_COUNTED.into()));
         let count = Count::Limited {
             at_most: at_most.and_then(|number| u32::try_from(number).ok()).unwrap_or(1),
             per: section.get("per").and_then(|node| node.parse(units::WINDOW, units::window)),

@@ -41,6 +41,8 @@ enum Content {
     Group(String),
     /// A property without a field of its own.
     Property(String),
+    /// Context without a field of its own, by the pointer below the field that holds it.
+    Context(Field, String),
     Computed(Expression),
 }
 
@@ -59,6 +61,7 @@ impl Content {
             path => match Field::parse(path) {
                 Some(field) => Content::Field(field),
                 None if FieldSet::group(path).is_some() => Content::Group(path.to_owned()),
+                None if path.starts_with("context.") => below_context(path)?,
                 None => {
                     let name = path.strip_prefix("properties.")?;
                     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
@@ -70,6 +73,18 @@ impl Content {
         };
         Some(source)
     }
+}
+
+/// `context.NAME`, of which more may follow (`context.experiment.checkout`).
+fn below_context(path: &str) -> Option<Content> {
+    let names = path.strip_prefix("context.")?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    let is_plain = names.split('.').all(|name| !name.is_empty() && name.bytes().all(plain));
+    let (field, below) = match names.strip_prefix("experiment.") {
+        Some(rest) => (Field::Experiment, rest),
+        None => (Field::OtherContext, names),
+    };
+    is_plain.then(|| Content::Context(field, format!("/{}", below.replace('.', "/"))))
 }
 
 impl Fields {
@@ -133,6 +148,7 @@ impl Fields {
                 Content::Field(field) => FieldSet::of(&[*field]),
                 Content::Group(path) => FieldSet::group(path).unwrap_or_default(),
                 Content::Property(_) => FieldSet::of(&[Field::OtherProperties]),
+                Content::Context(field, _) => FieldSet::of(&[*field]),
                 _ => FieldSet::EMPTY,
             };
             set = set.union(more);
@@ -209,6 +225,9 @@ impl Fields {
                 Content::Field(field) => one(job, *field, &other),
                 Content::Group(path) => group(job, path, &other),
                 Content::Property(name) => other.get(name).cloned(),
+                Content::Context(field, below) => {
+                    one(job, *field, &other).and_then(|value| value.pointer(below).cloned())
+                }
                 Content::Computed(_) => None,
             };
             if let Some(value) = value {
@@ -249,11 +268,13 @@ fn permitted(event: &Event, permit: &Permit) -> Event {
     if !permit.fields.contains(Field::Items) {
         event.items.clear();
     } else if !permit.fields.contains(Field::ItemNames) {
-        event.items.iter_mut().for_each(|item| item.name = None);
+        event.items.iter_mut().for_each(Item::forget_names);
     }
     event.other.retain(|name, _| permit.allows_property(name));
-    // No rule can name it, so none can allow it.
-    event.other_context.clear();
+    event.other_context.retain(|name, _| {
+        let field = if name == "experiment" { Field::Experiment } else { Field::OtherContext };
+        permit.fields.contains(field)
+    });
     event
 }
 
@@ -278,6 +299,9 @@ fn one(job: &Prepared, field: Field, other: &Map<String, Value>) -> Option<Value
         .iter()
         .filter(|(f, _)| *f == field)
         .map(|(_, sent)| match sent {
+            Sent::Clear(text) if field.holds_json() => {
+                serde_json::from_str(text).unwrap_or_default()
+            }
             Sent::Clear(text) => Value::String(text.clone()),
             Sent::Hashed(digest) => Value::String(digest.hex()),
         })
@@ -293,6 +317,12 @@ fn group(job: &Prepared, path: &str, other: &Map<String, Value>) -> Option<Value
             continue;
         }
         let below = field.path().strip_prefix(path).and_then(|rest| rest.strip_prefix('.'));
+        if below == Some("*") {
+            if let Some(Value::Object(others)) = one(job, field, other) {
+                others.into_iter().for_each(|(key, value)| _ = object.entry(key).or_insert(value));
+            }
+            continue;
+        }
         if let (Some(below), Some(value)) = (below, one(job, field, other)) {
             put(&mut object, below, value);
         }
@@ -316,6 +346,18 @@ fn put(object: &mut Map<String, Value>, path: &str, value: Value) {
 }
 
 fn product(item: &Item) -> Value {
+    let known = known_parts(item);
+    let mut product: Map<String, Value> = serde_json::from_str(&item.other).unwrap_or_default();
+    if product.is_empty() {
+        return known;
+    }
+    if let Value::Object(known) = known {
+        product.extend(known);
+    }
+    Value::Object(product)
+}
+
+fn known_parts(item: &Item) -> Value {
     Object::default()
         .maybe("id", item.id.as_deref())
         .maybe("name", item.name.as_deref())

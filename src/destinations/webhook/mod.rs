@@ -235,6 +235,11 @@ impl Destination for Webhook {
             let raw = occasion.event.amount(Field::Value);
             prepared.amounts.extend(raw.map(|amount| (Field::Value, amount)));
         }
+        if permit.fields.contains(Field::ItemNames) {
+            for (item, own) in prepared.items.iter_mut().zip(&occasion.event.items) {
+                item.other.clone_from(&own.other);
+            }
+        }
         self.fields.compute(prepared, occasion, permit);
         Ok(preparation)
     }

@@ -112,7 +112,9 @@ impl Fact {
             Place::Text(field) | Place::Amount(field) => FieldSet::of(&[*field]),
             Place::Currency => FieldSet::of(&[Field::Currency]),
             Place::Items(_) => FieldSet::of(&[Field::Items, Field::ItemNames]),
-            Place::Free { context: true, .. } => FieldSet::EMPTY,
+            Place::Free { context: true, .. } => {
+                FieldSet::of(&[Field::Experiment, Field::OtherContext])
+            }
             Place::Free { context: false, .. } => FieldSet::of(&[Field::OtherProperties]),
             Place::Group(group) => {
                 FieldSet::group(group).unwrap_or_default().difference(FieldSet::of(&HIDDEN))
@@ -204,6 +206,8 @@ fn below(root: &str, steps: &[Step], name: &str) -> Result<Place, ExpressionErro
     // The longest beginning of the path that is a field; what is below a field is nothing.
     let field = (1..=steps.len()).rev().find_map(|length| {
         let field = Field::parse(&spell(root, steps.get(..length)?))?;
+        // These are read where they came from, part by part.
+        let field = Some(field).filter(|field| !field.holds_json())?;
         Some((field, length == steps.len()))
     });
     match field {
@@ -321,13 +325,18 @@ pub(super) fn part<'a>(item: &'a Item, name: &str) -> Found<'a> {
         "quantity" => number(item.quantity),
         "price" => number(item.price),
         "discount" => number(item.discount),
-        _ => Found::Null,
+        _ => match json_object(&item.other).remove(name) {
+            Some(value) => Found::Object(value),
+            None => Found::Null,
+        },
     }
 }
 
 fn item(item: &Item) -> Value {
     let parts = ITEM_PARTS.iter().map(|name| ((*name).to_owned(), part(item, name).into_json()));
-    Value::Object(parts.filter(|(_, value)| !value.is_null()).collect())
+    let mut object = json_object(&item.other);
+    object.extend(parts.filter(|(_, value)| !value.is_null()));
+    Value::Object(object)
 }
 
 /// A whole object: its free members, and over them the fields that may be seen.
@@ -335,6 +344,9 @@ fn whole(event: &Event, group: &str) -> Map<String, Value> {
     let mut object = match group.split_once('.') {
         None if group == "properties" => event.other.clone(),
         None if group == "context" => event.other_context.clone(),
+        None if group == "lead" => {
+            event.texts.first(Field::OtherLead).map(json_object).unwrap_or_default()
+        }
         Some((_, key)) => {
             let inner = event.other_context.get(key).and_then(Value::as_object);
             inner.cloned().unwrap_or_default()
@@ -348,7 +360,8 @@ fn whole(event: &Event, group: &str) -> Map<String, Value> {
         }
     };
     for (field, text) in event.texts.iter() {
-        if field.class() != Class::Identity && !HIDDEN.contains(&field) {
+        let is_seen = field.class() != Class::Identity && !HIDDEN.contains(&field);
+        if is_seen && !field.holds_json() {
             put(field, Value::from(text));
         }
     }
@@ -362,6 +375,10 @@ fn whole(event: &Event, group: &str) -> Map<String, Value> {
         put(Field::Items, Found::Items(&event.items).into_json());
     }
     object
+}
+
+fn json_object(text: &str) -> Map<String, Value> {
+    serde_json::from_str(text).unwrap_or_default()
 }
 
 fn insert(object: &mut Map<String, Value>, path: &str, value: Value) {
