@@ -67,7 +67,9 @@ pub(super) struct Running {
 }
 
 /// Runs a command that needs the runtime.
-pub(super) fn block_on<F: Future<Output = anyhow::Result<Exit>>>(future: F) -> anyhow::Result<Exit> {
+pub(super) fn block_on<F: Future<Output = anyhow::Result<Exit>>>(
+    future: F,
+) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -143,7 +145,8 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         delivery: delivery.clone(),
         clock: clock.clone(),
     });
-    let gauges = gauges::keep(queue.clone(), delivery.clone(), clock.clone(), metrics.clone(), stop.clone());
+    let gauges =
+        gauges::keep(queue.clone(), delivery.clone(), clock.clone(), metrics.clone(), stop.clone());
     let relay = Arc::new(http::Relay {
         config: config.clone(),
         queue: queue.clone(),
@@ -356,7 +359,9 @@ fn reload(parts: Reloading) -> http::Reload {
                     config.mode.name(),
                     mode.name()
                 );
-                return Err(json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}));
+                return Err(
+                    json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}),
+                );
             }
             let config = Arc::new(config);
             let will_withhold = withheld(&parts, config.clone()).await;

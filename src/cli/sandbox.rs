@@ -28,11 +28,12 @@ pub(super) struct Sandbox {
 
 impl Sandbox {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
-        let listener = tokio::net::TcpListener::bind(self.listen)
-            .await
-            .with_context(|| format!("{} cannot be listened on; choose another with --listen", self.listen))?;
+        let listener = tokio::net::TcpListener::bind(self.listen).await.with_context(|| {
+            format!("{} cannot be listened on; choose another with --listen", self.listen)
+        })?;
         let address = listener.local_addr()?;
-        let mut options = if self.fast { SandboxOptions::fast() } else { SandboxOptions::default() };
+        let mut options =
+            if self.fast { SandboxOptions::fast() } else { SandboxOptions::default() };
         options.keep_requests = self.keep;
         options.keep_bytes = options.keep_bytes.max(self.keep.saturating_mul(KEPT_BYTES));
         let stop = CancellationToken::new();

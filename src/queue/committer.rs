@@ -21,9 +21,10 @@ use super::{
     folder::Folder,
     ids::Ids,
     lease::{Published, Shared},
+    open::cannot_open,
     record::{self, space},
     round::{Bounds, Round, State},
-    store::{Direction, Opener, Store, StoreError},
+    store::{self, Direction, Opener, Store, StoreError},
     upkeep::{Sweeps, Task},
 };
 use crate::{clock::Stopwatch, telemetry};
@@ -113,6 +114,8 @@ pub(super) struct Committer {
     vitals: Vitals,
     closed_for: Stopwatch,
     backoff: Duration,
+    /// Something could not be read: before the store is used again all of it is.
+    suspect: bool,
 }
 
 /// What is gathered beside the batch while a round is made.
@@ -157,6 +160,7 @@ impl Committer {
             vitals: Vitals::default(),
             closed_for: Stopwatch::start(),
             backoff: FIRST_BACKOFF,
+            suspect: false,
         };
         committer.resume(store)?;
         Ok(committer)
@@ -183,6 +187,10 @@ impl Committer {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return self.close(),
             };
+            // Before the request: nothing more is taken into what cannot be read.
+            if let Some(why) = self.shared.take_damage() {
+                self.fail(&StoreError::Corrupt(why), Vec::new(), &[]);
+            }
             if let Some(reply) = self.round(request) {
                 self.close();
                 // Whoever asked may be gone; the store is closed all the same.
@@ -339,7 +347,8 @@ impl Committer {
     /// After any error the store is given up and opened again: one error kills sled's handle, and
     /// its reads may show what was refused.
     fn fail(&mut self, error: &StoreError, replies: Vec<Reply>, settling: &[ChunkKey]) {
-        tracing::error!("the store cannot be written, it is opened again: {error}");
+        tracing::error!("the store cannot be used, it is opened again: {error}");
+        self.suspect |= matches!(error, StoreError::Corrupt(_));
         self.vitals.failed_commits += 1;
         let refusal = Refused::Store(error.to_string());
         self.shared.suspend(refusal.clone(), settling, self.vitals.clone());
@@ -358,6 +367,9 @@ impl Committer {
         }
         let opened = catch_unwind(AssertUnwindSafe(|| {
             let store = (self.opener)()?;
+            if self.suspect {
+                store::verify(&*store)?;
+            }
             self.state = load(&*store, self.keep_ids, self.shared.now_ms())?;
             self.resume(store)
         }));
@@ -366,13 +378,15 @@ impl Committer {
         match opened {
             Ok(()) => {
                 tracing::warn!("the store is open again");
+                self.suspect = false;
                 self.folder.keep_ballast();
             }
             Err(error) => {
                 self.backoff = (self.backoff * 2).min(LAST_BACKOFF);
                 self.closed_for = Stopwatch::start();
+                let error = cannot_open(error);
+                tracing::error!("{error}");
                 let refusal = Refused::Store(error.to_string());
-                tracing::error!("the store cannot be opened again yet: {error}");
                 self.shared.suspend(refusal, &[], self.vitals.clone());
             }
         }

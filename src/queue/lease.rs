@@ -78,6 +78,8 @@ struct Inner {
     refusal: Refused,
     /// Why nothing is leased although the store can be read: outcomes could not be written.
     held: Option<Refused>,
+    /// What a worker could not read; for the committer, who owns the store.
+    damage: Option<String>,
     books: Books,
     lines: Vec<Line>,
     leases: HashMap<ChunkKey, Leased>,
@@ -142,6 +144,7 @@ impl Shared {
                 store: None,
                 refusal: Refused::Store("the store is being opened".to_owned()),
                 held: None,
+                damage: None,
                 books: Books::default(),
                 lines: Vec::new(),
                 leases: HashMap::new(),
@@ -255,6 +258,9 @@ impl Shared {
                 Err(error) => {
                     // What was taken out is found again by reading from the start.
                     *lane = Lane::new(kind, number);
+                    if let StoreError::Corrupt(why) = &error {
+                        inner.damage = Some(why.clone());
+                    }
                     return Err(Refused::Store(error.to_string()));
                 }
             };
@@ -422,6 +428,11 @@ impl Shared {
     }
 
     // === what the committer does ===
+
+    /// What a worker could not read since the last time that this was asked.
+    pub(super) fn take_damage(&self) -> Option<String> {
+        self.lock().damage.take()
+    }
 
     /// Stops leasing for a reason, or goes on: what is sent while its outcome cannot be written
     /// is sent again, and again.

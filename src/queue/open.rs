@@ -15,6 +15,9 @@ use super::{
 use crate::clock::Clock;
 
 const MODE: &[u8] = b"m/mode";
+/// A store up to this size is read whole before it is used, in a fraction of a second. Damage in a
+/// larger one is told when it is met.
+const READ_WHOLE: u64 = 64 * 1024 * 1024;
 
 /// How a queue is opened.
 #[derive(Clone)]
@@ -78,6 +81,9 @@ pub(super) fn open(opening: Opening, engine: Engine) -> Result<Queue, OpenError>
         folder.drop_ballast();
     }
     let store = opener().map_err(cannot_open)?;
+    if store.size_on_disk().map_err(cannot_open)? <= READ_WHOLE {
+        store::verify(&*store).map_err(cannot_open)?;
+    }
     let books = Books::load(&*store).map_err(cannot_open)?;
     check_nothing_lost(&folder, &*store, &books)?;
 
@@ -120,7 +126,8 @@ pub(super) fn open(opening: Opening, engine: Engine) -> Result<Queue, OpenError>
     Ok(Queue::new(shared, sender))
 }
 
-fn cannot_open(error: StoreError) -> OpenError {
+/// What is wrong and what to do.
+pub(super) fn cannot_open(error: StoreError) -> OpenError {
     match error {
         StoreError::Failed(why) => {
             OpenError(format!("the store cannot be opened: {why}; nothing was changed"))

@@ -143,7 +143,7 @@ pub enum Refused {
     #[error("the queue is full ({0})")]
     Full(String),
     /// The disk is full or fails; nothing was kept.
-    #[error("the store cannot write: {0}")]
+    #[error("the store cannot be used: {0}")]
     Store(String),
     /// The relay is stopping.
     #[error("the relay is stopping")]

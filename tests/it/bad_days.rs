@@ -123,9 +123,9 @@ async fn process_corrupt_store_is_an_error_or_nothing_is_lost() {
     let relay = Relay::start(&folder).await;
     relay.faults(Some(json!({"status": 503}))).await;
     for batch in 0..20 {
-        let events: Vec<_> = (0..100).map(|n| purchase(&format!("b{batch}-{n}"))).collect();
+        let events: Vec<_> = (0..10).map(|n| purchase(&format!("b{batch}-{n}"))).collect();
         let (status, answer) = relay.post(&json!(events)).await;
-        assert_eq!((status, &answer["accepted"]), (202, &json!(100)), "{answer}");
+        assert_eq!((status, &answer["accepted"]), (202, &json!(10)), "{answer}");
     }
     relay.kill().await;
     // A start writes snapshots; the stop leaves the folder as it is found on a bad morning.
@@ -136,14 +136,15 @@ async fn process_corrupt_store_is_an_error_or_nothing_is_lost() {
     copy(&folder.data(), &whole);
     let store = whole.join("sled");
     let snapshot = names(&store).into_iter().find(|name| name.starts_with("snap.")).unwrap();
-    let length = fs::metadata(store.join("db")).unwrap().len();
+    let log = fs::read(store.join("db")).unwrap();
+    let used = log.iter().rposition(|byte| *byte != 0).unwrap();
 
     let (mut refusals, mut starts) = (0, 0);
     let places = [
         ("db", 0),
-        ("db", length / 4),
-        ("db", length / 2),
-        ("db", length - length / 8),
+        ("db", used / 4),
+        ("db", used / 2),
+        ("db", used - used / 8),
         (snapshot.as_str(), 0),
         (snapshot.as_str(), 20),
     ];
@@ -152,31 +153,29 @@ async fn process_corrupt_store_is_an_error_or_nothing_is_lost() {
         copy(&whole, &folder.data());
         let path = folder.data().join("sled").join(file);
         let mut bytes = fs::read(&path).unwrap();
-        let at = usize::try_from(at).unwrap();
         let end = bytes.len().min(at + 4096);
         bytes[at..end].iter_mut().for_each(|byte| *byte ^= 0x5a);
         fs::write(&path, bytes).unwrap();
-        println!("{file} of {length} at {at}");
+        println!("{file} at {at}");
         match Relay::try_start(&folder, &[]).await {
             Err(log) => {
                 assert_says(&log, &["store", "backup"]);
                 refusals += 1;
             }
             Ok(relay) => {
-                let Ok(stats) =
-                    tokio::time::timeout(Duration::from_secs(60), relay.drained()).await
-                else { panic!("{}", relay.kill().await) };
+                let stats = relay.drained().await;
                 assert_balanced(&stats);
-                assert_eq!(stats["accepted"], 2000, "{file} at {at}: {stats:#}");
-                for destination in ["meta", "google_ads", "ga4"] {
+                assert_eq!(stats["accepted"], 200, "{file} at {at}: {stats:#}");
+                for destination in ["meta", "google_ads", "ga4", "crm"] {
                     let books = &stats["destinations"][destination];
-                    assert_eq!(books["delivered"], 2000, "{file} at {at}: {books:#}");
+                    assert_eq!(books["delivered"], 200, "{file} at {at}: {books:#}");
                 }
                 relay.stop().await;
                 starts += 1;
             }
         }
     }
+    // Seen with --nocapture.
     println!("{refusals} clear errors, {starts} starts with everything");
     assert!(refusals > 0 && starts > 0, "both were seen: {refusals} and {starts}");
 }
@@ -233,6 +232,20 @@ async fn process_full_disk_refuses_keeps_and_recovers() {
     let stats = relay.stats().await;
     assert_eq!(stats["accepted"], 2, "{stats:#}");
     assert_balanced(&stats);
+
+    // Once more, when what the relay keeps for such a day is gone too: it may not start, but it
+    // says why, and nothing is lost.
+    relay.kill().await;
+    disk.fill(&folder.data()).await;
+    let relay = match Relay::of(disk.enter(&folder.serve())).await {
+        Ok(relay) => relay,
+        Err(log) => {
+            assert_says(&log, &[folder.data().to_str().unwrap(), "No space left"]);
+            disk.free(&folder.data()).await;
+            start().await
+        }
+    };
+    relay.faults(Some(json!({"status": 503}))).await;
 
     // Space is back: without a restart everything goes on.
     disk.free(&folder.data()).await;
@@ -315,7 +328,7 @@ impl Mounted {
     }
 
     async fn free(&self, path: &Path) {
-        self.run("rm \"$0/filler\"", path).await;
+        self.run("rm -f \"$0/filler\"", path).await;
     }
 }
 
@@ -338,7 +351,9 @@ async fn process_stops_gracefully_and_sends_nothing_twice() {
     let relay = Relay::start(&folder).await;
     let stats = relay.drained().await;
     assert_balanced(&stats);
-    for (destination, platform) in [("meta", "meta"), ("google_ads", "google_ads"), ("crm", "webhook")] {
+    for (destination, platform) in
+        [("meta", "meta"), ("google_ads", "google_ads"), ("crm", "webhook")]
+    {
         assert_eq!(stats["destinations"][destination]["delivered"], 50, "{stats:#}");
         let mut ids = sandbox.accepted_ids(platform).await;
         assert_eq!(ids.len(), 50, "{destination}: what was in flight was finished, not repeated");

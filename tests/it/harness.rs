@@ -30,7 +30,8 @@ impl Folder {
         let config = dir.path().join("config");
         std::fs::create_dir(&config).unwrap();
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
-        for file in ["relay.toml", "events.toml", "consent.toml", "destinations.toml", "rates.csv"] {
+        for file in ["relay.toml", "events.toml", "consent.toml", "destinations.toml", "rates.csv"]
+        {
             std::fs::copy(shipped.join(file), config.join(file)).unwrap();
         }
         let folder = Self { dir, env: Vec::new() };
@@ -123,7 +124,9 @@ pub(crate) fn binary() -> Command {
 impl Relay {
     /// Starts `serve` and waits until it is ready.
     pub(crate) async fn start(folder: &Folder) -> Self {
-        Self::try_start(folder, &[]).await.unwrap_or_else(|log| panic!("the relay did not start:\n{log}"))
+        Self::try_start(folder, &[])
+            .await
+            .unwrap_or_else(|log| panic!("the relay did not start:\n{log}"))
     }
 
     /// Starts `serve` with variables of the environment; what it wrote to stderr if it ended.
@@ -176,7 +179,11 @@ impl Relay {
         self.request(body.to_owned(), "application/json").send().await.expect("the relay answers")
     }
 
-    fn request(&self, body: impl Into<reqwest::Body>, content_type: &str) -> reqwest::RequestBuilder {
+    fn request(
+        &self,
+        body: impl Into<reqwest::Body>,
+        content_type: &str,
+    ) -> reqwest::RequestBuilder {
         let request = self.http.post(format!("{}/v1/events", self.public)).bearer_auth(KEY);
         request.header("content-type", content_type).body(body)
     }
@@ -190,7 +197,12 @@ impl Relay {
     }
 
     /// An admin call.
-    pub(crate) async fn admin(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+    pub(crate) async fn admin(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> (u16, Value) {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let mut request =
             self.http.request(method, format!("{}{path}", self.admin)).bearer_auth(TOKEN);

@@ -35,7 +35,8 @@ pub(super) struct Demo {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let (number, unit) =
+        text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let number: u64 = number.parse().map_err(|_| format!("{text:?} is no time such as 20s"))?;
     match unit {
         "ms" => Ok(Duration::from_millis(number)),
@@ -49,7 +50,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 impl Demo {
     pub(super) async fn run(self) -> anyhow::Result<Exit> {
         let folder = folder_of_its_own()?;
-        init::write(&folder.join("config")).context("the demo's configuration cannot be written")?;
+        init::write(&folder.join("config"))
+            .context("the demo's configuration cannot be written")?;
         let running = relay::start(relay::Start {
             config: folder.join("config"),
             data: folder.join("data"),

@@ -22,6 +22,7 @@ pub struct MemoryDisk {
 struct Disk {
     synced: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
     fails: AtomicBool,
+    damaged: AtomicBool,
 }
 
 impl MemoryDisk {
@@ -39,6 +40,11 @@ impl MemoryDisk {
     /// From now on every write, sync and opening fails, or no longer.
     pub fn fail(&self, fails: bool) {
         self.disk.fails.store(fails, Ordering::SeqCst);
+    }
+
+    /// From now on what is on it cannot be read, though it opens; or it can again.
+    pub fn damage(&self, damaged: bool) {
+        self.disk.damaged.store(damaged, Ordering::SeqCst);
     }
 }
 
@@ -86,6 +92,9 @@ impl Store for Opened {
         direction: Direction,
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
+        if self.disk.damaged.load(Ordering::SeqCst) {
+            return Err(StoreError::Corrupt("it is damaged, as a test asked".to_owned()));
+        }
         if from >= to {
             return Ok(());
         }

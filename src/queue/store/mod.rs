@@ -52,6 +52,11 @@ pub(super) enum StoreError {
     Corrupt(String),
 }
 
+/// Reads everything once: an engine reads lazily, and would tell of damage only where it is met.
+pub(super) fn verify(store: &dyn Store) -> Result<(), StoreError> {
+    store.scan(&[], &[u8::MAX], Direction::Forward, &mut |_, _| ControlFlow::Continue(()))
+}
+
 /// Changes that are applied as one.
 #[derive(Debug, Default)]
 pub(super) struct Batch(Vec<(Vec<u8>, Option<Vec<u8>>)>);

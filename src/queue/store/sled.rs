@@ -55,11 +55,7 @@ pub(in crate::queue) fn open(folder: &Path) -> Result<Arc<dyn Store>, StoreError
 /// The log alone recovers what a bad snapshot hides; a copy is kept whatever happens.
 fn recover(folder: &Path, why: &str) -> Result<Arc<dyn Store>, StoreError> {
     let hopeless = |why: &str, copy: String| {
-        StoreError::Corrupt(format!(
-            "the store in {} is corrupt ({why}){copy}. Restore the folder from a backup, or move \
-             it away to start empty, which gives up what was queued",
-            folder.display(),
-        ))
+        StoreError::Corrupt(format!("the store in {} is corrupt ({why}){copy}", folder.display(),))
     };
     // Without a snapshot there is nothing left to try, and nothing that a copy would save.
     if !has_snapshots(folder).map_err(|e| failed("cannot list the store's folder", &e))? {

@@ -85,6 +85,27 @@ async fn a_failing_disk_refuses_loses_nothing_and_recovers_by_itself() {
 }
 
 #[tokio::test]
+async fn damage_met_while_running_refuses_and_says_what_to_do() {
+    let mut house = House::new();
+    let disk = MemoryDisk::default();
+    let queue = Queue::open_in_memory(house.opening(), &disk).unwrap();
+    one(&queue, simple(1)).await;
+    disk.damage(true);
+    assert!(queue.lease("meta", 1, 80).is_err());
+    soon(async || {
+        let refused = queue.admit(vec![simple(2)]).await;
+        matches!(refused, Err(Refused::Store(why)) if why.contains("backup"))
+    })
+    .await;
+    assert!(!queue.vitals().open);
+    assert_eq!(queue.stats().await.accepted, 1, "nothing is taken into what cannot be read");
+    disk.damage(false);
+    soon(async || queue.vitals().open).await;
+    assert_eq!(ids_of(&queue.lease("meta", 1, 80).unwrap().unwrap()), ["event-1"]);
+    queue.close().await;
+}
+
+#[tokio::test]
 async fn a_mark_that_outlives_its_lease_is_an_unknown_result() {
     let mut house = House::new();
     let queue = house.open();

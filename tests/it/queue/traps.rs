@@ -84,7 +84,7 @@ async fn a_corrupt_snapshot_is_put_aside_and_the_log_recovers_everything() {
 
 #[tokio::test]
 async fn a_corrupt_file_is_a_clear_error_never_an_empty_start() {
-    for damage in ["garbage", "cut", "gone", "folder gone"] {
+    for damage in ["garbage", "middle", "cut", "gone", "folder gone"] {
         let mut house = House::new();
         let queue = house.open();
         queue.admit((0..300).map(simple).collect()).await.unwrap();
@@ -93,6 +93,13 @@ async fn a_corrupt_file_is_a_clear_error_never_an_empty_start() {
         let length = fs::metadata(&log).unwrap().len();
         match damage {
             "garbage" => fs::write(&log, vec![0x5a; usize::try_from(length).unwrap()]).unwrap(),
+            "middle" => {
+                // Where jobs are: found though opening does not read it.
+                let mut bytes = fs::read(&log).unwrap();
+                let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+                bytes[used / 2..used / 2 + 4096].fill(0x5a);
+                fs::write(&log, bytes).unwrap();
+            }
             "cut" => fs::File::options().write(true).open(&log).unwrap().set_len(0).unwrap(),
             "gone" => fs::remove_file(&log).unwrap(),
             _ => fs::remove_dir_all(house.sled()).unwrap(),
