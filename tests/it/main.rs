@@ -9,6 +9,7 @@
 )]
 
 mod config;
+mod conformance;
 mod consent_vectors;
 mod delivery;
 mod fixtures;
