@@ -4,6 +4,8 @@
 //! hashed in the platform's way, the value decided, the consent state attached. It is not the wire
 //! format: that is written when a batch is assembled, by the mapping of that day.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -213,7 +215,7 @@ pub struct Decided {
     /// Send, limited, held or skip, as a value.
     pub fate: Fate,
     /// The consent decision with its reasons, where one was taken.
-    pub consent: Option<Decision>,
+    pub consent: Option<Arc<Decision>>,
     /// The value that the destination gets.
     pub value: Option<Money>,
 }

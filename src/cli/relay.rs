@@ -12,7 +12,11 @@ use std::{
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, gauges};
@@ -54,10 +58,8 @@ pub(super) struct Running {
     pub(super) admin: SocketAddr,
     /// The embedded sandbox, in sandbox mode.
     pub(super) sandbox: Option<SocketAddr>,
-    queue: Queue,
+    relay: Arc<http::Relay>,
     delivery: Arc<Delivery>,
-    reload: http::Reload,
-    config: Arc<ArcSwap<Config>>,
     stop: CancellationToken,
     stop_sandbox: CancellationToken,
     servers: Vec<JoinHandle<()>>,
@@ -76,16 +78,20 @@ pub(super) fn block_on<F: Future<Output = anyhow::Result<Exit>>>(future: F) -> a
     result
 }
 
-/// Waits for SIGINT or SIGTERM.
-pub(super) async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
+/// Takes SIGINT and SIGTERM from now on, and waits for one of them.
+pub(super) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut interrupt = taken(SignalKind::interrupt())?;
+    let mut terminate = taken(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+fn taken(kind: SignalKind) -> anyhow::Result<Signal> {
+    signal(kind).context("the system lets no signal be taken")
 }
 
 /// Starts a relay. `None`: the configuration is invalid, and its problems were printed.
@@ -146,7 +152,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         geoip,
         throttle: Throttle::default(),
         delivery: Arc::new(Control(delivery.clone())),
-        reload: reload.clone(),
+        reload,
         metrics: {
             let delivery = delivery.clone();
             Arc::new(move || {
@@ -158,17 +164,15 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
     });
     let servers = vec![
         tokio::spawn(http::serve(public, http::public(relay.clone()), stop.clone())),
-        tokio::spawn(http::serve(admin, http::admin(relay), stop.clone())),
+        tokio::spawn(http::serve(admin, http::admin(relay.clone()), stop.clone())),
         gauges,
     ];
     Ok(Some(Running {
         public: public_at,
         admin: admin_at,
         sandbox,
-        queue,
+        relay,
         delivery,
-        reload,
-        config,
         stop,
         stop_sandbox,
         servers,
@@ -187,36 +191,37 @@ impl Running {
         })
     }
 
-    /// Waits for a signal to stop; SIGHUP reloads meanwhile.
-    pub(super) async fn until_stopped(&self) {
-        use tokio::signal::unix::{SignalKind, signal};
-        let hang_ups = async {
-            let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
-                return std::future::pending::<()>().await;
-            };
-            while hang_up.recv().await.is_some() {
-                match (self.reload)().await {
-                    Ok(answer) => tracing::info!(%answer, "the configuration was reloaded"),
-                    Err(findings) => {
-                        tracing::error!(%findings, "the configuration is wrong; the old one stands");
+    /// Takes signals from now on, before anybody is told that it is ready: waits for one to stop;
+    /// SIGHUP reloads meanwhile.
+    pub(super) fn until_stopped(&self) -> anyhow::Result<impl Future<Output = ()>> {
+        let stopped = stop_signal()?;
+        let mut hang_up = taken(SignalKind::hangup())?;
+        Ok(async move {
+            let hang_ups = async {
+                while hang_up.recv().await.is_some() {
+                    match (self.relay.reload)().await {
+                        Ok(answer) => tracing::info!(%answer, "the configuration was reloaded"),
+                        Err(findings) => {
+                            tracing::error!(%findings, "the configuration is wrong; the old one stands");
+                        }
                     }
                 }
+            };
+            tokio::select! {
+                () = stopped => {}
+                () = hang_ups => {}
             }
-        };
-        tokio::select! {
-            () = stop_signal() => {}
-            () = hang_ups => {}
-        }
+        })
     }
 
     /// The books, with the state of every destination.
     pub(super) async fn stats(&self) -> Stats {
-        self.queue.stats().await
+        http::books(&self.relay).await
     }
 
     /// The mode it runs in.
     pub(super) fn mode(&self) -> Mode {
-        self.config.load().mode
+        self.relay.config.load().mode
     }
 
     /// Stops in order: no new requests, what is on its way finishes or stays leased, the committer
@@ -232,7 +237,7 @@ impl Running {
             tracing::warn!("requests on their way were cut off at the deadline");
         }
         self.delivery.stop(STOP_DEADLINE).await;
-        self.queue.close().await;
+        self.relay.queue.close().await;
         self.stop_sandbox.cancel();
         if let Some(server) = self.sandbox_server {
             server.await.context("the sandbox ended badly")?;

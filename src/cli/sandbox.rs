@@ -9,6 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Exit, relay};
 use crate::sandbox::{self, Sandbox as Server, SandboxOptions};
 
+/// Of a request that is kept, on average: what `--keep` may take in memory.
+const KEPT_BYTES: usize = 3 * 1024;
+
 /// The simulated platforms alone, for trying a configuration from elsewhere.
 #[derive(Debug, clap::Args)]
 pub(super) struct Sandbox {
@@ -31,10 +34,12 @@ impl Sandbox {
         let address = listener.local_addr()?;
         let mut options = if self.fast { SandboxOptions::fast() } else { SandboxOptions::default() };
         options.keep_requests = self.keep;
+        options.keep_bytes = options.keep_bytes.max(self.keep.saturating_mul(KEPT_BYTES));
         let stop = CancellationToken::new();
         let server = sandbox::serve_on(listener, Server::new(options), stop.clone());
+        let stopped = relay::stop_signal()?;
         println!("{}", json!({"sandbox": format!("http://{address}")}));
-        relay::stop_signal().await;
+        stopped.await;
         stop.cancel();
         server.await.context("the sandbox ended badly")?;
         Ok(Exit::Fine)

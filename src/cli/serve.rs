@@ -29,9 +29,10 @@ impl Serve {
             fast_sandbox: self.fast_sandbox,
         };
         let Some(running) = relay::start(start).await? else { return Ok(Exit::Configuration) };
+        let stopped = running.until_stopped()?;
         println!("{}", running.ready());
         tracing::info!(mode = running.mode().name(), "ready on {}", running.public);
-        running.until_stopped().await;
+        stopped.await;
         tracing::info!("stopping");
         running.stop().await?;
         Ok(Exit::Fine)

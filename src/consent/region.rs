@@ -23,6 +23,12 @@ const EEA: [&str; 30] = [
     "LV", "LI", "LT", "LU", "MT", "NL", "NO", "PL", "PT", "RO", "SK", "SI", "ES", "SE",
 ];
 
+/// Looked up for every event and rule: by two bytes, not by thirty texts.
+fn is_eea(country: &str) -> bool {
+    let [a, b] = country.as_bytes() else { return false };
+    EEA.iter().any(|member| matches!(member.as_bytes(), [x, y] if x == a && y == b))
+}
+
 /// How closely a pattern covers a region: 3 subdivision, 2 country, 1 group, 0 everything.
 pub(super) fn covers(pattern: &str, region: &Region) -> Option<u8> {
     if pattern == "*" {
@@ -34,7 +40,7 @@ pub(super) fn covers(pattern: &str, region: &Region) -> Option<u8> {
         Some(if region.contains('-') { 3 } else { 2 })
     } else if pattern == country {
         Some(2)
-    } else if pattern == "EEA" && EEA.contains(&country) {
+    } else if pattern == "EEA" && is_eea(country) {
         Some(1)
     } else {
         None

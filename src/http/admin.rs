@@ -79,7 +79,7 @@ async fn stats(
 }
 
 /// The books, with the state of every destination: configured, or gone with something left.
-async fn books(relay: &Relay) -> Stats {
+pub async fn books(relay: &Relay) -> Stats {
     let mut stats = relay.queue.stats().await;
     let config = relay.config.load();
     let states = relay.delivery.states();

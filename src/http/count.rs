@@ -9,6 +9,7 @@ use metrics::{counter, histogram};
 use crate::{
     job::{Decided, Fate},
     pipeline::Verdict,
+    queue::Admitted,
     sources::{RejectionCode, WarningCode},
     telemetry,
 };
@@ -27,12 +28,22 @@ pub(super) struct Tally {
     warnings: BTreeMap<WarningCode, u64>,
     rejections: BTreeMap<RejectionCode, u64>,
     removed: BTreeMap<String, u64>,
-    /// By destination, plan event, decision and its first reason.
-    decisions: BTreeMap<(String, String, &'static str, &'static str), u64>,
+    decisions: BTreeMap<Series, u64>,
+}
+
+/// Destination, plan event, decision and its first reason.
+type Series = (String, String, &'static str, &'static str);
+
+/// What is counted of an event once the queue has answered.
+pub(super) struct Counted {
+    /// The event's name where the plan has it: what is not in the plan has no name of its own
+    /// here, since senders could make up as many as they like.
+    name: Option<String>,
+    decisions: Vec<Series>,
 }
 
 impl Tally {
-    pub(super) fn verdict(&mut self, verdict: &Verdict) {
+    pub(super) fn verdict(&mut self, verdict: &Verdict, is_planned: bool) -> Counted {
         for warning in &verdict.warnings {
             *self.warnings.entry(warning.code).or_default() += 1;
             if warning.code == WarningCode::IdentityRemoved {
@@ -40,10 +51,14 @@ impl Tally {
                 *self.removed.entry(site).or_default() += warning.count as u64;
             }
         }
-        for decided in verdict.parts.iter().flat_map(|part| &part.decisions) {
+        let decided = verdict.parts.iter().flat_map(|part| &part.decisions);
+        let series = |decided: &Decided| {
             let (decision, reason) = decision(decided);
-            let series = (decided.destination.clone(), decided.event.clone(), decision, reason);
-            *self.decisions.entry(series).or_default() += 1;
+            (decided.destination.clone(), decided.event.clone(), decision, reason)
+        };
+        Counted {
+            name: is_planned.then(|| verdict.event.name.clone()),
+            decisions: decided.map(series).collect(),
         }
     }
 
@@ -51,10 +66,16 @@ impl Tally {
         *self.rejections.entry(code).or_default() += 1;
     }
 
-    /// An event that the queue answered. What is not in the plan has no name of its own here:
-    /// senders could make up as many as they like.
-    pub(super) fn event(&mut self, name: Option<&str>, status: &'static str) {
-        *self.events.entry((name.unwrap_or("unknown").to_owned(), status)).or_default() += 1;
+    /// An event that the queue answered. What was decided counts for a new one only: a resend
+    /// decides nothing.
+    pub(super) fn event(&mut self, counted: Counted, admitted: Admitted, status: &'static str) {
+        let name = counted.name.unwrap_or_else(|| "unknown".to_owned());
+        *self.events.entry((name, status)).or_default() += 1;
+        if matches!(admitted, Admitted::Accepted { .. } | Admitted::Test) {
+            for series in counted.decisions {
+                *self.decisions.entry(series).or_default() += 1;
+            }
+        }
     }
 
     pub(super) fn publish(&mut self) {

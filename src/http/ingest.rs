@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Relay, auth, body, client,
-    count::{self, Tally},
+    count::{self, Counted, Tally},
     error::ApiError,
 };
 use crate::{
@@ -164,8 +164,8 @@ struct Batch {
     derived_ids: u64,
     warnings: Vec<(usize, Warning)>,
     rejected: Vec<(usize, Rejection)>,
-    /// The names of the admissions where the plan has them.
-    names: Vec<Option<String>>,
+    /// One for each admission.
+    counted: Vec<Counted>,
     tally: Tally,
     /// What `explain` needs when the queue has answered; `None` where nobody asked.
     explain: Option<Vec<Explained>>,
@@ -205,8 +205,7 @@ impl Batch {
     fn admit(&mut self, index: usize, verdict: Verdict, street: &Street<'_>) {
         self.derived_ids += u64::from(verdict.event.event_id.derived);
         let is_planned = street.config.plan.by_incoming.contains_key(&verdict.event.name);
-        self.names.push(is_planned.then(|| verdict.event.name.clone()));
-        self.tally.verdict(&verdict);
+        self.counted.push(self.tally.verdict(&verdict, is_planned));
         let warnings = verdict.warnings.iter().cloned();
         self.warnings.extend(warnings.map(|warning| (index, warning)));
         if let Some(explained) = &mut self.explain {
@@ -245,7 +244,7 @@ impl Batch {
             counts.insert(name.to_owned(), json!(0));
         }
         let mut held = 0u64;
-        for (admitted, name) in admitted.iter().zip(&self.names) {
+        for (admitted, event) in admitted.iter().zip(std::mem::take(&mut self.counted)) {
             let status = status(*admitted);
             if let Some(count) = counts.get_mut(status) {
                 *count = json!(count.as_u64().unwrap_or(0) + 1);
@@ -253,7 +252,7 @@ impl Batch {
             if let Admitted::Accepted { queued: 0, held: 1.. } = admitted {
                 held += 1;
             }
-            self.tally.event(name.as_deref(), status);
+            self.tally.event(event, *admitted, status);
         }
         self.tally.publish();
         counts.insert("held".to_owned(), json!(held));

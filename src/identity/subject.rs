@@ -1,9 +1,9 @@
 //! Whose event it is: digests of a person's identifiers, the same whether an identifier came in
 //! clear or already hashed. Only keyed hashes of these are ever stored.
 
-use sha2::{Digest as _, Sha256};
-
-use super::{e164, recognise_hash};
+use super::{Memo, Rule, recognise_hash};
+#[cfg(test)]
+use super::Normalized;
 use crate::event::{Event, Field};
 
 /// Identifiers of a person, strongest first.
@@ -20,31 +20,53 @@ const STRONGEST: [Field; 9] = [
 ];
 
 /// The digest of one identifier; `None` where nothing is left of it.
-pub fn subject_digest(field: Field, text: &str, country: Option<&str>) -> Option<[u8; 32]> {
-    let text = text.trim();
-    if text.is_empty() {
-        return None;
-    }
+pub fn subject_digest(
+    memo: &Memo,
+    field: Field,
+    text: &str,
+    country: Option<&str>,
+) -> Option<[u8; 32]> {
     if let Some(digest) = recognise_hash(text) {
         return Some(digest.bytes);
     }
-    let normalised = match field {
-        Field::Email => text.to_lowercase(),
-        Field::Phone => e164(text, country).ok()?,
-        _ => text.to_owned(),
+    let rule = match field {
+        Field::Email => Rule::EmailPlain,
+        Field::Phone => Rule::PhoneE164,
+        _ => Rule::ExternalId,
     };
-    Some(Sha256::digest(normalised.as_bytes()).into())
+    let normalized = memo.normalize(rule, text, country).ok()?;
+    Some(memo.digest(&normalized).bytes)
 }
 
 /// Every identifier of the event's person, strongest first.
-pub fn subject_digests(event: &Event, country: Option<&str>) -> Vec<(Field, [u8; 32])> {
+pub fn subject_digests(
+    memo: &Memo,
+    event: &Event,
+    country: Option<&str>,
+) -> Vec<(Field, [u8; 32])> {
     let mut digests = Vec::new();
     for field in STRONGEST {
         for text in event.texts.all(field) {
-            if let Some(digest) = subject_digest(field, text, country) {
+            if let Some(digest) = subject_digest(memo, field, text, country) {
                 digests.push((field, digest));
             }
         }
     }
     digests
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clear_and_hashed_identifiers_agree() {
+        let memo = Memo::default();
+        let digest = |field, text: &str| subject_digest(&memo, field, text, Some("US"));
+        let clear = digest(Field::Email, " Jane.Doe@Example.com ").unwrap();
+        let hex = Normalized("jane.doe@example.com".to_owned()).digest().hex();
+        assert_eq!(digest(Field::Email, &hex.to_uppercase()), Some(clear));
+        assert_eq!(digest(Field::Phone, "(415) 555-0133"), digest(Field::Phone, "+14155550133"));
+        assert_eq!(digest(Field::AnonymousId, "  "), None);
+    }
 }

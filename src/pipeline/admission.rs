@@ -4,7 +4,6 @@ use super::{SubjectKey, Street, Verdict, site_of, trace};
 use crate::{
     config::WhenFull,
     event::Event,
-    identity::subject_digests,
     job::{Decided, Fate, Prepared, Stored},
     queue::{Admission, IdHash, JobLabel, NewJob, Part, QueueDecision, QueueFate},
 };
@@ -26,13 +25,12 @@ pub(super) fn admission(verdict: Verdict, street: &Street<'_>) -> Admission {
     let trace_id = trace_hash(key, &event.event_id.id);
     let trace = trace::encode(&verdict);
     let site = site_of(street.config, event);
-    let country = event.texts.first(crate::event::Field::Country);
-    let country = country.or_else(|| site.and_then(|site| site.country.as_deref()));
     let controller = site.map_or(event.site.as_str(), |site| site.controller.as_str());
-    let subjects: Vec<IdHash> = subject_digests(event, country)
-        .into_iter()
+    let subjects: Vec<IdHash> = verdict
+        .identifiers
+        .iter()
         .map(|(field, digest)| {
-            let parts = [controller.as_bytes(), field.path().as_bytes(), &digest];
+            let parts = [controller.as_bytes(), field.path().as_bytes(), digest];
             key.keyed("subject", &parts)
         })
         .collect();

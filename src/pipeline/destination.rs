@@ -1,11 +1,12 @@
 //! One decision for each entry of a destination: is it for it, may it have it, can it take it.
 
+use std::sync::Arc;
+
 use crate::{
     config::DestinationConfig,
     consent::{self, Question},
     destinations::{Mode, Occasion, Refusal},
     event::Field,
-    identity::subject_digests,
     job::{Decided, Fate, Skip, SkipCode},
     plan::Facts,
     sources::{Warning, WarningCode},
@@ -54,7 +55,7 @@ pub(super) fn decide(
         state: scene.state,
         sensitive: scene.site.sensitive.is_some(),
     };
-    let decision = consent::decide(&scene.street.config.consent, &question);
+    let decision = Arc::new(consent::decide(&scene.street.config.consent, &question));
     for (entry, entry_value) in (0u16..).zip(entries) {
         let permit = match &decision.permit {
             Ok(permit) => permit,
@@ -108,7 +109,7 @@ pub(super) fn decide(
             Err(Refusal::Held(code, message)) => {
                 if let Some(decision) = &mut one.consent {
                     let rule = config.name.clone();
-                    decision.reasons.insert(0, consent::Reason { code, rule, message });
+                    Arc::make_mut(decision).reasons.insert(0, consent::Reason { code, rule, message });
                 }
                 Fate::Held(code)
             }
@@ -155,10 +156,9 @@ fn not_for_it(
 /// A stable number below 10,000 for the person (without one, for the event id), another for each
 /// destination.
 fn in_ten_thousand(scene: &Scene<'_>, config: &DestinationConfig) -> u32 {
-    let person = subject_digests(scene.event, scene.country()).into_iter().next();
     let name = config.name.as_bytes();
-    let hash = match person {
-        Some((_, digest)) => scene.street.key.keyed("share", &[name, &digest]),
+    let hash = match scene.identifiers.first() {
+        Some((_, digest)) => scene.street.key.keyed("share", &[name, digest]),
         None => scene.street.key.keyed("share", &[name, scene.event.event_id.id.as_bytes()]),
     };
     let [a, b, c, d, ..] = hash;

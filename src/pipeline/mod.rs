@@ -22,7 +22,8 @@ pub use trace::{TraceDecision, TraceRecord, TraceV1, TracedFate};
 use crate::{
     config::{Config, Site},
     consent::{Model, State, Whereabouts},
-    event::Event,
+    event::{Event, Field},
+    identity::{Memo, subject_digests},
     plan::{Facts, Kind, UnknownEvents},
     queue::{Admission, AdmissionStatus},
     sources::{Read, Rejection, RejectionCode, Warning, WarningCode},
@@ -60,6 +61,8 @@ pub struct Verdict {
     pub parts: Vec<PartVerdict>,
     /// What the sender should know.
     pub warnings: Vec<Warning>,
+    /// Digests of the person's identifiers, strongest first.
+    pub(crate) identifiers: Vec<(Field, [u8; 32])>,
 }
 
 impl Verdict {
@@ -101,12 +104,22 @@ pub fn run(
             UnknownEvents::Reject => Err(unknown_event(config, &event)),
             UnknownEvents::Keep => {
                 let status = AdmissionStatus::Unplanned;
-                Ok(Verdict { event, status, state, model, parts: Vec::new(), warnings })
+                Ok(Verdict {
+                    event,
+                    status,
+                    state,
+                    model,
+                    parts: Vec::new(),
+                    warnings,
+                    identifiers: Vec::new(),
+                })
             }
         };
     };
 
-    let memo = crate::identity::Memo::default();
+    let country = event.texts.first(Field::Country).or(site.country.as_deref());
+    let memo = Memo::default();
+    let identifiers = subject_digests(&memo, &event, country);
     let mut parts = Vec::new();
     for name in names {
         let Some(planned) = config.plan.events.get(name) else { continue };
@@ -129,6 +142,7 @@ pub fn run(
             event: &event,
             state: &state,
             memo: &memo,
+            identifiers: &identifiers,
             planned,
             now,
         };
@@ -148,7 +162,7 @@ pub fn run(
         warnings.push(Warning::new(WarningCode::NoSignal, message));
     }
     warnings.dedup();
-    Ok(Verdict { event, status, state, model, parts, warnings })
+    Ok(Verdict { event, status, state, model, parts, warnings, identifiers })
 }
 
 /// The site of an event that was read; `None` cannot happen after [`run`] accepted it.

@@ -8,7 +8,7 @@ use crate::{
     config::Site,
     consent::State,
     event::{Event, Field},
-    identity::{Memo, subject_digests},
+    identity::Memo,
     job::Decided,
     plan::{By, Claim, Count, Facts, Kind, Milestone, PlanEvent},
     queue::IdHash,
@@ -43,15 +43,10 @@ pub(super) struct Scene<'a> {
     pub(super) event: &'a Event,
     pub(super) state: &'a State,
     pub(super) memo: &'a Memo,
+    /// Digests of the person's identifiers, strongest first.
+    pub(super) identifiers: &'a [(Field, [u8; 32])],
     pub(super) planned: &'a PlanEvent,
     pub(super) now: Timestamp,
-}
-
-impl Scene<'_> {
-    /// The country by which phone numbers are read: the event's, else the site's.
-    pub(super) fn country(&self) -> Option<&str> {
-        self.event.texts.first(Field::Country).or(self.site.country.as_deref())
-    }
 }
 
 pub(super) fn decide(scene: &Scene<'_>, warnings: &mut Vec<Warning>) -> PartVerdict {
@@ -142,8 +137,8 @@ fn reaches(scene: &Scene<'_>) -> Option<(Milestone, Timestamp)> {
 
 /// Keyed hash of the strongest identifier at this site.
 fn person(scene: &Scene<'_>) -> Option<IdHash> {
-    let (field, digest) = subject_digests(scene.event, scene.country()).into_iter().next()?;
-    let parts = [scene.site.name.as_bytes(), field.path().as_bytes(), &digest];
+    let (field, digest) = scene.identifiers.first()?;
+    let parts = [scene.site.name.as_bytes(), field.path().as_bytes(), digest];
     Some(scene.street.key.keyed("person", &parts))
 }
 

@@ -26,7 +26,7 @@ use super::{
     store::{Direction, Opener, Store, StoreError},
     upkeep::{Sweeps, Task},
 };
-use crate::clock::Stopwatch;
+use crate::{clock::Stopwatch, telemetry};
 
 /// An operation of sled takes 10 to 16 µs: so many keep an acknowledgement under 10 ms.
 const OPERATIONS: usize = 500;
@@ -215,6 +215,7 @@ impl Committer {
                     self.vitals.commits += 1;
                     let micros = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX);
                     self.vitals.commit_micros += micros;
+                    metrics::histogram!(telemetry::COMMIT_SECONDS).record(watch.elapsed());
                 }
                 gathered.replies.into_iter().for_each(|reply| reply.send(None));
             }
@@ -235,6 +236,7 @@ impl Committer {
                 .then(|| Refused::Full(format!("the store takes {} bytes", self.vitals.disk_bytes)))
         });
         let very_full = self.folder.too_full(true).map(Refused::Store);
+        self.shared.hold_leases(very_full.clone());
         let now_ms = self.shared.now_ms();
         let mut round = Round::new(&**store, &self.shared, &mut self.state, self.bounds, now_ms);
         let mut next = first;

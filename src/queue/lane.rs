@@ -140,12 +140,14 @@ impl Lane {
         }
     }
 
-    /// The acceptance time of the oldest free job, as far as the first chunks tell.
-    pub(super) fn oldest_ms(&mut self, view: View<'_>) -> Result<Option<i64>, StoreError> {
-        if self.ready.is_empty() && self.more_from_ms.is_some() {
-            return self.peek(view);
+    /// The acceptance time of the oldest free job, as far as the first chunks tell. What is in no
+    /// book, such as a question that is asked later by design, is nobody's delay.
+    pub(super) fn oldest_ms(&self, view: View<'_>) -> Result<Option<i64>, StoreError> {
+        let counted = self.ready.values().filter(|ready| ready.head.counted > 0);
+        match counted.map(|ready| ready.head.oldest_ms).min() {
+            None if self.more_from_ms.is_some() => self.peek(view),
+            oldest => Ok(oldest),
         }
-        Ok(self.ready.values().map(|ready| ready.head.oldest_ms).min())
     }
 
     fn pick(&self, view: View<'_>, at_most: usize) -> (Vec<ChunkKey>, bool) {
@@ -219,11 +221,11 @@ impl Lane {
         let mut oldest = None;
         record::scan(view.store, &self.cursor, &self.end(), Direction::Forward, &mut |found| {
             let key = ChunkKey(found.key.to_vec());
-            if key.sequence() < view.synced && !view.leases.contains_key(&key) {
-                oldest = ChunkHead::decode(found.record).map(|head| head.oldest_ms);
-                return Ok(ControlFlow::Break(()));
-            }
-            Ok(ControlFlow::Continue(()))
+            let is_free = key.sequence() < view.synced && !view.leases.contains_key(&key);
+            let head = ChunkHead::decode(found.record).filter(|head| is_free && head.counted > 0);
+            let Some(head) = head else { return Ok(ControlFlow::Continue(())) };
+            oldest = Some(head.oldest_ms);
+            Ok(ControlFlow::Break(()))
         })?;
         Ok(oldest)
     }

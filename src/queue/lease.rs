@@ -76,6 +76,8 @@ pub(super) struct Shared {
 struct Inner {
     store: Option<Arc<dyn Store>>,
     refusal: Refused,
+    /// Why nothing is leased although the store can be read: outcomes could not be written.
+    held: Option<Refused>,
     books: Books,
     lines: Vec<Line>,
     leases: HashMap<ChunkKey, Leased>,
@@ -139,6 +141,7 @@ impl Shared {
             inner: Mutex::new(Inner {
                 store: None,
                 refusal: Refused::Store("the store is being opened".to_owned()),
+                held: None,
                 books: Books::default(),
                 lines: Vec::new(),
                 leases: HashMap::new(),
@@ -219,6 +222,9 @@ impl Shared {
         let mut inner = self.lock();
         let inner = &mut *inner;
         let Some(store) = &inner.store else { return Err(inner.refusal.clone()) };
+        if let Some(held) = &inner.held {
+            return Err(held.clone());
+        }
         let Some(number) = inner.books.number(destination) else { return Ok(None) };
         let Some(line) = inner.lines.get_mut(usize::from(number)) else { return Ok(None) };
         line.last_leased_ms = now_ms;
@@ -416,6 +422,12 @@ impl Shared {
     }
 
     // === what the committer does ===
+
+    /// Stops leasing for a reason, or goes on: what is sent while its outcome cannot be written
+    /// is sent again, and again.
+    pub(super) fn hold_leases(&self, why: Option<Refused>) {
+        self.lock().held = why;
+    }
 
     /// What is known of a leased chunk.
     pub(super) fn leased(&self, key: &ChunkKey) -> Option<Leased> {

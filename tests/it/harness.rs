@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
@@ -15,9 +16,11 @@ use tokio::{
 pub(crate) const KEY: &str = "dev-key";
 pub(crate) const TOKEN: &str = "dev-token";
 
-/// A configuration folder of its own, made from the shipped one.
+/// A configuration folder of its own, made from the shipped one, and a data folder beside it.
 pub(crate) struct Folder {
     pub(crate) dir: tempfile::TempDir,
+    /// What a relay over this folder finds in its environment.
+    pub(crate) env: Vec<(String, String)>,
 }
 
 impl Folder {
@@ -30,7 +33,7 @@ impl Folder {
         for file in ["relay.toml", "events.toml", "consent.toml", "destinations.toml", "rates.csv"] {
             std::fs::copy(shipped.join(file), config.join(file)).unwrap();
         }
-        let folder = Self { dir };
+        let folder = Self { dir, env: Vec::new() };
         folder.edit("relay.toml", |text| {
             text.replace("127.0.0.1:8080", "127.0.0.1:0")
                 .replace("127.0.0.1:8081", "127.0.0.1:0")
@@ -47,11 +50,45 @@ impl Folder {
         self.dir.path().join("data")
     }
 
+    /// `serve` over this folder.
+    pub(crate) fn serve(&self) -> Command {
+        let mut command = binary();
+        command
+            .args(["serve".as_ref(), "--config".as_ref(), self.config().as_os_str()])
+            .args(["--data".as_ref(), self.data().as_os_str()])
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .stdin(Stdio::null());
+        command
+    }
+
     /// Rewrites one file.
     pub(crate) fn edit(&self, file: &str, change: impl FnOnce(String) -> String) {
         let path = self.config().join(file);
         let text = std::fs::read_to_string(&path).unwrap_or_default();
         std::fs::write(path, change(text)).unwrap();
+    }
+
+    /// Every secret that the configuration refers to, with a value that the sandbox's platforms and
+    /// this harness know.
+    pub(crate) fn secrets(&self) -> Vec<(String, String)> {
+        let mut secrets = Vec::new();
+        for file in ["relay.toml", "destinations.toml"] {
+            let text = std::fs::read_to_string(self.config().join(file)).unwrap();
+            for line in text.lines().filter(|line| !line.starts_with('#')) {
+                let Some((key, rest)) = line.split_once(" = { env = \"") else { continue };
+                let name = rest.split('"').next().unwrap();
+                let value = match name {
+                    "RELAY_WRITE_KEY" => KEY.to_owned(),
+                    "RELAY_ADMIN_TOKEN" => TOKEN.to_owned(),
+                    "RELAY_QUEUE_KEY" => "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVowMTIzNDU=".to_owned(),
+                    _ => format!("sandbox-{key}"),
+                };
+                secrets.push((name.to_owned(), value));
+            }
+        }
+        secrets
     }
 
     /// Replaces one file.
@@ -91,18 +128,14 @@ impl Relay {
 
     /// Starts `serve` with variables of the environment; what it wrote to stderr if it ended.
     pub(crate) async fn try_start(folder: &Folder, env: &[(&str, &str)]) -> Result<Self, String> {
-        let mut child = binary()
-            .arg("serve")
-            .arg("--config")
-            .arg(folder.config())
-            .arg("--data")
-            .arg(folder.data())
-            .envs(env.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = folder.serve();
+        command.envs(env.iter().copied());
+        Self::of(command).await
+    }
+
+    /// Starts a relay by a command of one's own; what it wrote to stderr if it ended.
+    pub(crate) async fn of(mut command: Command) -> Result<Self, String> {
+        let mut child = command.spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();
         let log = tokio::spawn(async move {
             let mut log = Vec::new();
@@ -132,31 +165,25 @@ impl Relay {
 
     /// Posts a body where the relay may be killed meanwhile.
     pub(crate) async fn try_post(&self, body: &Value) -> Option<(u16, Value)> {
-        let answer = self
-            .http
-            .post(format!("{}/v1/events", self.public))
-            .bearer_auth(KEY)
-            .header("content-type", "application/json")
-            .body(body.to_string())
-            .send()
-            .await
-            .ok()?;
+        let answer = self.request(body.to_string(), "application/json").send().await.ok()?;
         let status = answer.status().as_u16();
         let text = answer.text().await.ok()?;
         Some((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
     }
 
+    /// Posts a body; the whole answer.
+    pub(crate) async fn send(&self, body: &str) -> reqwest::Response {
+        self.request(body.to_owned(), "application/json").send().await.expect("the relay answers")
+    }
+
+    fn request(&self, body: impl Into<reqwest::Body>, content_type: &str) -> reqwest::RequestBuilder {
+        let request = self.http.post(format!("{}/v1/events", self.public)).bearer_auth(KEY);
+        request.header("content-type", content_type).body(body)
+    }
+
     /// Posts raw bytes with a content type.
     pub(crate) async fn post_raw(&self, body: Vec<u8>, content_type: &str) -> (u16, Value) {
-        let answer = self
-            .http
-            .post(format!("{}/v1/events", self.public))
-            .bearer_auth(KEY)
-            .header("content-type", content_type)
-            .body(body)
-            .send()
-            .await
-            .unwrap();
+        let answer = self.request(body, content_type).send().await.unwrap();
         let status = answer.status().as_u16();
         let text = answer.text().await.unwrap();
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
@@ -185,18 +212,12 @@ impl Relay {
 
     /// What arrived at the sandbox.
     pub(crate) async fn received(&self, platform: &str) -> Vec<Value> {
-        let url = format!("{}/sandbox/v1/received?platform={platform}", self.sandbox);
-        let text = self.http.get(url).send().await.unwrap().text().await.unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        received(&self.http, &self.sandbox, platform).await
     }
 
     /// Every event id that the sandbox accepted on a platform, in order of arrival.
     pub(crate) async fn accepted_ids(&self, platform: &str) -> Vec<String> {
-        let ids = |line: &Value| -> Vec<String> {
-            let ids = line["accepted"].as_array().cloned().unwrap_or_default();
-            ids.iter().map(|id| id.as_str().unwrap_or_default().to_owned()).collect()
-        };
-        self.received(platform).await.iter().flat_map(ids).collect()
+        accepted_ids(&self.received(platform).await)
     }
 
     /// Sets or ends faults of the sandbox.
@@ -235,6 +256,18 @@ impl Relay {
         panic!("still pending after {limit:?}: {stats:#}");
     }
 
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = self.child.id().expect("it runs");
+        let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Kills it without warning while others still speak to it.
+    pub(crate) fn kill_now(&self) {
+        self.signal(Signal::KILL);
+    }
+
     /// Kills it without warning.
     pub(crate) async fn kill(mut self) -> String {
         let _ = self.child.kill().await;
@@ -243,14 +276,89 @@ impl Relay {
 
     /// Stops it as an operator would, and returns its log.
     pub(crate) async fn stop(mut self) -> String {
-        let pid = self.child.id().expect("it runs");
-        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
         let status = status.expect("it stops within its deadline").unwrap();
         let log = self.log.await.unwrap();
         assert!(status.success(), "it stops cleanly: {status}\n{log}");
         log
+    }
+}
+
+async fn received(http: &reqwest::Client, sandbox: &str, platform: &str) -> Vec<Value> {
+    let url = format!("{sandbox}/sandbox/v1/received?platform={platform}");
+    let text = http.get(url).send().await.unwrap().text().await.unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn accepted_ids(received: &[Value]) -> Vec<String> {
+    let ids = |line: &Value| -> Vec<String> {
+        let ids = line["accepted"].as_array().cloned().unwrap_or_default();
+        ids.iter().map(|id| id.as_str().expect("each event had its id").to_owned()).collect()
+    };
+    received.iter().flat_map(ids).collect()
+}
+
+/// The platforms in a process of their own, so that they outlive a relay that is killed.
+pub(crate) struct OwnSandbox {
+    _child: Child,
+    url: String,
+    http: reqwest::Client,
+}
+
+impl OwnSandbox {
+    /// Starts `sandbox` on a free port, and keeps all that arrives.
+    pub(crate) async fn start() -> Self {
+        let mut child = binary()
+            .args(["sandbox", "--listen", "127.0.0.1:0", "--keep", "1000000"])
+            .stdout(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await;
+        let line = line.expect("the sandbox starts").unwrap().expect("it says where it listens");
+        let ready: Value = serde_json::from_str(&line).unwrap();
+        let url = ready["sandbox"].as_str().unwrap().to_owned();
+        Self { _child: child, url, http: client() }
+    }
+
+    /// Makes a configuration live, its destinations and their secrets this sandbox's.
+    pub(crate) fn point(&self, folder: &mut Folder) {
+        folder.edit("relay.toml", |text| text.replace("mode = \"sandbox\"", "mode = \"live\""));
+        let base = &self.url;
+        folder.edit("destinations.toml", |text| {
+            let lines = text.lines().flat_map(|line| {
+                let platform = line.strip_prefix("platform = \"").and_then(|l| l.split('"').next());
+                match platform {
+                    Some("webhook") => vec![line.to_owned(), "allow_private = true".to_owned()],
+                    Some(platform) => vec![
+                        line.to_owned(),
+                        format!("endpoint = \"{base}/{platform}\""),
+                        format!("token_endpoint = \"{base}/{platform}\""),
+                    ],
+                    None if line.starts_with("url = ") => {
+                        vec![format!("url = \"{base}/webhook/crm\"")]
+                    }
+                    None => vec![line.to_owned()],
+                }
+            });
+            lines.collect::<Vec<_>>().join("\n")
+        });
+        folder.env = folder.secrets();
+    }
+
+    /// Every event id accepted on a platform, in order of arrival.
+    pub(crate) async fn accepted_ids(&self, platform: &str) -> Vec<String> {
+        accepted_ids(&received(&self.http, &self.url, platform).await)
+    }
+
+    /// Sets faults.
+    pub(crate) async fn faults(&self, faults: &Value) {
+        let url = format!("{}/sandbox/v1/faults", self.url);
+        let request = self.http.post(url).header("content-type", "application/json");
+        let status = request.body(faults.to_string()).send().await.unwrap().status();
+        assert!(status.is_success(), "{status}");
     }
 }
 

@@ -34,10 +34,15 @@ fn sources() -> Vec<(PathBuf, String)> {
     fn walk(dir: &Path, files: &mut Vec<(PathBuf, String)>) {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
+            let is_of_tests = path.file_stem().is_some_and(|stem| stem == "tests");
+            if is_of_tests {
+                continue;
+            }
             if path.is_dir() {
                 walk(&path, files);
             } else if path.extension().is_some_and(|e| e == "rs") {
-                files.push((path.clone(), std::fs::read_to_string(path).unwrap()));
+                let text = production(&std::fs::read_to_string(&path).unwrap());
+                files.push((path, text));
             }
         }
     }
@@ -46,9 +51,11 @@ fn sources() -> Vec<(PathBuf, String)> {
     files
 }
 
-/// The part of a file before its tests.
-fn production(text: &str) -> &str {
-    text.split("#[cfg(test)]").next().unwrap_or(text)
+/// What a file does: without its tests, and without comments, which may point anywhere.
+fn production(text: &str) -> String {
+    let before_tests = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text);
+    let code = before_tests.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.collect::<Vec<_>>().join("\n")
 }
 
 fn module_of(path: &Path) -> String {
@@ -97,7 +104,7 @@ fn arrows_point_down() {
     for (path, text) in sources() {
         let module = module_of(&path);
         let Some(may) = allowed.get(module.as_str()) else { continue };
-        for used in used(production(&text)) {
+        for used in used(&text) {
             let known = allowed.contains_key(used.as_str()) || used == "cli";
             if known && used != module && !may.contains(&used.as_str()) {
                 wrong.push(format!("{} uses {used}", path.display()));
@@ -120,7 +127,7 @@ fn platforms_are_named_in_their_own_files_only() {
                 || below.ends_with("destinations/mod.rs")
                 || below.contains("/sandbox/");
             let literal = format!("\"{}\"", platform.name);
-            if !own && production(&text).contains(&literal) {
+            if !own && text.contains(&literal) {
                 wrong.push(format!("{below} names {literal}"));
             }
         }
@@ -134,7 +141,8 @@ fn only_the_client_speaks_to_platforms() {
     for (path, text) in sources() {
         let below = path.to_str().unwrap();
         let allowed = below.ends_with("delivery/client.rs") || below.contains("/cli/");
-        if !allowed && production(&text).contains("reqwest::") {
+        // A resolver that refuses addresses is asked by the client; it calls nobody.
+        if !allowed && text.replace("reqwest::dns::", "").contains("reqwest::") {
             wrong.push(below.to_owned());
         }
     }

@@ -8,6 +8,7 @@
     reason = "a test may stop where it is wrong; clippy's own exemption misses their helpers"
 )]
 
+mod bad_days;
 mod config;
 mod conformance;
 mod consent_vectors;
@@ -16,6 +17,7 @@ mod fixtures;
 mod harness;
 mod kill;
 mod layers;
+mod metrics;
 mod privacy;
 mod queue;
 mod readme;

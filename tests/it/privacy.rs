@@ -11,7 +11,10 @@ use crate::harness::{Folder, Relay, purchase};
 const SECRETS: &[&str] = &[
     "Zaphod.Quux@Example.com",
     "zaphod.quux@example.com",
+    "zaphod.quux%40example.com",
     "4155550177",
+    "(415) 555-0177",
+    "415 555 0177",
     "+14155550177",
     "Zaphodius",
     "zaphodius",

@@ -59,10 +59,10 @@ impl Demo {
         })
         .await?;
         let Some(running) = running else { return Ok(Exit::Configuration) };
+        let stop = running.until_stopped()?;
         screen::where_to_look(&running, &folder);
         println!("{}", running.ready());
 
-        let stop = running.until_stopped();
         let told = async {
             match self.time {
                 Some(time) => tokio::time::sleep(time).await,

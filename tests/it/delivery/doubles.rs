@@ -15,8 +15,8 @@ use conversion_relay::{
         QueueSettings, RateLimit, Retention, RetryPolicy, Site, WhenFull,
     },
     consent::{
-        DestinationRule, IpForm, Model, OptOut, Permit, Purpose, Purposes, RegionRule, Rules,
-        State, WhenOptedOut,
+        DestinationRule, IpForm, Memory, Model, OptOut, Permit, Purpose, Purposes, RegionRule, Rules,
+        State, VendorId, WhenOptedOut,
     },
     delivery::jobs::Jobs,
     destinations::{
@@ -27,7 +27,7 @@ use conversion_relay::{
     event::{ActionSource, FieldSet},
     job::{Flags, Prepared, Skip, SkipCode, Stored},
     plan::{Plan, UnknownEvents},
-    queue::{JobKind, JobVerdict, Lease, LeasedJob, Refused, Settlement},
+    queue::{JobKind, JobLabel, JobVerdict, Lease, LeasedJob, Refused, Settlement},
     value::EntryValue,
 };
 use jiff::Timestamp;
@@ -199,6 +199,8 @@ pub(super) fn destination(
         only: None,
         entries: BTreeMap::from([("purchase".to_owned(), vec![EntryValue::default()])]),
         delivery,
+        endpoint: String::new(),
+        shown_endpoint: String::new(),
         handler: Box::new(double),
     }
 }
@@ -227,6 +229,8 @@ pub(super) fn config(destination: DestinationConfig) -> Config {
         when_personalization_denied: None,
         when_opted_out: WhenOptedOut::Drop,
         regions: Vec::new(),
+        tcf_vendor_id: VendorId::Known,
+        ac_provider_id: VendorId::Known,
         role: None,
         recipient: None,
         country: None,
@@ -275,6 +279,7 @@ pub(super) fn config(destination: DestinationConfig) -> Config {
             evidence: day,
             journeys: day,
         },
+        webhooks: BTreeMap::new(),
         alerts: Vec::new(),
         plan: Plan {
             unknown_events: UnknownEvents::Reject,
@@ -288,6 +293,8 @@ pub(super) fn config(destination: DestinationConfig) -> Config {
             require_approval: false,
             region_from: Vec::new(),
             gpc_everywhere: true,
+            trust_gdpr_applies: false,
+            memory: Memory::default(),
             regions: vec![everywhere],
             categories: Vec::new(),
             destinations: vec![rule],
@@ -343,6 +350,7 @@ pub(super) fn job(prepared: &Prepared) -> LeasedJob {
         sends: 0,
         subjects: Vec::new(),
         slot: 0,
+        label: JobLabel { event: prepared.event.clone(), event_id: prepared.event_id.clone() },
         body: Stored::encode(prepared.clone()).unwrap(),
     }
 }

@@ -39,6 +39,17 @@ async fn a_full_disk_refuses_and_recovers_by_itself() {
     assert!(queue.admit(vec![simple(2)]).await.is_err());
     house.free.store(u64::MAX, Ordering::SeqCst);
     assert_eq!(one(&queue, simple(2)).await, accepted(1, 0));
+
+    // What is sent while its outcome cannot be written would be sent again, and again.
+    let sending = queue.lease("meta", 1, 80).unwrap().unwrap();
+    house.free.store(10, Ordering::SeqCst);
+    let verdicts = vec![delivered(0)];
+    let settlement = Settlement { lease: sending, verdicts, follow_ups: vec![], at: at(START) };
+    assert!(matches!(queue.settle(settlement).await, Err(Refused::Store(_))));
+    let refused = queue.lease("meta", 1, 80);
+    assert!(matches!(&refused, Err(Refused::Store(why)) if why.contains("disk is full")));
+    house.free.store(u64::MAX, Ordering::SeqCst);
+    soon(async || queue.lease("meta", 1, 80).is_ok()).await;
     queue.close().await;
 }
 
