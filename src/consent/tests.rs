@@ -206,6 +206,7 @@ fn a_regions_outcome_has_its_own_rule_id() {
 #[test]
 fn a_region_may_be_stricter() {
     let mut rules = rules();
+    rules.destinations[0].may_send = Some(FieldSet::of(&[Field::Email]));
     rules.destinations[0].never_send = FieldSet::of(&[Field::Phone]);
     rules.destinations[0].regions = vec![InRegion {
         region: "us".to_owned(),
