@@ -121,6 +121,46 @@ pub(super) fn indices(text: &str, name: &str, members: usize) -> Vec<usize> {
     found
 }
 
+/// For tables of answers in platforms' tests.
+#[cfg(test)]
+pub(super) mod table {
+    use crate::destinations::{Answer, Call, CallPurpose, Outcome, Response};
+
+    /// A call of so many events.
+    pub(in crate::destinations) fn call(members: usize, purpose: CallPurpose, url: &str) -> Call {
+        Call {
+            purpose,
+            method: "POST",
+            url: url.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            members: (0..members).collect(),
+        }
+    }
+
+    /// What came back.
+    pub(in crate::destinations) fn response(status: u16, body: &str) -> Response {
+        Response { status, headers: Vec::new(), body: body.as_bytes().to_vec() }
+    }
+
+    /// What became of each event: Delivered, Rejected, reSend, Culprit unknown, Throttled,
+    /// Unavailable, Paused, too Large, retrY.
+    pub(in crate::destinations) fn letters(answer: &Answer) -> String {
+        let letter = |outcome: &Outcome| match outcome {
+            Outcome::Delivered => 'D',
+            Outcome::Rejected { .. } => 'R',
+            Outcome::Resend { .. } => 'S',
+            Outcome::CulpritUnknown { .. } => 'C',
+            Outcome::Throttled { .. } => 'T',
+            Outcome::Unavailable { .. } => 'U',
+            Outcome::Paused => 'P',
+            Outcome::TooLarge => 'L',
+            Outcome::Retry { .. } => 'Y',
+        };
+        answer.outcomes.iter().map(letter).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
