@@ -8,9 +8,12 @@ mod answer;
 mod ga4;
 mod google_ads;
 mod meta;
+mod pinterest;
 mod prepare;
 mod settings;
+mod snapchat;
 mod take;
+mod tiktok;
 mod webhook;
 mod wire;
 
@@ -31,8 +34,15 @@ pub use settings::{Entry, Key, KeyKind, Mode, Problem, Settings};
 pub use take::{Form, Take, Taken};
 
 /// Every platform, in the order of README's table.
-pub static REGISTRY: &[&Platform] =
-    &[&meta::PLATFORM, &google_ads::PLATFORM, &ga4::PLATFORM, &webhook::PLATFORM];
+pub static REGISTRY: &[&Platform] = &[
+    &meta::PLATFORM,
+    &google_ads::PLATFORM,
+    &ga4::PLATFORM,
+    &tiktok::PLATFORM,
+    &snapchat::PLATFORM,
+    &pinterest::PLATFORM,
+    &webhook::PLATFORM,
+];
 
 /// The platform of a name.
 pub fn platform(name: &str) -> Option<&'static Platform> {
