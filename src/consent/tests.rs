@@ -282,12 +282,12 @@ fn a_destinations_own_entry_replaces_its_platforms_whole() {
 fn gpc_counts_everywhere_or_in_opt_out_regions() {
     let mut rules = rules();
     let signals = Signals { gpc: Some(true), ..Signals::default() };
-    let read = |rules: &Rules, model| super::read(rules, &signals, None, model, false);
-    assert!(read(&rules, Model::OptIn).opt_out.any());
+    let from_gpc = |rules: &Rules, model| read(rules, &signals, None, model, false);
+    assert!(from_gpc(&rules, Model::OptIn).opt_out.any());
     rules.gpc_everywhere = false;
-    assert!(!read(&rules, Model::OptIn).opt_out.any());
-    assert!(read(&rules, Model::OptOut).opt_out.any());
-    assert_eq!(read(&rules, Model::OptIn).sources, ["gpc"]);
+    assert!(!from_gpc(&rules, Model::OptIn).opt_out.any());
+    assert!(from_gpc(&rules, Model::OptOut).opt_out.any());
+    assert_eq!(from_gpc(&rules, Model::OptIn).sources, ["gpc"]);
 }
 
 #[test]
@@ -302,11 +302,8 @@ fn regions_are_read_in_order_and_canonical() {
         headers: vec![("cf-ipcountry".to_owned(), "DE".to_owned())],
         address: None,
     };
-    let order = [
-        RegionSource::Event,
-        RegionSource::Header("CF-IPCountry".to_owned()),
-        RegionSource::Geoip,
-    ];
+    let order =
+        [RegionSource::Event, RegionSource::Header("CF-IPCountry".to_owned()), RegionSource::Geoip];
     let geoip = || Some("FR".to_owned());
     assert_eq!(whereabouts.region(&order, Some("US"), &geoip), Some("DE".to_owned()));
     let server = Whereabouts { event_is_believed: true, ..Whereabouts::default() };

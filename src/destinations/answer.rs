@@ -160,15 +160,7 @@ pub(super) mod table {
         status: u16,
         body: &str,
     ) -> String {
-        let call = Call {
-            purpose: CallPurpose::Send,
-            method: "POST",
-            url: String::new(),
-            headers: Vec::new(),
-            body: Vec::new(),
-            members: (0..members).collect(),
-        };
-        let response = Response { status, headers: Vec::new(), body: body.as_bytes().to_vec() };
+        let (call, response) = (call(members, CallPurpose::Send, ""), response(status, body));
         let answer = destination.classify(&call, &response, Timestamp::UNIX_EPOCH);
         let mut told = answer.fault.map(|fault| format!("{:?} {}", fault.kind, fault.reason));
         let mut letters = String::new();
@@ -188,6 +180,40 @@ pub(super) mod table {
             told = told.or(code);
         }
         format!("{letters} {}", told.unwrap_or_default()).trim_end().to_owned()
+    }
+
+    /// A call of so many events.
+    pub(in crate::destinations) fn call(members: usize, purpose: CallPurpose, url: &str) -> Call {
+        Call {
+            purpose,
+            method: "POST",
+            url: url.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            members: (0..members).collect(),
+        }
+    }
+
+    /// What came back.
+    pub(in crate::destinations) fn response(status: u16, body: &str) -> Response {
+        Response { status, headers: Vec::new(), body: body.as_bytes().to_vec() }
+    }
+
+    /// What became of each event: Delivered, Rejected, reSend, Culprit unknown, Throttled,
+    /// Unavailable, Paused, too Large, retrY.
+    pub(in crate::destinations) fn letters(answer: &Answer) -> String {
+        let letter = |outcome: &Outcome| match outcome {
+            Outcome::Delivered => 'D',
+            Outcome::Rejected { .. } => 'R',
+            Outcome::Resend { .. } => 'S',
+            Outcome::CulpritUnknown { .. } => 'C',
+            Outcome::Throttled { .. } => 'T',
+            Outcome::Unavailable { .. } => 'U',
+            Outcome::Paused => 'P',
+            Outcome::TooLarge => 'L',
+            Outcome::Retry { .. } => 'Y',
+        };
+        answer.outcomes.iter().map(letter).collect()
     }
 }
 

@@ -10,10 +10,13 @@ mod google_ads;
 mod linkedin;
 mod meta;
 mod microsoft;
+mod pinterest;
 mod prepare;
 mod reddit;
 mod settings;
+mod snapchat;
 mod take;
+mod tiktok;
 mod webhook;
 mod wire;
 
@@ -41,6 +44,9 @@ pub static REGISTRY: &[&Platform] = &[
     &microsoft::PLATFORM,
     &linkedin::PLATFORM,
     &reddit::PLATFORM,
+    &tiktok::PLATFORM,
+    &snapchat::PLATFORM,
+    &pinterest::PLATFORM,
     &webhook::PLATFORM,
 ];
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Number, Value};
 
 use super::BatchLimits;
 use crate::{
-    event::{Currency, Field},
+    event::{Currency, Field, Item},
     job::Prepared,
 };
 
@@ -144,6 +144,12 @@ pub(super) fn currency(job: &Prepared) -> (Option<Currency>, bool) {
 pub(super) fn amount(job: &Prepared, field: Field) -> Option<Number> {
     let (_, fits) = currency(job);
     job.amount(field).filter(|_| fits).map(number)
+}
+
+/// How many pieces, one where nothing is said.
+pub(super) fn units(items: &[Item]) -> Option<Decimal> {
+    let mut quantities = items.iter().map(|item| item.quantity.unwrap_or(Decimal::ONE));
+    quantities.try_fold(Decimal::ZERO, Decimal::checked_add)
 }
 
 #[cfg(test)]

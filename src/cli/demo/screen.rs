@@ -13,11 +13,18 @@ const BEAT: Duration = Duration::from_secs(2);
 
 /// Says where to look.
 pub(super) fn where_to_look(running: &Running, folder: &Path) {
-    eprintln!("A simulated shop posts to the relay; the relay delivers to the sandbox platforms.\n");
+    eprintln!(
+        "A simulated shop posts to the relay; the relay delivers to the sandbox platforms.\n"
+    );
     eprintln!("  dashboard   http://{}/   (token dev-token)", running.admin);
     eprintln!("  metrics     http://{}/metrics", running.admin);
-    eprintln!("  post too    curl -s http://{}/v1/events -H 'authorization: Bearer dev-key' \\", running.public);
-    eprintln!("                -H 'content-type: application/json' -d '{{\"event\": \"purchase\", \"site\": \"shop_us\"}}'");
+    eprintln!(
+        "  post too    curl -s http://{}/v1/events -H 'authorization: Bearer dev-key' \\",
+        running.public
+    );
+    eprintln!(
+        "                -H 'content-type: application/json' -d '{{\"event\": \"purchase\", \"site\": \"shop_us\"}}'"
+    );
     if let Some(sandbox) = running.sandbox {
         eprintln!("  what arrived http://{sandbox}/sandbox/v1/received?platform=meta");
     }
@@ -59,8 +66,10 @@ fn line(stats: &Stats) -> String {
 /// Why what was held, such as `no_signal 3 no_consent 2`.
 fn held(books: &DestinationStats) -> String {
     let counts = ReasonCode::HELD.iter().map(|code| (code.name(), books.held.of(*code)));
-    let parts: Vec<String> =
-        counts.filter(|(_, count)| *count > 0).map(|(code, count)| format!("{code} {count}")).collect();
+    let parts: Vec<String> = counts
+        .filter(|(_, count)| *count > 0)
+        .map(|(code, count)| format!("{code} {count}"))
+        .collect();
     parts.join(" ")
 }
 

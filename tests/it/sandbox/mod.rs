@@ -4,8 +4,11 @@ mod google;
 mod linkedin;
 mod meta;
 mod microsoft;
+mod pinterest;
 mod reddit;
 mod server;
+mod snapchat;
+mod tiktok;
 mod webhook;
 
 use conversion_relay::{
