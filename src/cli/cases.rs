@@ -29,7 +29,7 @@ pub(super) fn read(folder: &Path) -> anyhow::Result<Vec<Case>> {
         .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
         .collect();
     files.sort();
-    files.into_iter().map(|file| one(file)).collect()
+    files.into_iter().map(one).collect()
 }
 
 fn one(file: PathBuf) -> anyhow::Result<Case> {

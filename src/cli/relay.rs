@@ -148,7 +148,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
     let gauges =
         gauges::keep(queue.clone(), delivery.clone(), clock.clone(), metrics.clone(), stop.clone());
     let relay = Arc::new(http::Relay {
-        config: config.clone(),
+        config,
         queue: queue.clone(),
         key,
         clock,

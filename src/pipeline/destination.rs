@@ -132,7 +132,7 @@ fn not_for_it(
     config: &DestinationConfig,
     warnings: &mut Vec<Warning>,
 ) -> Option<Skip> {
-    if !config.sites.iter().any(|site| *site == scene.site.name) {
+    if !config.sites.contains(&scene.site.name) {
         let message = format!("{} takes no events of {}", config.name, scene.site.name);
         return Some(Skip::new(SkipCode::OtherSite, message));
     }

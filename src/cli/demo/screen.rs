@@ -1,6 +1,6 @@
 //! What the demo shows: where to look, and live what became of the events.
 
-use std::{fmt::Write as _, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use super::super::relay::Running;
 use crate::{
@@ -44,20 +44,20 @@ pub(super) async fn live(running: &Running) {
 fn line(stats: &Stats) -> String {
     let mut line = format!("accepted {}, duplicate {}", stats.accepted, stats.duplicate);
     if stats.suppressed > 0 {
-        let _ = write!(line, ", not counted again {}", stats.suppressed);
+        line.push_str(&format!(", not counted again {}", stats.suppressed));
     }
     for (name, books) in &stats.destinations {
-        let _ = write!(line, " | {name}: delivered {}", books.delivered);
+        line.push_str(&format!(" | {name}: delivered {}", books.delivered));
         let waiting = books.pending + books.in_flight;
         if waiting > 0 {
-            let _ = write!(line, ", on its way {waiting}");
+            line.push_str(&format!(", on its way {waiting}"));
         }
         let held = held(books);
         if !held.is_empty() {
-            let _ = write!(line, ", held {held}");
+            line.push_str(&format!(", held {held}"));
         }
         if books.dead > 0 {
-            let _ = write!(line, ", dead {}", books.dead);
+            line.push_str(&format!(", dead {}", books.dead));
         }
     }
     line
