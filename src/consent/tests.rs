@@ -282,12 +282,12 @@ fn a_destinations_own_entry_replaces_its_platforms_whole() {
 fn gpc_counts_everywhere_or_in_opt_out_regions() {
     let mut rules = rules();
     let signals = Signals { gpc: Some(true), ..Signals::default() };
-    let from_gpc = |rules: &Rules, model| read(rules, &signals, None, model, false);
-    assert!(from_gpc(&rules, Model::OptIn).opt_out.any());
+    let read = |rules: &Rules, model| read(rules, &signals, None, model, false);
+    assert!(read(&rules, Model::OptIn).opt_out.any());
     rules.gpc_everywhere = false;
-    assert!(!from_gpc(&rules, Model::OptIn).opt_out.any());
-    assert!(from_gpc(&rules, Model::OptOut).opt_out.any());
-    assert_eq!(from_gpc(&rules, Model::OptIn).sources, ["gpc"]);
+    assert!(!read(&rules, Model::OptIn).opt_out.any());
+    assert!(read(&rules, Model::OptOut).opt_out.any());
+    assert_eq!(read(&rules, Model::OptIn).sources, ["gpc"]);
 }
 
 #[test]
