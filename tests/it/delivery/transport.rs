@@ -42,7 +42,7 @@ async fn raw(answer: &'static [u8]) -> String {
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
             let mut request = [0; 4096];
-            socket.read(&mut request).await.ok();
+            let _received: usize = socket.read(&mut request).await.unwrap_or(0);
             socket.write_all(answer).await.ok();
         }
     });

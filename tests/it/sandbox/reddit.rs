@@ -102,7 +102,7 @@ fn reddit_is_all_or_nothing_and_bounded() {
     assert_eq!(answer(&verdict)["error"]["fields"][0]["field"], "data.events.1.action_source");
     assert!(verdict.accepted.is_empty());
     assert_taken(&of(json!(vec![good.clone(); 1_000])));
-    assert_eq!(of(json!(vec![good.clone(); 1_001])).reply.status, 400);
+    assert_eq!(of(json!(vec![good; 1_001])).reply.status, 400);
     assert_eq!(of(json!([])).reply.status, 400);
     let v2 = "https://ads-api.reddit.com/api/v3/accounts/a2_example/conversions/events";
     assert_eq!(post("reddit", v2, &example()).reply.status, 404, "made up");
