@@ -148,8 +148,8 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
     let gauges =
         gauges::keep(queue.clone(), delivery.clone(), clock.clone(), metrics.clone(), stop.clone());
     let relay = Arc::new(http::Relay {
-        config: config.clone(),
-        queue: queue.clone(),
+        config,
+        queue,
         key,
         clock,
         geoip,

@@ -53,7 +53,11 @@ async fn events(State(relay): State<Arc<Relay>>, request: Request) -> Response {
     response
 }
 
-async fn take(relay: &Relay, parts: &Parts, body: &mut Body) -> Result<(StatusCode, Value), ApiError> {
+async fn take(
+    relay: &Relay,
+    parts: &Parts,
+    body: &mut Body,
+) -> Result<(StatusCode, Value), ApiError> {
     let config = relay.config.load_full();
     let key = auth::write_key(&config, &parts.headers, parts.uri.query())?;
     auth::right(key, Right::Events)?;

@@ -110,7 +110,8 @@ pub(crate) struct Relay {
 
 #[allow(clippy::disallowed_methods, reason = "the test is the user, not the relay")]
 pub(crate) fn client() -> reqwest::Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    // Whoever comes second finds it there.
+    rustls::crypto::ring::default_provider().install_default().ok();
     reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap()
 }
 
@@ -142,14 +143,14 @@ impl Relay {
         let mut stderr = child.stderr.take().unwrap();
         let log = tokio::spawn(async move {
             let mut log = Vec::new();
-            let _ = stderr.read_to_end(&mut log).await;
+            stderr.read_to_end(&mut log).await.ok();
             String::from_utf8_lossy(&log).into_owned()
         });
         let stdout = child.stdout.take().unwrap();
         let mut lines = BufReader::new(stdout).lines();
         let ready = tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await;
         let Ok(Ok(Some(line))) = ready else {
-            let _ = child.kill().await;
+            child.kill().await.ok();
             return Err(log.await.unwrap());
         };
         let ready: Value = serde_json::from_str(&line).unwrap();
@@ -282,7 +283,7 @@ impl Relay {
 
     /// Kills it without warning.
     pub(crate) async fn kill(mut self) -> String {
-        let _ = self.child.kill().await;
+        self.child.kill().await.ok();
         self.log.await.unwrap()
     }
 

@@ -23,7 +23,8 @@ struct Moments(u64);
 
 impl Moments {
     fn next(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % below
     }
 }
@@ -69,7 +70,9 @@ async fn kill_loses_nothing_acknowledged() {
                         (0..3).map(|i| format!("r{round}-s{sender}-n{n}-{i}")).collect();
                     sent.lock().unwrap().extend(ids.iter().cloned());
                     let events: Vec<_> = ids.iter().map(|id| numbered(id)).collect();
-                    let Some((status, answer)) = relay.try_post(&json!(events)).await else { return };
+                    let Some((status, answer)) = relay.try_post(&json!(events)).await else {
+                        return;
+                    };
                     assert_eq!(status, 202, "{answer}");
                     assert_eq!(answer["accepted"], 3, "{answer}");
                     acknowledged.lock().unwrap().extend(ids);
@@ -113,7 +116,10 @@ async fn kill_loses_nothing_acknowledged() {
         assert_eq!(arrived.len() as u64, accepted, "{destination}: each event once, by its id");
         assert_eq!(books["delivered"], accepted, "{destination}: {books:#}");
         let again = arrived.values().filter(|count| **count > 1).count();
-        println!("{destination}: {} arrived, {again} of them again by the same id ({how})", arrived.len());
+        println!(
+            "{destination}: {} arrived, {again} of them again by the same id ({how})",
+            arrived.len()
+        );
     }
     relay.stop().await;
 }

@@ -26,7 +26,19 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("telemetry", vec![]),
         ("clock", vec![]),
         ("sandbox", with(&["clock", "destinations"])),
-        ("http", with(&["job", "destinations", "config", "sources", "pipeline", "queue", "clock", "telemetry"])),
+        (
+            "http",
+            with(&[
+                "job",
+                "destinations",
+                "config",
+                "sources",
+                "pipeline",
+                "queue",
+                "clock",
+                "telemetry",
+            ]),
+        ),
     ])
 }
 

@@ -77,11 +77,27 @@ async fn metrics_move_with_what_happens() {
         (telemetry::IDENTITY_REMOVED, &[("site", "shop_us")], 1.0),
         (telemetry::REQUESTS, &[("route", "/v1/events"), ("status", "202")], 2.0),
         ("relay_ack_seconds_count", &[("route", "/v1/events")], 2.0),
-        (telemetry::DECISIONS, &[("destination", "meta"), ("event", "purchase"), ("decision", "send")], 4.0),
-        (telemetry::DECISIONS, &[("destination", "meta"), ("decision", "held"), ("reason", "no_signal")], 1.0),
-        (telemetry::JOBS, &[("destination", "meta"), ("event", "purchase"), ("outcome", "delivered")], 2.0),
+        (
+            telemetry::DECISIONS,
+            &[("destination", "meta"), ("event", "purchase"), ("decision", "send")],
+            4.0,
+        ),
+        (
+            telemetry::DECISIONS,
+            &[("destination", "meta"), ("decision", "held"), ("reason", "no_signal")],
+            1.0,
+        ),
+        (
+            telemetry::JOBS,
+            &[("destination", "meta"), ("event", "purchase"), ("outcome", "delivered")],
+            2.0,
+        ),
         (telemetry::JOBS, &[("destination", "ga4"), ("outcome", "delivered")], 4.0),
-        (telemetry::JOBS, &[("destination", "google_ads"), ("outcome", "dead"), ("reason", "rejected")], 2.0),
+        (
+            telemetry::JOBS,
+            &[("destination", "google_ads"), ("outcome", "dead"), ("reason", "rejected")],
+            2.0,
+        ),
         ("relay_delivery_seconds_count", &[("destination", "ga4")], 4.0),
         (telemetry::QUEUE_PENDING, &[("destination", "meta")], 2.0),
         (telemetry::QUEUE_PENDING, &[("destination", "ga4")], 0.0),
@@ -91,11 +107,21 @@ async fn metrics_move_with_what_happens() {
         (telemetry::STORE_ERRORS, &[], 0.0),
         (telemetry::DESTINATION_STATE, &[("destination", "ga4"), ("state", "running")], 1.0),
     ] {
-        assert!((of(name, labels) - wanted).abs() < 1e-9, "{name}{labels:?} is not {wanted}: {}", shown());
+        assert!(
+            (of(name, labels) - wanted).abs() < 1e-9,
+            "{name}{labels:?} is not {wanted}: {}",
+            shown()
+        );
     }
     for (name, labels) in [
-        (telemetry::JOBS, &[("destination", "meta"), ("outcome", "retried"), ("reason", "unavailable")][..]),
-        (telemetry::JOBS, &[("destination", "crm"), ("outcome", "retried"), ("reason", "unknown_result")]),
+        (
+            telemetry::JOBS,
+            &[("destination", "meta"), ("outcome", "retried"), ("reason", "unavailable")][..],
+        ),
+        (
+            telemetry::JOBS,
+            &[("destination", "crm"), ("outcome", "retried"), ("reason", "unknown_result")],
+        ),
         (telemetry::UNKNOWN_RESULTS, &[("destination", "crm")]),
         (telemetry::QUEUE_OLDEST_SECONDS, &[("destination", "meta")]),
         (telemetry::STORE_BYTES, &[]),
@@ -111,9 +137,9 @@ async fn metrics_move_with_what_happens() {
     let known = |series: &str| {
         let name = series.split('{').next().unwrap();
         METRICS.iter().any(|metric| match metric.kind {
-            MetricKind::Histogram(_) => {
-                ["_bucket", "_sum", "_count"].iter().any(|end| name.strip_suffix(end) == Some(metric.name))
-            }
+            MetricKind::Histogram(_) => ["_bucket", "_sum", "_count"]
+                .iter()
+                .any(|end| name.strip_suffix(end) == Some(metric.name)),
             MetricKind::Counter | MetricKind::Gauge => name == metric.name,
         })
     };

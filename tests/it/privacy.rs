@@ -54,8 +54,9 @@ async fn no_clear_identity_anywhere() {
         "date_of_birth": "1971-03-11", "street": "17 Magrathea Lane", "city": "San Francisco",
         "region": "CA", "postal_code": "94107", "country": "US"
     });
-    delivered["context"]["page_url"] =
-        json!("https://shop.example/thanks?email=zaphod.quux%40example.com&utm_source=a#+14155550177");
+    delivered["context"]["page_url"] = json!(
+        "https://shop.example/thanks?email=zaphod.quux%40example.com&utm_source=a#+14155550177"
+    );
     delivered["properties"]["note"] = json!("call zaphod.free.text@example.com or +1 415 555 0177");
     let (status, answer) = relay.post(&delivered).await;
     assert_eq!(status, 202, "{answer}");

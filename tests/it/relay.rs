@@ -88,7 +88,10 @@ async fn three_bad_events_of_a_thousand_cost_themselves() {
     assert_eq!(status, 202, "{answer}");
     assert_eq!(answer["accepted"], 997, "{answer}");
     let rejected = answer["rejected"].as_array().unwrap();
-    let codes: Vec<_> = rejected.iter().map(|r| (r["index"].as_u64().unwrap(), r["code"].as_str().unwrap())).collect();
+    let codes: Vec<_> = rejected
+        .iter()
+        .map(|r| (r["index"].as_u64().unwrap(), r["code"].as_str().unwrap()))
+        .collect();
     assert_eq!(codes, [(10, "unknown_event"), (20, "invalid_field"), (30, "unknown_field")]);
     assert!(rejected[0]["message"].as_str().unwrap().contains("purchase"), "{}", rejected[0]);
     let stats = relay.drained().await;
@@ -124,7 +127,8 @@ async fn refusals_name_what_is_wrong() {
     assert_eq!(status, 415);
     let (status, answer) = relay.post_raw(vec![b' '; 5 << 20], json_type).await;
     assert_eq!(status, 413, "{answer}");
-    let too_many: Vec<_> = (0..1001).map(|n| json!({"event": "purchase", "event_id": n.to_string()})).collect();
+    let too_many: Vec<_> =
+        (0..1001).map(|n| json!({"event": "purchase", "event_id": n.to_string()})).collect();
     let (status, answer) = relay.post(&json!(too_many)).await;
     assert_eq!(status, 413, "{answer}");
 
@@ -139,14 +143,25 @@ async fn refusals_name_what_is_wrong() {
     for (name, event, code) in [
         ("nothing", json!({}), "missing_field"),
         ("a number", json!(7), "invalid_field"),
-        ("the future", json!({"event": "purchase", "site": "shop_us", "timestamp": "2100-01-01T00:00:00Z"}), "in_future"),
-        ("a wrong time", json!({"event": "purchase", "site": "shop_us", "timestamp": "yesterday"}), "invalid_field"),
+        (
+            "the future",
+            json!({"event": "purchase", "site": "shop_us", "timestamp": "2100-01-01T00:00:00Z"}),
+            "in_future",
+        ),
+        (
+            "a wrong time",
+            json!({"event": "purchase", "site": "shop_us", "timestamp": "yesterday"}),
+            "invalid_field",
+        ),
         ("a foreign site", json!({"event": "purchase", "site": "nowhere"}), "site_unknown"),
     ] {
         let (status, answer) = relay.post(&event).await;
         assert_eq!(status, 422, "{name}: {answer}");
         let found = answer["rejected"][0]["code"].as_str().unwrap();
-        assert!(found == code || (name == "a foreign site" && found == "not_allowed"), "{name}: {answer}");
+        assert!(
+            found == code || (name == "a foreign site" && found == "not_allowed"),
+            "{name}: {answer}"
+        );
     }
     let wrong = relay
         .http
@@ -242,14 +257,18 @@ async fn an_expired_token_pauses_and_kills_no_event() {
 async fn a_folder_is_locked_and_belongs_to_one_mode() {
     let mut folder = Folder::shipped();
     let relay = Relay::start(&folder).await;
-    let Err(log) = Relay::try_start(&folder, &[]).await else { panic!("two relays share a folder") };
+    let Err(log) = Relay::try_start(&folder, &[]).await else {
+        panic!("two relays share a folder")
+    };
     assert!(log.contains("lock") || log.contains("another"), "{log}");
     relay.faults(Some(json!({"platform": "meta", "error_rate": 1.0, "status": 503}))).await;
     relay.post(&purchase("pending")).await;
     relay.stop().await;
     folder.edit("relay.toml", |text| text.replace("mode = \"sandbox\"", "mode = \"live\""));
     folder.env = folder.secrets();
-    let Err(log) = Relay::try_start(&folder, &[]).await else { panic!("another mode's jobs were taken") };
+    let Err(log) = Relay::try_start(&folder, &[]).await else {
+        panic!("another mode's jobs were taken")
+    };
     assert!(log.contains("sandbox") && log.contains("live"), "{log}");
 }
 
