@@ -361,7 +361,10 @@ mod tests {
             value: Some(Money { amount: Decimal::new(12_990, 2), currency: usd }),
             currency: Some(usd),
             texts: vec![
-                (Field::Email, Sent::Hashed(Digest { bytes: [7; 32], appendix: Some(".ab".to_owned()) })),
+                (
+                    Field::Email,
+                    Sent::Hashed(Digest { bytes: [7; 32], appendix: Some(".ab".to_owned()) }),
+                ),
                 (Field::Fbp, Sent::Clear("fb.1.2.3".to_owned())),
             ],
             amounts: vec![(Field::Tax, Decimal::new(990, 2))],

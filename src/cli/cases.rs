@@ -29,7 +29,7 @@ pub(super) fn read(folder: &Path) -> anyhow::Result<Vec<Case>> {
         .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
         .collect();
     files.sort();
-    files.into_iter().map(|file| one(file)).collect()
+    files.into_iter().map(one).collect()
 }
 
 fn one(file: PathBuf) -> anyhow::Result<Case> {
@@ -43,7 +43,8 @@ fn one(file: PathBuf) -> anyhow::Result<Case> {
         );
     }
     let now = table.get("now").and_then(toml::Value::as_str);
-    let now = now.with_context(|| format!("{name}: now is missing: a time such as 2026-11-22T04:00:00Z"))?;
+    let now = now
+        .with_context(|| format!("{name}: now is missing: a time such as 2026-11-22T04:00:00Z"))?;
     let part = |key: &str| {
         let value = table.get(key).with_context(|| format!("{name}: [{key}] is missing"))?;
         anyhow::Ok(json(value))
@@ -77,7 +78,9 @@ pub(super) fn differences(expect: &Value, lines: &[Value]) -> Vec<String> {
     let mut found = Vec::new();
     // With several plan events a line can be chosen by its name.
     let line = match expect.get("event").and_then(Value::as_str) {
-        Some(event) => lines.iter().find(|line| line.get("event").and_then(Value::as_str) == Some(event)),
+        Some(event) => {
+            lines.iter().find(|line| line.get("event").and_then(Value::as_str) == Some(event))
+        }
         None => lines.first(),
     };
     let Some(line) = line else {
@@ -156,7 +159,11 @@ fn compare(path: &str, wanted: &Value, actual: &Value, found: &mut Vec<String>) 
         (Value::Number(wanted), Value::Number(actual)) if wanted.as_f64() == actual.as_f64() => {}
         (wanted, actual) if wanted == actual => {}
         (wanted, actual) => {
-            found.push(format!("{path}:\n      expected {}\n      found    {}", show(wanted), show(actual)));
+            found.push(format!(
+                "{path}:\n      expected {}\n      found    {}",
+                show(wanted),
+                show(actual)
+            ));
         }
     }
 }

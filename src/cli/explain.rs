@@ -53,7 +53,7 @@ impl Explain {
                 .with_context(|| format!("{} cannot be read", self.file.display()))?;
         }
         // A file may have more events than a request.
-        let limits = Limits { events_per_request: usize::MAX, ..config.limits.clone() };
+        let limits = Limits { events_per_request: usize::MAX, ..config.limits };
         // A list or one object over several lines is no NDJSON; everything else is.
         let pieces = match split(&body, Form::Json, &limits) {
             Ok(pieces) => pieces,

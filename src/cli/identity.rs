@@ -29,8 +29,8 @@ struct Question {
 #[derive(Debug, clap::Args)]
 pub(super) struct Identity {
     /// Whose rules.
-    #[arg(long)]
-    platform: String,
+    #[arg(long, value_parser = platform_named)]
+    platform: &'static Platform,
     /// The country by which phone numbers are read, such as US.
     #[arg(long)]
     country: Option<String>,
@@ -38,15 +38,18 @@ pub(super) struct Identity {
 
 impl Identity {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let Some(platform) = crate::destinations::platform(&self.platform) else {
-            let names: Vec<&str> = REGISTRY.iter().map(|platform| platform.name).collect();
-            anyhow::bail!("there is no platform {:?}; there are {}", self.platform, names.join(", "));
-        };
         let country = self.country.map(|country| country.to_ascii_uppercase());
         let (input, output) = (io::stdin().lock(), io::stdout().lock());
-        let unread = run(platform, country.as_deref(), input, output)?;
+        let unread = run(self.platform, country.as_deref(), input, output)?;
         Ok(if unread == 0 { Exit::Fine } else { Exit::Failed })
     }
+}
+
+fn platform_named(name: &str) -> Result<&'static Platform, String> {
+    crate::destinations::platform(name).ok_or_else(|| {
+        let names: Vec<&str> = REGISTRY.iter().map(|platform| platform.name).collect();
+        format!("there are {}", names.join(", "))
+    })
 }
 
 /// Answers every line of NDJSON; returns how many lines could not be read. Blank lines are skipped.

@@ -232,7 +232,7 @@ impl Summary {
 
 /// A path without its first part, where that is a place in a batch: the reader knows only lines.
 fn within_event(path: &str) -> &str {
-    let rest = path.trim_start_matches(|character: char| character == '/');
+    let rest = path.trim_start_matches('/');
     let after = rest.trim_start_matches(|character: char| character.is_ascii_digit());
     let is_place = after.len() < rest.len() && (after.is_empty() || after.starts_with('/'));
     if is_place { after } else { path }
@@ -350,11 +350,14 @@ mod tests {
 
     use super::*;
 
+    /// Answers in order: a status with a body, or `None` for taking every line.
+    type Script = Arc<Mutex<Vec<Option<(u16, Value)>>>>;
+
     /// A relay that answers from a list of scripted answers, the last one for ever, and keeps what
     /// it was sent. `None` accepts every line.
     #[derive(Clone, Default)]
     struct Relay {
-        script: Arc<Mutex<Vec<Option<(u16, Value)>>>>,
+        script: Script,
         taken: Arc<Mutex<Vec<String>>>,
     }
 
@@ -466,7 +469,7 @@ mod tests {
     #[test]
     fn batches_are_bounded_in_bytes() {
         let line = vec![b'x'; MOST_BYTES / 3];
-        let input = [line.clone(), line.clone(), line.clone(), vec![b'y'; MOST_BYTES + 1]];
+        let input = [line.clone(), line.clone(), line, vec![b'y'; MOST_BYTES + 1]];
         let input = input.join(&b'\n');
         let mut lines = Lines { input: input.as_slice(), number: 0, held: None };
         let mut sizes = Vec::new();

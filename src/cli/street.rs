@@ -28,7 +28,12 @@ pub(super) fn load_offline(dir: &Path) -> Loaded {
 }
 
 /// Runs one event and explains it: a line for each plan event, or one that says why it is rejected.
-pub(super) fn explain(node: &Node<'_>, config: &Config, key: &SubjectKey, now: Timestamp) -> Vec<Value> {
+pub(super) fn explain(
+    node: &Node<'_>,
+    config: &Config,
+    key: &SubjectKey,
+    now: Timestamp,
+) -> Vec<Value> {
     match run(node, config, key, now) {
         Ok(verdict) => pipeline::explain(&verdict, &street(config, key), None, now),
         Err(rejection) => vec![rejected(node, &rejection)],

@@ -102,7 +102,9 @@ pub fn canonical(text: &str) -> Region {
         return None;
     }
     match rest {
-        Some(part) if (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()) => {
+        Some(part)
+            if (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()) =>
+        {
             Some(format!("{country}-{part}"))
         }
         Some(_) => None,

@@ -206,6 +206,7 @@ fn a_regions_outcome_has_its_own_rule_id() {
 #[test]
 fn a_region_may_be_stricter() {
     let mut rules = rules();
+    rules.destinations[0].may_send = Some(FieldSet::of(&[Field::Email]));
     rules.destinations[0].never_send = FieldSet::of(&[Field::Phone]);
     rules.destinations[0].regions = vec![InRegion {
         region: "us".to_owned(),
@@ -281,7 +282,7 @@ fn a_destinations_own_entry_replaces_its_platforms_whole() {
 fn gpc_counts_everywhere_or_in_opt_out_regions() {
     let mut rules = rules();
     let signals = Signals { gpc: Some(true), ..Signals::default() };
-    let read = |rules: &Rules, model| super::read(rules, &signals, None, model, false);
+    let read = |rules: &Rules, model| read(rules, &signals, None, model, false);
     assert!(read(&rules, Model::OptIn).opt_out.any());
     rules.gpc_everywhere = false;
     assert!(!read(&rules, Model::OptIn).opt_out.any());
@@ -301,11 +302,8 @@ fn regions_are_read_in_order_and_canonical() {
         headers: vec![("cf-ipcountry".to_owned(), "DE".to_owned())],
         address: None,
     };
-    let order = [
-        RegionSource::Event,
-        RegionSource::Header("CF-IPCountry".to_owned()),
-        RegionSource::Geoip,
-    ];
+    let order =
+        [RegionSource::Event, RegionSource::Header("CF-IPCountry".to_owned()), RegionSource::Geoip];
     let geoip = || Some("FR".to_owned());
     assert_eq!(whereabouts.region(&order, Some("US"), &geoip), Some("DE".to_owned()));
     let server = Whereabouts { event_is_believed: true, ..Whereabouts::default() };

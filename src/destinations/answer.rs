@@ -35,6 +35,25 @@ impl Answer {
         Self { fault: Some(fault), ..Self::all(call, &Outcome::Paused) }
     }
 
+    /// `others` for every member but those named (index, code, words), which are refused for good;
+    /// of an event that is named twice the first word counts. `None` where no member is named.
+    pub(super) fn naming(
+        call: &Call,
+        named: impl IntoIterator<Item = (usize, String, String)>,
+        others: &Outcome,
+    ) -> Option<Self> {
+        let mut answer = Self::all(call, others);
+        let mut is_any = false;
+        for (index, reason, message) in named {
+            let Some(place) = answer.outcomes.get_mut(index) else { continue };
+            if !matches!(place, Outcome::Rejected { .. }) {
+                *place = Outcome::Rejected { reason: code(&reason), message: words(&message) };
+                is_any = true;
+            }
+        }
+        is_any.then_some(answer)
+    }
+
     /// Refused for good, and nothing says which event is to blame.
     pub(super) fn refused(call: &Call, reason: &str, message: &str) -> Self {
         let (reason, message) = (code(reason), words(message));
@@ -45,6 +64,11 @@ impl Answer {
         };
         Self::all(call, &outcome)
     }
+}
+
+/// For those that were refused only because another event of their request was.
+pub(super) fn innocent() -> Outcome {
+    Outcome::Resend { message: "another event of the request was refused".to_owned() }
 }
 
 /// The body as JSON.
@@ -119,6 +143,78 @@ pub(super) fn indices(text: &str, name: &str, members: usize) -> Vec<usize> {
         }
     }
     found
+}
+
+/// For the tables in which platforms hold their answers against their pages.
+#[cfg(test)]
+pub(super) mod table {
+    use super::*;
+    use crate::destinations::{CallPurpose, Destination, Outcome};
+
+    /// What a destination makes of an answer to a call of so many events: a letter for each
+    /// (`d`elivered, `r`ejected, `s`ent again, `c`ulprit unknown, `u`navailable, `t`hrottled,
+    /// too `l`arge, `p`aused, retr`y`), then the fault or else the first code.
+    pub(in crate::destinations) fn classified(
+        destination: &dyn Destination,
+        members: usize,
+        status: u16,
+        body: &str,
+    ) -> String {
+        let (call, response) = (call(members, CallPurpose::Send, ""), response(status, body));
+        let answer = destination.classify(&call, &response, Timestamp::UNIX_EPOCH);
+        let mut told = answer.fault.map(|fault| format!("{:?} {}", fault.kind, fault.reason));
+        let mut letters = String::new();
+        for outcome in answer.outcomes {
+            let (letter, code) = match outcome {
+                Outcome::Delivered => ('d', None),
+                Outcome::Rejected { reason, .. } => ('r', Some(reason)),
+                Outcome::Resend { .. } => ('s', None),
+                Outcome::CulpritUnknown { reason, .. } => ('c', Some(reason)),
+                Outcome::Unavailable { .. } => ('u', None),
+                Outcome::Throttled { .. } => ('t', None),
+                Outcome::TooLarge => ('l', None),
+                Outcome::Paused => ('p', None),
+                Outcome::Retry { .. } => ('y', None),
+            };
+            letters.push(letter);
+            told = told.or(code);
+        }
+        format!("{letters} {}", told.unwrap_or_default()).trim_end().to_owned()
+    }
+
+    /// A call of so many events.
+    pub(in crate::destinations) fn call(members: usize, purpose: CallPurpose, url: &str) -> Call {
+        Call {
+            purpose,
+            method: "POST",
+            url: url.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            members: (0..members).collect(),
+        }
+    }
+
+    /// What came back.
+    pub(in crate::destinations) fn response(status: u16, body: &str) -> Response {
+        Response { status, headers: Vec::new(), body: body.as_bytes().to_vec() }
+    }
+
+    /// What became of each event: Delivered, Rejected, reSend, Culprit unknown, Throttled,
+    /// Unavailable, Paused, too Large, retrY.
+    pub(in crate::destinations) fn letters(answer: &Answer) -> String {
+        let letter = |outcome: &Outcome| match outcome {
+            Outcome::Delivered => 'D',
+            Outcome::Rejected { .. } => 'R',
+            Outcome::Resend { .. } => 'S',
+            Outcome::CulpritUnknown { .. } => 'C',
+            Outcome::Throttled { .. } => 'T',
+            Outcome::Unavailable { .. } => 'U',
+            Outcome::Paused => 'P',
+            Outcome::TooLarge => 'L',
+            Outcome::Retry { .. } => 'Y',
+        };
+        answer.outcomes.iter().map(letter).collect()
+    }
 }
 
 #[cfg(test)]

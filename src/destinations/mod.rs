@@ -7,10 +7,16 @@
 mod answer;
 mod ga4;
 mod google_ads;
+mod linkedin;
 mod meta;
+mod microsoft;
+mod pinterest;
 mod prepare;
+mod reddit;
 mod settings;
+mod snapchat;
 mod take;
+mod tiktok;
 mod webhook;
 mod wire;
 
@@ -31,8 +37,18 @@ pub use settings::{Entry, Key, KeyKind, Mode, Problem, Settings};
 pub use take::{Form, Take, Taken};
 
 /// Every platform, in the order of README's table.
-pub static REGISTRY: &[&Platform] =
-    &[&meta::PLATFORM, &google_ads::PLATFORM, &ga4::PLATFORM, &webhook::PLATFORM];
+pub static REGISTRY: &[&Platform] = &[
+    &meta::PLATFORM,
+    &google_ads::PLATFORM,
+    &ga4::PLATFORM,
+    &microsoft::PLATFORM,
+    &linkedin::PLATFORM,
+    &reddit::PLATFORM,
+    &tiktok::PLATFORM,
+    &snapchat::PLATFORM,
+    &pinterest::PLATFORM,
+    &webhook::PLATFORM,
+];
 
 /// The platform of a name.
 pub fn platform(name: &str) -> Option<&'static Platform> {

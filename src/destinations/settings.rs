@@ -1,6 +1,6 @@
 //! A destination's own settings, as its platform's `configure` sees them: parsed, secrets resolved.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -142,6 +142,29 @@ impl Settings {
             SecretString::from(String::new())
         })
     }
+
+    /// true or false; what `default` says if absent.
+    pub(super) fn flag(&self, key: &str, default: bool) -> bool {
+        self.table.get(key).and_then(toml::Value::as_bool).unwrap_or(default)
+    }
+
+    /// A number of days from 1 to 400, or a problem that names it; the default if absent.
+    pub(super) fn days(
+        &self,
+        key: &str,
+        default: Duration,
+        problems: &mut Vec<Problem>,
+    ) -> Duration {
+        match self.table.get(key).map(toml::Value::as_integer) {
+            None => default,
+            Some(Some(number @ 1..=400)) => days(number.unsigned_abs()),
+            Some(_) => {
+                problems.push(Problem::new(key, "must be a number from 1 to 400"));
+                default
+            }
+        }
+    }
+
     /// The platform's name of each entry: as written, as `name` of a table, or for `true` what
     /// `standard` says of the plan event. Adds a problem for each that has none, or that `refuse`
     /// objects to.
@@ -183,6 +206,11 @@ impl Settings {
         }
         names
     }
+}
+
+/// So many days.
+pub(super) const fn days(days: u64) -> Duration {
+    Duration::from_secs(days * 24 * 60 * 60)
 }
 
 /// The platform's event names, by plan event and entry.

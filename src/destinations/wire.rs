@@ -7,7 +7,7 @@ use serde_json::{Map, Number, Value};
 
 use super::BatchLimits;
 use crate::{
-    event::{Currency, Field},
+    event::{Currency, Field, Item},
     job::Prepared,
 };
 
@@ -57,6 +57,11 @@ impl Object {
     /// Adds a key unless it is there.
     pub(super) fn keep_or_insert(&mut self, key: String, value: Value) {
         self.0.entry(key).or_insert(value);
+    }
+
+    /// Whether it has a key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -139,6 +144,12 @@ pub(super) fn currency(job: &Prepared) -> (Option<Currency>, bool) {
 pub(super) fn amount(job: &Prepared, field: Field) -> Option<Number> {
     let (_, fits) = currency(job);
     job.amount(field).filter(|_| fits).map(number)
+}
+
+/// How many pieces, one where nothing is said.
+pub(super) fn units(items: &[Item]) -> Option<Decimal> {
+    let mut quantities = items.iter().map(|item| item.quantity.unwrap_or(Decimal::ONE));
+    quantities.try_fold(Decimal::ZERO, Decimal::checked_add)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::Dropped;
 /// Of the readings, one that the metadata calls valid comes first; numbers of a possible length
 /// are taken too, since new ranges are opened faster than metadata is published.
 pub fn e164(text: &str, country: Option<&str>) -> Result<String, Dropped> {
-    let text = text.trim();
+    let text = without_poste(text).trim();
     if text.is_empty() {
         return Err(Dropped::Empty);
     }
@@ -44,6 +44,13 @@ pub fn e164(text: &str, country: Option<&str>) -> Result<String, Dropped> {
         }
         Err(_) => Err(Dropped::Invalid),
     }
+}
+
+/// The text before `poste`, French for extension: the metadata cuts ext, x, #, anexo and int, but
+/// reads this word as digits of a vanity number.
+fn without_poste(text: &str) -> &str {
+    let at = text.as_bytes().windows(5).position(|word| word.eq_ignore_ascii_case(b"poste"));
+    at.and_then(|at| text.get(..at)).unwrap_or(text)
 }
 
 /// E.164 without its plus.
@@ -76,6 +83,9 @@ mod tests {
             ("030 901820", Some("DE"), "+4930901820"),
             ("06 1234 5678", Some("IT"), "+390612345678"),
             ("+1 415 555 0133 ext. 5", None, "+14155550133"),
+            ("+1 415 555 0133 poste 5", None, "+14155550133"),
+            ("+1 415 555 0133 anexo 5", None, "+14155550133"),
+            ("+1 415 555 0133 int 5", None, "+14155550133"),
             ("tel:+1-415-555-0133", None, "+14155550133"),
         ];
         for (text, country, expected) in table {

@@ -1,9 +1,9 @@
 //! Whose event it is: digests of a person's identifiers, the same whether an identifier came in
 //! clear or already hashed. Only keyed hashes of these are ever stored.
 
-use super::{Memo, Rule, recognise_hash};
 #[cfg(test)]
 use super::Normalized;
+use super::{Memo, Rule, recognise_hash};
 use crate::event::{Event, Field};
 
 /// Identifiers of a person, strongest first.

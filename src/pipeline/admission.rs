@@ -1,6 +1,6 @@
 //! From a verdict to what the queue admits: opaque bytes with routing fields.
 
-use super::{SubjectKey, Street, Verdict, site_of, trace};
+use super::{Street, SubjectKey, Verdict, site_of, trace};
 use crate::{
     config::WhenFull,
     event::Event,

@@ -37,7 +37,8 @@ pub(super) fn decide(
         decisions.push(decided(0, Fate::Skip(skip)));
         return;
     }
-    let Some(entries) = config.entries.get(&scene.planned.name).filter(|list| !list.is_empty()) else {
+    let Some(entries) = config.entries.get(&scene.planned.name).filter(|list| !list.is_empty())
+    else {
         let message = format!("events.{}.destinations has no {}", scene.planned.name, config.name);
         decisions.push(decided(0, Fate::Skip(Skip::new(SkipCode::NotMapped, message))));
         return;
@@ -101,15 +102,22 @@ pub(super) fn decide(
                 warn_dropped(&preparation.dropped, warnings);
                 let mut prepared = Box::new(preparation.prepared);
                 let retention = scene.street.config.retention.queue;
-                let kept = scene.event.received_at.checked_add(retention).unwrap_or(prepared.expires_at);
+                let kept =
+                    scene.event.received_at.checked_add(retention).unwrap_or(prepared.expires_at);
                 prepared.expires_at = prepared.expires_at.min(kept);
-                if config.mode == Mode::Shadow { Fate::Shadow(prepared) } else { Fate::Send(prepared) }
+                if config.mode == Mode::Shadow {
+                    Fate::Shadow(prepared)
+                } else {
+                    Fate::Send(prepared)
+                }
             }
             Err(Refusal::Skip(skip)) => Fate::Skip(skip),
             Err(Refusal::Held(code, message)) => {
                 if let Some(decision) = &mut one.consent {
                     let rule = config.name.clone();
-                    Arc::make_mut(decision).reasons.insert(0, consent::Reason { code, rule, message });
+                    Arc::make_mut(decision)
+                        .reasons
+                        .insert(0, consent::Reason { code, rule, message });
                 }
                 Fate::Held(code)
             }
@@ -124,7 +132,7 @@ fn not_for_it(
     config: &DestinationConfig,
     warnings: &mut Vec<Warning>,
 ) -> Option<Skip> {
-    if !config.sites.iter().any(|site| *site == scene.site.name) {
+    if !config.sites.contains(&scene.site.name) {
         let message = format!("{} takes no events of {}", config.name, scene.site.name);
         return Some(Skip::new(SkipCode::OtherSite, message));
     }

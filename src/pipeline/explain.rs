@@ -118,9 +118,8 @@ fn destinations(part: &PartVerdict, street: &Street<'_>, now: Timestamp) -> Map<
 }
 
 fn merge(first: &mut Map<String, Value>, other: &Value) {
-    let sends = |value: Option<&Value>| {
-        matches!(value.and_then(Value::as_str), Some("send" | "limited"))
-    };
+    let sends =
+        |value: Option<&Value>| matches!(value.and_then(Value::as_str), Some("send" | "limited"));
     if !sends(first.get("decision")) && sends(other.get("decision")) {
         for key in ["decision", "value"] {
             if let Some(value) = other.get(key) {

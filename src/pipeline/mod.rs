@@ -148,17 +148,15 @@ pub fn run(
         };
         parts.push(part::decide(&scene, &mut warnings));
     }
-    let status = if parts.is_empty() {
-        AdmissionStatus::CriteriaNotMet
-    } else {
-        AdmissionStatus::Accepted
-    };
+    let status =
+        if parts.is_empty() { AdmissionStatus::CriteriaNotMet } else { AdmissionStatus::Accepted };
     let all_unheard = parts
         .iter()
         .flat_map(|part| &part.decisions)
         .any(|decision| decision.held() == Some(crate::consent::ReasonCode::NoSignal));
     if all_unheard {
-        let message = "no consent signal came with the event, and the law where the person is wants one";
+        let message =
+            "no consent signal came with the event, and the law where the person is wants one";
         warnings.push(Warning::new(WarningCode::NoSignal, message));
     }
     warnings.dedup();
@@ -207,7 +205,12 @@ fn unknown_event(config: &Config, event: &Event) -> Rejection {
     rejection(event, RejectionCode::UnknownEvent, message, "/event")
 }
 
-fn rejection(event: &Event, code: RejectionCode, message: impl Into<String>, path: &str) -> Rejection {
+fn rejection(
+    event: &Event,
+    code: RejectionCode,
+    message: impl Into<String>,
+    path: &str,
+) -> Rejection {
     Rejection {
         code,
         message: message.into(),

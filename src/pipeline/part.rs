@@ -93,7 +93,8 @@ fn claim(scene: &Scene<'_>, warnings: &mut Vec<Warning>) -> Option<Claim> {
         By::Session => {
             let session = scene.event.texts.first(Field::SessionId);
             if session.is_none() {
-                let message = format!("{} counts by session, and there is none", scene.planned.name);
+                let message =
+                    format!("{} counts by session, and there is none", scene.planned.name);
                 warnings.push(Warning::new(WarningCode::NoSession, message));
             }
             let parts = [scene.site.name.as_bytes(), session?.as_bytes()];
@@ -108,9 +109,9 @@ fn claim(scene: &Scene<'_>, warnings: &mut Vec<Warning>) -> Option<Claim> {
             person?
         }
     };
-    let not_after = not_after.as_ref().and_then(|event| {
-        Some(Milestone { subject: person(scene)?, event: event.clone() })
-    });
+    let not_after = not_after
+        .as_ref()
+        .and_then(|event| Some(Milestone { subject: person(scene)?, event: event.clone() }));
     Some(Claim {
         subject,
         event: scene.planned.name.clone(),
@@ -152,7 +153,9 @@ pub(super) fn warn_no_value(what: &str, why: Option<&NoValue>, warnings: &mut Ve
             format!("{what}: no value: neither the event nor its site has a currency"),
         ),
         NoValue::NoRate(rate) => (WarningCode::NoCurrency, format!("{what}: no value: {rate}")),
-        NoValue::Failed(error) => (WarningCode::ExpressionFailed, format!("{what}: no value: {error}")),
+        NoValue::Failed(error) => {
+            (WarningCode::ExpressionFailed, format!("{what}: no value: {error}"))
+        }
     };
     warnings.push(Warning::new(code, message));
 }

@@ -83,7 +83,10 @@ impl Round<'_> {
 
     /// How an event would be judged now, where the store says otherwise than the event alone; nothing
     /// is changed.
-    pub(super) fn foresee(&mut self, admission: &Admission) -> Result<Option<Admitted>, StoreError> {
+    pub(super) fn foresee(
+        &mut self,
+        admission: &Admission,
+    ) -> Result<Option<Admitted>, StoreError> {
         if admission.test {
             return Ok(None);
         }

@@ -48,10 +48,7 @@ pub(super) enum Request {
         permit: OwnedSemaphorePermit,
     },
     /// See [`super::Queue::foresee`].
-    Foresee {
-        admission: Box<Admission>,
-        reply: oneshot::Sender<Result<Option<Admitted>, Refused>>,
-    },
+    Foresee { admission: Box<Admission>, reply: oneshot::Sender<Result<Option<Admitted>, Refused>> },
     /// See [`super::Queue::settle`].
     Settle { settlement: Settlement, reply: oneshot::Sender<Result<(), Refused>> },
     /// See [`super::Queue::mark_sending`].

@@ -25,7 +25,18 @@ macro_rules! contracts {
 }
 
 /// The contracts: a platform is one file and its name here.
-static SOURCES: &[(&str, &str)] = contracts!["ga4", "google_ads", "meta", "webhook"];
+static SOURCES: &[(&str, &str)] = contracts![
+    "ga4",
+    "google_ads",
+    "linkedin",
+    "meta",
+    "microsoft",
+    "pinterest",
+    "reddit",
+    "snapchat",
+    "tiktok",
+    "webhook"
+];
 
 static CONTRACTS: LazyLock<Vec<Contract>> = LazyLock::new(|| {
     let read = |(name, text): &(&str, &str)| match Contract::parse(name, text) {

@@ -235,7 +235,10 @@ fn unknown_fields_are_refused_where_they_would_be_lost() {
     assert_eq!(read.event.texts.first(Field::LeadId), Some("17"));
     assert_eq!(read.event.texts.first(Field::OtherLead), Some(r#"{"hubspot":"y"}"#));
     assert_eq!(read.event.texts.first(Field::OtherClickIds), Some(r#"{"newclid":"x"}"#));
-    assert_eq!(read.event.texts.first(Field::OtherContext), Some(r#"{"viewport":{"w":1},"campaign":{"id":"c1"}}"#));
+    assert_eq!(
+        read.event.texts.first(Field::OtherContext),
+        Some(r#"{"campaign":{"id":"c1"},"viewport":{"w":1}}"#)
+    );
     assert_eq!(read.event.other.get("colour"), Some(&json!("red")));
     assert_eq!(read.event.other_context.get("viewport"), Some(&json!({"w": 1})));
     assert_eq!(read.event.other_context.get("campaign"), Some(&json!({"id": "c1"})));

@@ -4,7 +4,13 @@
 //! compared within one run only.
 #![allow(missing_docs, reason = "a bench is a program")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it prints its figures")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::string_slice, reason = "a bench may stop")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::string_slice,
+    reason = "a bench may stop"
+)]
 #![allow(clippy::disallowed_methods, reason = "it measures time and starts processes")]
 
 use std::{
@@ -51,12 +57,16 @@ fn main() {
 
 /// A bare axum handler that parses the same body and answers.
 fn bare() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         use axum::{Router, body::Bytes, http::StatusCode, routing::post};
         let handler = |body: Bytes| async move {
             match serde_json::from_slice::<Value>(&body) {
-                Ok(value) => (StatusCode::ACCEPTED, format!("{{\"accepted\":{}}}", value.as_array().map_or(1, Vec::len))),
+                Ok(value) => (
+                    StatusCode::ACCEPTED,
+                    format!("{{\"accepted\":{}}}", value.as_array().map_or(1, Vec::len)),
+                ),
                 Err(_) => (StatusCode::BAD_REQUEST, String::new()),
             }
         };
@@ -74,15 +84,19 @@ struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
 
 impl Server {
     fn spawn(command: &mut Command) -> Self {
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::null()).stdin(Stdio::null()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not ready: {line:?}"));
@@ -133,13 +147,21 @@ impl Server {
     }
 
     fn destinations(&self) -> Vec<String> {
-        self.admin("GET", "/admin/v1/stats")["destinations"].as_object().unwrap().keys().cloned().collect()
+        self.admin("GET", "/admin/v1/stats")["destinations"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect()
     }
 
     fn pending(&self) -> u64 {
         let stats = self.admin("GET", "/admin/v1/stats");
         let books = stats["destinations"].as_object().unwrap();
-        books.values().map(|b| b["pending"].as_u64().unwrap() + b["in_flight"].as_u64().unwrap()).sum()
+        books
+            .values()
+            .map(|b| b["pending"].as_u64().unwrap() + b["in_flight"].as_u64().unwrap())
+            .sum()
     }
 }
 
@@ -217,9 +239,10 @@ fn exchange(stream: &mut TcpStream, head: &str, body: &[u8]) -> std::io::Result<
         answer.extend_from_slice(&buffer[..read]);
         if let Some(end) = answer.windows(4).position(|w| w == b"\r\n\r\n") {
             let headers = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
-            let length = headers.split("content-length: ").nth(1).and_then(|rest| {
-                rest.split("\r\n").next()?.trim().parse::<usize>().ok()
-            });
+            let length = headers
+                .split("content-length: ")
+                .nth(1)
+                .and_then(|rest| rest.split("\r\n").next()?.trim().parse::<usize>().ok());
             if answer.len() >= end + 4 + length.unwrap_or(0) {
                 let status = headers[9..12].parse().unwrap_or(0);
                 return Ok((status, String::from_utf8_lossy(&answer[end + 4..]).into_owned()));
@@ -231,12 +254,20 @@ fn exchange(stream: &mut TcpStream, head: &str, body: &[u8]) -> std::io::Result<
 fn call(address: &str, method: &str, path: &str, token: &str, body: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    let head = format!("{method} {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\nconnection: close\r\n");
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    );
     exchange(&mut stream, &head, body).map(|(_, body)| body).unwrap_or_default()
 }
 
 /// Posts batches over `connections` for some seconds; events accepted a second.
-fn load(address: &str, batch: usize, connections: usize, seconds: u64, next: &Arc<AtomicU64>) -> f64 {
+fn load(
+    address: &str,
+    batch: usize,
+    connections: usize,
+    seconds: u64,
+    next: &Arc<AtomicU64>,
+) -> f64 {
     let accepted = Arc::new(AtomicU64::new(0));
     let refused = Arc::new(AtomicU64::new(0));
     let start = Instant::now();
@@ -345,12 +376,17 @@ fn drain() {
     loop {
         let stats = relay.admin("GET", "/admin/v1/stats");
         let books = &stats["destinations"][batched];
-        if books["pending"] == 0 && books["in_flight"] == 0 || start.elapsed() > Duration::from_secs(120) {
+        if books["pending"] == 0 && books["in_flight"] == 0
+            || start.elapsed() > Duration::from_secs(120)
+        {
             break;
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    println!("| draining to a local sink | {:.0} jobs/s ({pending} jobs) |", pending as f64 / start.elapsed().as_secs_f64());
+    println!(
+        "| draining to a local sink | {:.0} jobs/s ({pending} jobs) |",
+        pending as f64 / start.elapsed().as_secs_f64()
+    );
 }
 
 /// Memory with much pending, and how long a start takes then.
@@ -363,15 +399,22 @@ fn memory() {
         relay.pause_all();
         println!("| resident at rest | {} MB |", relay.resident_mb());
         fill(&relay, 200_000, &next);
-        println!("| resident, {} jobs of 200,000 events pending | {} MB |", relay.pending(), relay.resident_mb());
+        println!(
+            "| resident, {} jobs of 200,000 events pending | {} MB |",
+            relay.pending(),
+            relay.resident_mb()
+        );
         fill(&relay, 50_000, &next);
         let pending = relay.pending();
-        let pid = relay.child.id();
+
         drop(relay);
-        let _ = pid;
+
         let start = Instant::now();
         let relay = Server::relay(folder.path());
-        println!("| start with {pending} jobs pending, after SIGKILL | {:.2} s |", start.elapsed().as_secs_f64());
+        println!(
+            "| start with {pending} jobs pending, after SIGKILL | {:.2} s |",
+            start.elapsed().as_secs_f64()
+        );
         relay.pause_all();
         println!("| resident after that start | {} MB |", relay.resident_mb());
         let size: u64 = disk(&folder.path().join("data"));
@@ -383,24 +426,35 @@ fn disk(dir: &Path) -> u64 {
     std::fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap())
-        .map(|entry| if entry.path().is_dir() { disk(&entry.path()) } else { entry.metadata().unwrap().len() })
+        .map(|entry| {
+            if entry.path().is_dir() {
+                disk(&entry.path())
+            } else {
+                entry.metadata().unwrap().len()
+            }
+        })
         .sum()
 }
 
 /// From the start of `demo` to its first delivered event.
 fn demo() {
     let start = Instant::now();
-    let mut relay = Server::spawn(Command::new(env!("CARGO_BIN_EXE_conversion-relay")).args(["demo", "--for", "20s"]));
+    let mut relay = Server::spawn(
+        Command::new(env!("CARGO_BIN_EXE_conversion-relay")).args(["demo", "--for", "20s"]),
+    );
     while start.elapsed() < Duration::from_secs(20) {
         let stats = relay.admin("GET", "/admin/v1/stats");
-        let delivered: u64 = stats["destinations"].as_object().map_or(0, |books| {
-            books.values().map(|b| b["delivered"].as_u64().unwrap_or(0)).sum()
-        });
+        let delivered: u64 = stats["destinations"]
+            .as_object()
+            .map_or(0, |books| books.values().map(|b| b["delivered"].as_u64().unwrap_or(0)).sum());
         if delivered > 0 {
-            println!("| demo, to the first delivered event | {:.2} s |", start.elapsed().as_secs_f64());
+            println!(
+                "| demo, to the first delivered event | {:.2} s |",
+                start.elapsed().as_secs_f64()
+            );
             break;
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    let _ = relay.child.kill();
+    relay.child.kill().ok();
 }

@@ -1,6 +1,11 @@
 //! What one event costs of one core: reading, the street for all destinations, the admission.
 #![allow(missing_docs, reason = "a bench is a program")]
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::disallowed_methods, reason = "it measures and prints")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "it measures and prints"
+)]
 
 use std::{hint::black_box, net::IpAddr, path::Path};
 
@@ -92,7 +97,11 @@ fn main() {
         }
         per(start)
     }));
-    println!("| stage, one event of {} bytes, {} destinations | µs of one core |", text.len(), config.destinations.len());
+    println!(
+        "| stage, one event of {} bytes, {} destinations | µs of one core |",
+        text.len(),
+        config.destinations.len()
+    );
     println!("| --- | --- |");
     println!("| parse JSON | {parse:.1} |");
     println!("| read the event | {reading:.1} |");

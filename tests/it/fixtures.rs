@@ -12,7 +12,10 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
-use conversion_relay::destinations::{Call, CallPurpose, Platform, REGISTRY, Refusal, Response};
+use conversion_relay::{
+    destinations::{Call, CallPurpose, Destination, Platform, REGISTRY, Refusal, Response},
+    sandbox::{self, Request},
+};
 use serde_json::{Value, json};
 
 #[path = "../fixtures/mod.rs"]
@@ -50,6 +53,50 @@ fn requests() {
     }
 }
 
+/// What we write is held against the contract, which was written from the platform's pages.
+#[test]
+fn the_sandbox_takes_every_request() {
+    for platform in REGISTRY {
+        let folder = support::folder(platform.name);
+        for case in names(&folder, "") {
+            let path = folder.join(&case);
+            if case == "responses" || !path.join("event.json").exists() {
+                continue;
+            }
+            for call in calls(platform, &path) {
+                let request = Request {
+                    method: call.method,
+                    url: &call.url,
+                    headers: &call.headers,
+                    body: &call.body,
+                };
+                let verdict = sandbox::check(platform.name, request, support::now()).unwrap();
+                let name = platform.name;
+                assert!(verdict.is_accepted(), "{name} {case}: {:?}", verdict.refused);
+                assert!(verdict.warnings.is_empty(), "{name} {case}: {:?}", verdict.warnings);
+            }
+        }
+    }
+}
+
+fn calls(platform: &Platform, case: &Path) -> Vec<Call> {
+    let destination = destination(platform, case);
+    let event = support::event(&fs::read_to_string(case.join("event.json")).unwrap());
+    let (_, prepared) = support::prepare(&*destination, platform, &event);
+    prepared.map_or_else(
+        |_| Vec::new(),
+        |preparation| destination.assemble(&[preparation.prepared], support::now()),
+    )
+}
+
+fn destination(platform: &Platform, case: &Path) -> Box<dyn Destination> {
+    if case.join("settings.toml").exists() {
+        support::destination_of(platform, case)
+    } else {
+        support::destination(platform)
+    }
+}
+
 #[test]
 fn outcomes() {
     for platform in REGISTRY {
@@ -80,17 +127,14 @@ fn outcomes() {
 
 /// What leaves for one event, or why nothing does.
 fn request(platform: &Platform, case: &Path) -> String {
-    let destination = if case.join("settings.toml").exists() {
-        support::destination_of(platform, case)
-    } else {
-        support::destination(platform)
-    };
+    let destination = destination(platform, case);
     let event = support::event(&fs::read_to_string(case.join("event.json")).unwrap());
     let (decision, prepared) = support::prepare(&*destination, platform, &event);
     let shown = match prepared {
         Ok(preparation) => {
             let prepared = preparation.prepared;
             let calls = destination.assemble(std::slice::from_ref(&prepared), support::now());
+            calls.iter().for_each(|call| is_taken(platform, case, call));
             json!({
                 "reasons": decision.reasons.iter().map(|r| r.code.name()).collect::<Vec<_>>(),
                 "dropped": preparation.dropped.iter()
@@ -104,6 +148,14 @@ fn request(platform: &Platform, case: &Path) -> String {
         Err(Refusal::Held(code, message)) => json!({"held": code.name(), "message": message}),
     };
     serde_json::to_string_pretty(&shown).unwrap()
+}
+
+/// What is sent is what the platform's contract takes.
+fn is_taken(platform: &Platform, case: &Path, call: &Call) {
+    let (url, headers, body) = (&call.url, &call.headers, &call.body);
+    let request = Request { method: call.method, url, headers, body };
+    let verdict = sandbox::check(platform.name, request, support::now()).unwrap();
+    assert!(verdict.is_accepted(), "{} {:?}", case.display(), verdict.refused);
 }
 
 fn shown(call: &Call) -> Value {

@@ -10,6 +10,7 @@
 
 mod bad_days;
 mod config;
+mod conformance;
 mod consent_vectors;
 mod delivery;
 mod fixtures;

@@ -36,7 +36,11 @@ fn table() -> String {
         let fields = (platform.purposes.default_fields)(ActionSource::Website);
         let fields: Vec<String> =
             fields.iter().map(|field| format!("`{}`", field.path())).collect();
-        let fields = if fields.is_empty() { "nothing but what is always sent".to_owned() } else { fields.join(", ") };
+        let fields = if fields.is_empty() {
+            "nothing but what is always sent".to_owned()
+        } else {
+            fields.join(", ")
+        };
         table.push_str(&format!(
             "| `{}` | [{}]({}) | {api} | {} events | {oldest} | {dedup} | {browser} | {fields} |\n",
             platform.name, platform.title, platform.docs, platform.batch.events
@@ -46,7 +50,10 @@ fn table() -> String {
 }
 
 #[test]
-#[allow(clippy::disallowed_methods, reason = "the table is rewritten where the environment asks for it")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the table is rewritten where the environment asks for it"
+)]
 fn the_platform_table_is_the_registry() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let readme = std::fs::read_to_string(path).unwrap();
@@ -62,7 +69,8 @@ fn the_platform_table_is_the_registry() {
 
 #[test]
 fn its_example_is_what_explain_prints() {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let block = |name: &str| {
         let at = readme.find(&format!("```{name}\n")).unwrap() + name.len() + 4;
         let rest = &readme[at..];

@@ -2,8 +2,8 @@
 
 use conversion_relay::{
     consent::{
-        Decision, DestinationRule, Grant, Grants, IpForm, Model, OptOut, Purpose, Purposes, Question,
-        RegionRule, Region, Rules, State, WhenDenied, WhenOptedOut, decide,
+        Decision, DestinationRule, Grant, Grants, IpForm, Model, OptOut, Purpose, Purposes,
+        Question, Region, RegionRule, Rules, State, WhenDenied, WhenOptedOut, decide,
     },
     event::{ActionSource, Field, FieldSet},
 };
@@ -77,15 +77,18 @@ prop_compose! {
 }
 
 fn ask(rules: &Rules, state: &State) -> Decision {
-    decide(rules, &Question {
-        destination: "d",
-        platform: "p",
-        purposes: &PURPOSES,
-        action_source: ActionSource::Website,
-        present: FieldSet::all(),
-        state,
-        sensitive: false,
-    })
+    decide(
+        rules,
+        &Question {
+            destination: "d",
+            platform: "p",
+            purposes: &PURPOSES,
+            action_source: ActionSource::Website,
+            present: FieldSet::all(),
+            state,
+            sensitive: false,
+        },
+    )
 }
 
 proptest! {

@@ -1,6 +1,6 @@
 //! What the demo shows: where to look, and live what became of the events.
 
-use std::{fmt::Write as _, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use super::super::relay::Running;
 use crate::{
@@ -13,11 +13,18 @@ const BEAT: Duration = Duration::from_secs(2);
 
 /// Says where to look.
 pub(super) fn where_to_look(running: &Running, folder: &Path) {
-    eprintln!("A simulated shop posts to the relay; the relay delivers to the sandbox platforms.\n");
+    eprintln!(
+        "A simulated shop posts to the relay; the relay delivers to the sandbox platforms.\n"
+    );
     eprintln!("  dashboard   http://{}/   (token dev-token)", running.admin);
     eprintln!("  metrics     http://{}/metrics", running.admin);
-    eprintln!("  post too    curl -s http://{}/v1/events -H 'authorization: Bearer dev-key' \\", running.public);
-    eprintln!("                -H 'content-type: application/json' -d '{{\"event\": \"purchase\", \"site\": \"shop_us\"}}'");
+    eprintln!(
+        "  post too    curl -s http://{}/v1/events -H 'authorization: Bearer dev-key' \\",
+        running.public
+    );
+    eprintln!(
+        "                -H 'content-type: application/json' -d '{{\"event\": \"purchase\", \"site\": \"shop_us\"}}'"
+    );
     if let Some(sandbox) = running.sandbox {
         eprintln!("  what arrived http://{sandbox}/sandbox/v1/received?platform=meta");
     }
@@ -37,20 +44,20 @@ pub(super) async fn live(running: &Running) {
 fn line(stats: &Stats) -> String {
     let mut line = format!("accepted {}, duplicate {}", stats.accepted, stats.duplicate);
     if stats.suppressed > 0 {
-        let _ = write!(line, ", not counted again {}", stats.suppressed);
+        line.push_str(&format!(", not counted again {}", stats.suppressed));
     }
     for (name, books) in &stats.destinations {
-        let _ = write!(line, " | {name}: delivered {}", books.delivered);
+        line.push_str(&format!(" | {name}: delivered {}", books.delivered));
         let waiting = books.pending + books.in_flight;
         if waiting > 0 {
-            let _ = write!(line, ", on its way {waiting}");
+            line.push_str(&format!(", on its way {waiting}"));
         }
         let held = held(books);
         if !held.is_empty() {
-            let _ = write!(line, ", held {held}");
+            line.push_str(&format!(", held {held}"));
         }
         if books.dead > 0 {
-            let _ = write!(line, ", dead {}", books.dead);
+            line.push_str(&format!(", dead {}", books.dead));
         }
     }
     line
@@ -59,8 +66,10 @@ fn line(stats: &Stats) -> String {
 /// Why what was held, such as `no_signal 3 no_consent 2`.
 fn held(books: &DestinationStats) -> String {
     let counts = ReasonCode::HELD.iter().map(|code| (code.name(), books.held.of(*code)));
-    let parts: Vec<String> =
-        counts.filter(|(_, count)| *count > 0).map(|(code, count)| format!("{code} {count}")).collect();
+    let parts: Vec<String> = counts
+        .filter(|(_, count)| *count > 0)
+        .map(|(code, count)| format!("{code} {count}"))
+        .collect();
     parts.join(" ")
 }
 

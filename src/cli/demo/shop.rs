@@ -69,7 +69,8 @@ impl Shop {
     pub(super) fn next(&mut self, now: Timestamp) -> Vec<Value> {
         if self.walking.len() < 6 || self.below(3) == 0 {
             self.visitors += 1;
-            let manner = pick(&MANNERS, self.below(MANNERS.len() as u64)).unwrap_or(Manner::American);
+            let manner =
+                pick(&MANNERS, self.below(MANNERS.len() as u64)).unwrap_or(Manner::American);
             let last_step = match self.below(10) {
                 0..=2 => 0,
                 3..=4 => 1,
@@ -97,8 +98,10 @@ impl Shop {
 
     /// A small linear congruential generator: the story needs variety, not secrecy.
     fn below(&mut self, bound: u64) -> u64 {
-        self.state =
-            self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.state = self
+            .state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.state >> 33) % bound.max(1)
     }
 }

@@ -319,7 +319,7 @@ fn group(job: &Prepared, path: &str, other: &Map<String, Value>) -> Option<Value
         let below = field.path().strip_prefix(path).and_then(|rest| rest.strip_prefix('.'));
         if below == Some("*") {
             if let Some(Value::Object(others)) = one(job, field, other) {
-                others.into_iter().for_each(|(key, value)| _ = object.entry(key).or_insert(value));
+                add(&mut object, others);
             }
             continue;
         }
@@ -328,6 +328,17 @@ fn group(job: &Prepared, path: &str, other: &Map<String, Value>) -> Option<Value
         }
     }
     (!object.is_empty()).then_some(Value::Object(object))
+}
+
+/// Adds members that are not there, down to the parts of objects (`campaign`).
+fn add(object: &mut Map<String, Value>, others: Map<String, Value>) {
+    for (key, value) in others {
+        match (object.get_mut(&key), value) {
+            (Some(Value::Object(inner)), Value::Object(more)) => add(inner, more),
+            (Some(_), _) => {}
+            (None, value) => _ = object.insert(key, value),
+        }
+    }
 }
 
 /// Puts a value at a dotted place.

@@ -15,8 +15,8 @@ use conversion_relay::{
         QueueSettings, RateLimit, Retention, RetryPolicy, Site, WhenFull,
     },
     consent::{
-        DestinationRule, IpForm, Memory, Model, OptOut, Permit, Purpose, Purposes, RegionRule, Rules,
-        State, VendorId, WhenOptedOut,
+        DestinationRule, IpForm, Memory, Model, OptOut, Permit, Purpose, Purposes, RegionRule,
+        Rules, State, VendorId, WhenOptedOut,
     },
     delivery::jobs::Jobs,
     destinations::{

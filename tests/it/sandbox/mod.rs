@@ -1,11 +1,20 @@
 //! The sandbox against the platforms' sheets: what must be taken, and each trap that must not.
 
 mod google;
+mod linkedin;
 mod meta;
+mod microsoft;
+mod pinterest;
+mod reddit;
 mod server;
+mod snapchat;
+mod tiktok;
 mod webhook;
 
-use conversion_relay::sandbox::{Request, Verdict, check, platforms};
+use conversion_relay::{
+    destinations::REGISTRY,
+    sandbox::{Request, Verdict, check, platforms},
+};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -57,7 +66,8 @@ fn assert_taken(verdict: &Verdict) {
 }
 
 #[test]
-fn every_platform_of_the_first_four_has_a_contract() {
-    let names: Vec<_> = platforms().collect();
-    assert_eq!(names, ["ga4", "google_ads", "meta", "webhook"]);
+fn every_platform_has_a_contract_and_every_contract_a_platform() {
+    let mut names: Vec<_> = REGISTRY.iter().map(|platform| platform.name).collect();
+    names.sort_unstable();
+    assert_eq!(platforms().collect::<Vec<_>>(), names);
 }
