@@ -41,9 +41,13 @@ fn table() -> String {
         } else {
             fields.join(", ")
         };
+        let title = match platform.docs {
+            "" => platform.title.to_owned(),
+            docs => format!("[{}]({docs})", platform.title),
+        };
         table.push_str(&format!(
-            "| `{}` | [{}]({}) | {api} | {} events | {oldest} | {dedup} | {browser} | {fields} |\n",
-            platform.name, platform.title, platform.docs, platform.batch.events
+            "| `{}` | {title} | {api} | {} events | {oldest} | {dedup} | {browser} | {fields} |\n",
+            platform.name, platform.batch.events
         ));
     }
     table
