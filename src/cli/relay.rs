@@ -149,7 +149,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         gauges::keep(queue.clone(), delivery.clone(), clock.clone(), metrics.clone(), stop.clone());
     let relay = Arc::new(http::Relay {
         config,
-        queue: queue.clone(),
+        queue,
         key,
         clock,
         geoip,

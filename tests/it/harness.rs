@@ -110,6 +110,7 @@ pub(crate) struct Relay {
 
 #[allow(clippy::disallowed_methods, reason = "the test is the user, not the relay")]
 pub(crate) fn client() -> reqwest::Client {
+    // Whoever comes second finds it there.
     rustls::crypto::ring::default_provider().install_default().ok();
     reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap()
 }
