@@ -22,6 +22,6 @@ USER 65532:65532
 # The only path that is written; the root file system can be read-only.
 VOLUME ["/var/lib/relay"]
 EXPOSE 8080 8081
-HEALTHCHECK --interval=10s --timeout=3s --start-period=15s CMD ["/usr/local/bin/conversion-relay", "health", "--config", "/etc/relay"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=15s CMD ["/usr/local/bin/conversion-relay", "health", "--ready"]
 ENTRYPOINT ["/usr/local/bin/conversion-relay"]
 CMD ["serve", "--config", "/etc/relay", "--data", "/var/lib/relay"]
