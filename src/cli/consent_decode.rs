@@ -200,7 +200,7 @@ mod tests {
             grants: Grants::default(),
             opt_out: OptOut { sale: true, ..OptOut::default() },
             sources: Vec::new(),
-            minor: false,
+            ..State::default()
         };
         Ok((signals, state))
     }

@@ -71,7 +71,7 @@ prop_compose! {
             grants: Grants { ad_storage, ad_user_data, ad_personalization, analytics_storage },
             opt_out: OptOut { sale: opted_out, ..OptOut::default() },
             sources: vec!["consent_mode".to_owned()],
-            minor: false,
+            ..State::default()
         }
     }
 }
