@@ -281,7 +281,11 @@ impl Seen {
                     child |= us.child;
                     voices.us(us);
                 }
-                Content::Gpp(Err(_)) => voices.us(gpp::unreadable()),
+                Content::Gpp(Err(_)) => {
+                    // It may hold an opt-out as well as a refusal.
+                    voices.say("gpp", Says::Purposes(REFUSED));
+                    voices.us(gpp::unreadable());
+                }
                 Content::UsPrivacy(us) => {
                     // What cannot be read may be an opt-out.
                     let california = may_be_california(region);

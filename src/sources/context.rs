@@ -6,6 +6,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::{
+    consent,
     Rejection, WarningCode,
     json::Node,
     native::Draft,
@@ -84,7 +85,9 @@ pub(super) fn context(draft: &mut Draft<'_>, node: &Node<'_>) -> Result<(), Reje
                 }
             }
             (_, None) => {
-                if let Some(value) = free(draft, node, &path)? {
+                if let Some(choices) = consent::from_context(key, node, &path)? {
+                    draft.event.consent.categories.extend(choices);
+                } else if let Some(value) = free(draft, node, &path)? {
                     let key = draft.free_text(key);
                     draft.event.other_context.insert(key, value);
                 }
