@@ -18,7 +18,8 @@ pub(super) fn regions(config: &Config) -> anyhow::Result<Regions> {
         format!("geoip: {} cannot be read; it must be a MaxMind-format database", path.display())
     })?;
     Ok(Arc::new(move |address| {
-        let found: maxminddb::geoip2::City<'_> = reader.lookup(address).ok()?.decode().ok()??;
+        let found: maxminddb::geoip2::City<'_> =
+            reader.lookup(address.to_canonical()).ok()?.decode().ok()??;
         let country = found.country.iso_code?;
         let state = found.subdivisions.first().and_then(|subdivision| subdivision.iso_code);
         Some(state.map_or_else(|| country.to_owned(), |state| format!("{country}-{state}")))

@@ -39,10 +39,7 @@ const KNOWN: [(&str, &[(&str, &[Purpose])]); 6] = [
             ("advertisement", ADS),
         ],
     ),
-    (
-        "usercentrics",
-        &[("essential", NOTHING), ("functional", NOTHING), ("marketing", ADS)],
-    ),
+    ("usercentrics", &[("essential", NOTHING), ("functional", NOTHING), ("marketing", ADS)]),
     (
         "shopify",
         &[

@@ -31,8 +31,11 @@ fn gcs(text: &str) -> Result<Evidence, Unreadable> {
         b'-' => Ok(Grant::NotAsked),
         _ => Err(Unreadable::Value),
     };
-    let grants =
-        Grants { ad_storage: grant(ad)?, analytics_storage: grant(analytics)?, ..Grants::default() };
+    let grants = Grants {
+        ad_storage: grant(ad)?,
+        analytics_storage: grant(analytics)?,
+        ..Grants::default()
+    };
     Ok(Evidence { grants, gpc: false })
 }
 
@@ -101,9 +104,13 @@ mod tests {
 
     #[test]
     fn gcs_says_two_purposes() {
-        for (text, expected) in
-            [("G100", "dd--"), ("G110", "gd--"), ("G101", "dg--"), ("G111", "gg--"), ("G1--", "----")]
-        {
+        for (text, expected) in [
+            ("G100", "dd--"),
+            ("G110", "gd--"),
+            ("G101", "dg--"),
+            ("G111", "gg--"),
+            ("G1--", "----"),
+        ] {
             assert_eq!(letters(evidence("gcs", text).unwrap().grants), expected, "{text}");
         }
         for text in ["", "G1", "G1000", "G211", "H111", "G1x1", "G1é"] {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     DestinationRule, Grant, InRegion, IpForm, Model, Purpose, Region, RegionRule, Rules, State,
-    WhenDenied, WhenOptedOut,
+    WhenDenied, WhenOptedOut, seen::CONSENT_MODE,
 };
 use crate::event::{ActionSource, Field, FieldSet};
 
@@ -332,10 +332,11 @@ fn needs_refused(
     })
 }
 
-/// Which signals deny a purpose, in brackets.
+/// Which signals deny a purpose, in brackets; its own field goes without saying.
 fn by(rules: &Rules, state: &State, purpose: Purpose) -> String {
     let Some(said) = &state.said else { return String::new() };
-    let sources: Vec<&str> = said.denying(rules, purpose).collect();
+    let sources: Vec<&str> =
+        said.denying(rules, purpose).filter(|source| *source != CONSENT_MODE).collect();
     if sources.is_empty() { String::new() } else { format!(" ({})", sources.join(", ")) }
 }
 

@@ -27,6 +27,7 @@ mod tests;
 pub mod us_privacy;
 pub mod us_section;
 
+pub use categories::{is_for_email, known as known_categories};
 pub use decide::{Decision, Permit, PropertyRule, Purposes, Question, Reason, ReasonCode, decide};
 pub use region::{
     Region, RegionSource, Whereabouts, canonical as canonical_region, expand as expand_region,
@@ -35,7 +36,6 @@ pub use rules::{
     DestinationRule, InRegion, IpForm, Memory, Model, RegionRule, Role, Rules, VendorId,
     WhenDenied, WhenOptedOut,
 };
-pub use categories::{is_for_email, known as known_categories};
 pub use said::{Said, VendorIds};
 pub use seen::{Content, Problem, Seen, Text};
 pub use signals::{OptOutClaim, Signals};

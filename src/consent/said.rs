@@ -77,12 +77,7 @@ impl Said {
     }
 
     /// What it amounts to: for a destination with these ids, or vendors aside.
-    pub(super) fn settle(
-        &self,
-        rules: &Rules,
-        region: &Region,
-        ids: Option<VendorIds>,
-    ) -> Settled {
+    pub(super) fn settle(&self, rules: &Rules, region: &Region, ids: Option<VendorIds>) -> Settled {
         let mut settled = Settled::default();
         let counts_gpc = rules.gpc_everywhere || rules.model(region) == Model::OptOut;
         for voice in self.heard(rules) {
@@ -141,7 +136,9 @@ impl Said {
             }
             Says::Tcf { all, vendor, .. } => match ids {
                 None => *all,
-                Some(ids) if ids == VendorIds::default() => instead_of_grants(*all, Grant::NotAsked),
+                Some(ids) if ids == VendorIds::default() => {
+                    instead_of_grants(*all, Grant::NotAsked)
+                }
                 Some(ids) if ids == self.ids => *vendor,
                 // The string is gone; what it said to another vendor than then nobody knows.
                 Some(_) => instead_of_grants(*all, Grant::Denied),

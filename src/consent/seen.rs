@@ -17,6 +17,9 @@ use super::{
     us_privacy::{self, UsPrivacy},
 };
 
+/// The source of the four purposes' own fields.
+pub(super) const CONSENT_MODE: &str = "consent_mode";
+
 /// Everything that was seen of consent in one event.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
@@ -249,7 +252,7 @@ impl Seen {
         let mut voices = Voices(Vec::new());
         let mut child = false;
         if Purpose::ALL.iter().any(|(p, _)| signals.grants.get(*p) != Grant::NotAsked) {
-            voices.say("consent_mode", Says::Purposes(signals.grants));
+            voices.say(CONSENT_MODE, Says::Purposes(signals.grants));
         }
         for (name, text) in [("gcs", &signals.gcs), ("gcd", &signals.gcd)] {
             let Some(text) = text else { continue };

@@ -282,9 +282,8 @@ fn a_destinations_own_entry_replaces_its_platforms_whole() {
 fn gpc_counts_everywhere_or_in_opt_out_regions() {
     let mut rules = rules();
     let signals = Signals { gpc: Some(true), ..Signals::default() };
-    let read = |rules: &Rules, region: &str| {
-        read(rules, &signals, Some(region.to_owned()), false).state
-    };
+    let read =
+        |rules: &Rules, region: &str| read(rules, &signals, Some(region.to_owned()), false).state;
     assert!(read(&rules, "DE").opt_out.any());
     rules.gpc_everywhere = false;
     assert!(!read(&rules, "DE").opt_out.any());

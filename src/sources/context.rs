@@ -6,8 +6,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::{
-    consent,
-    Rejection, WarningCode,
+    Rejection, WarningCode, consent,
     json::Node,
     native::Draft,
     person::Group,

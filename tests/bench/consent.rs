@@ -37,8 +37,7 @@ fn median(rounds: u32, mut run: impl FnMut()) -> f64 {
 fn main() {
     // As many vendors as a platform asks for today: half a kilobyte.
     let vendors: Vec<u32> = (1..=1_200).filter(|id| id % 3 != 0).collect();
-    let usual =
-        Tc { vendors: vendors.clone(), disclosed: Some(vendors), ..Tc::default() }.text();
+    let usual = Tc { vendors: vendors.clone(), disclosed: Some(vendors), ..Tc::default() }.text();
     let bits = |text: &str| text.repeat(MAX_BYTES / text.len());
     println!("| reading | bytes | µs | wanted |");
     println!("| --- | --- | --- | --- |");
@@ -65,7 +64,10 @@ fn main() {
         ("TC string, all bits set", format!("C{}", bits("_"))),
         ("TC string, ranges of all vendors", ranges_of_all()),
         ("GPP string, sections of nothing", format!("DBACzw~{}", bits("1YNN~"))),
-        ("Additional Consent string", format!("2~{}~dv.", "89.".repeat(5_000).trim_end_matches('.'))),
+        (
+            "Additional Consent string",
+            format!("2~{}~dv.", "89.".repeat(5_000).trim_end_matches('.')),
+        ),
         ("64 KiB of a TC string", "C".repeat(64 * 1024)),
         ("64 KiB of a GPP string", "DBAA~".repeat(64 * 1024 / 5)),
     ];

@@ -34,7 +34,12 @@ struct Row {
     sources: &'static [&'static str],
 }
 
-fn row(name: &'static str, consent: Value, grants: &'static str, sources: &'static [&'static str]) -> Row {
+fn row(
+    name: &'static str,
+    consent: Value,
+    grants: &'static str,
+    sources: &'static [&'static str],
+) -> Row {
     Row { name, consent, grants, vendors: None, out: ["", ""], minor: false, sources }
 }
 
@@ -354,8 +359,7 @@ fn every_signal_in_every_region_at_every_destination() {
             check("sources", state.sources.join(" "), row.sources.join(" "));
             check("silent", state.is_silent().to_string(), row.sources.is_empty().to_string());
             let [california, elsewhere] = row.out;
-            let out =
-                if matches!(region, "US-CA" | "US" | "") { california } else { elsewhere };
+            let out = if matches!(region, "US-CA" | "US" | "") { california } else { elsewhere };
             let found = [
                 (state.opt_out.sale, 's'),
                 (state.opt_out.sharing, 'h'),

@@ -12,6 +12,7 @@
 mod bad_days;
 mod config;
 mod conformance;
+mod consent_cli;
 mod consent_matrix;
 mod consent_vectors;
 mod delivery;

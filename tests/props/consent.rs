@@ -309,9 +309,10 @@ impl Choice {
             tcf: spoil(0, european.filter(|_| !self.in_gpp)),
             additional_consent: spoil(1, self.providers.as_ref().map(list)),
             gpp: spoil(2, (!sections.is_empty()).then(|| gpp(&sections))),
-            us_privacy: spoil(3, self.us_privacy.map(|out| {
-                if out { "1YYN" } else { "1YNN" }.to_owned()
-            })),
+            us_privacy: spoil(
+                3,
+                self.us_privacy.map(|out| if out { "1YYN" } else { "1YNN" }.to_owned()),
+            ),
             gpc: self.gpc.then_some(true),
             opt_out: OptOutClaim { sale: self.opt_out.then_some(true), ..OptOutClaim::default() },
             categories: answers.filter_map(|(id, answer)| Some((id, answer?))).collect(),

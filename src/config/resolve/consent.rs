@@ -284,7 +284,9 @@ fn destination(
             })
             .unwrap_or_default(),
         regions: by_region,
-        tcf_vendor_id: section.get("tcf_vendor_id").map_or(VendorId::Known, |n| vendor_id(&n, MAX_VENDOR)),
+        tcf_vendor_id: section
+            .get("tcf_vendor_id")
+            .map_or(VendorId::Known, |n| vendor_id(&n, MAX_VENDOR)),
         ac_provider_id: section
             .get("ac_provider_id")
             .map_or(VendorId::Known, |n| vendor_id(&n, MAX_PROVIDER)),
