@@ -10,6 +10,9 @@ const ADS: &[Purpose] = &[Purpose::AdStorage, Purpose::AdUserData, Purpose::AdPe
 const ANALYTICS: &[Purpose] = &[Purpose::AnalyticsStorage];
 const NOTHING: &[Purpose] = &[];
 
+/// Ids with the purposes that they stand for.
+type Ids = &'static [(&'static str, &'static [Purpose])];
+
 /// `false` opts out of the sale of data, `true` says nothing.
 pub(super) const SALE_OF_DATA: &str = "saleOfDataAllowed";
 
@@ -17,7 +20,7 @@ pub(super) const SALE_OF_DATA: &str = "saleOfDataAllowed";
 /// own `categories` means is up to the site, but for ids that cannot mean anything else.
 ///
 /// The platforms' documentation of their default categories (checked 2026-11-22).
-const KNOWN: [(&str, &[(&str, &[Purpose])]); 6] = [
+const KNOWN: [(&str, Ids); 6] = [
     ("onetrust", ONETRUST),
     ("categories", ONETRUST),
     (
@@ -51,7 +54,7 @@ const KNOWN: [(&str, &[(&str, &[Purpose])]); 6] = [
     ),
 ];
 
-const ONETRUST: &[(&str, &[Purpose])] = &[
+const ONETRUST: Ids = &[
     ("C0001", NOTHING),
     ("C0002", ANALYTICS),
     ("C0003", NOTHING),
@@ -84,7 +87,7 @@ pub(super) fn is_of_shop(id: &str) -> bool {
     ids_of("shopify").iter().any(|(known, _)| *known == id)
 }
 
-fn ids_of(source: &str) -> &'static [(&'static str, &'static [Purpose])] {
+fn ids_of(source: &str) -> Ids {
     KNOWN.iter().find(|(known, _)| *known == source).map_or(&[], |(_, ids)| ids)
 }
 

@@ -474,10 +474,8 @@ fn choices_say(signals: &Signals, voices: &mut Voices) {
 /// A cookie: its categories and GPC where the visitor answered. What it carries of other frameworks
 /// is read with theirs.
 fn cookie_says(reading: &cmp::Reading, voices: &mut Voices) {
-    let choices = match &reading.choices {
-        Ok(choices) => choices,
-        // The strings of frameworks are refused by their own readers, unless they never got there.
-        Err(_) => return voices.say(reading.source, Says::Purposes(REFUSED)),
+    let Ok(choices) = &reading.choices else {
+        return voices.say(reading.source, Says::Purposes(REFUSED));
     };
     if choices.answered {
         voices.choices(reading.source, &choices.categories);

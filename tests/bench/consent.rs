@@ -49,7 +49,7 @@ fn main() {
     let signals = Signals {
         tcf: Some(usual.clone()),
         additional_consent: Some("2~89.100.200~dv.7".to_owned()),
-        gpp: Some(gpp_of(&[(2, usual.clone()), (8, usca(2, 2, 0, [2, 2, 2]) + ".QA")])),
+        gpp: Some(gpp_of(&[(2, usual), (8, usca(2, 2, 0, [2, 2, 2]) + ".QA")])),
         us_privacy: Some("1YNN".to_owned()),
         categories: vec![("C0004".to_owned(), true), ("C0002".to_owned(), false)],
         ..Signals::default()
