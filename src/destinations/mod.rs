@@ -27,7 +27,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    consent::{Permit, Purposes, ReasonCode},
+    consent::{Permit, Purposes, ReasonCode, VendorIds},
     event::{ActionSource, Event, Field, FieldSet, Money},
     identity::Memo,
     job::{Prepared, Skip},
@@ -102,6 +102,11 @@ pub struct Platform {
 pub type Configured = Result<Box<dyn Destination>, Vec<Problem>>;
 
 impl Platform {
+    /// The ids that it has on lists of vendors, where `consent.toml` does not say.
+    pub fn vendor_ids(&self) -> VendorIds {
+        VendorIds { tcf: self.tcf_vendor_id, ac: self.ac_provider_id }
+    }
+
     /// The fields that it takes of an event of this source: what an app tells of its device is
     /// nothing to take of a website's event.
     pub fn takes_from(&self, source: ActionSource) -> FieldSet {

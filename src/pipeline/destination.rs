@@ -31,6 +31,7 @@ pub(super) fn decide(
         entry,
         fate,
         consent: None,
+        grants: None,
         value: None,
     };
     if let Some(skip) = not_for_it(scene, config, warnings) {
@@ -44,6 +45,10 @@ pub(super) fn decide(
         return;
     };
 
+    let rules = &scene.street.config.consent;
+    let ids = rules.vendor_ids(&config.name, config.platform.name, config.platform.vendor_ids());
+    let state = scene.seen.state_for(scene.state, rules, ids);
+    let grants = (state.grants != scene.state.grants).then_some(state.grants);
     // Only what the platform takes of such an event: what an app tells of its device was not
     // taken away from a website's event.
     let takes = config.platform.takes_from(scene.event.action_source);
@@ -53,16 +58,17 @@ pub(super) fn decide(
         purposes: &config.platform.purposes,
         action_source: scene.event.action_source,
         present: scene.event.present().intersection(takes),
-        state: scene.state,
+        state: &state,
         sensitive: scene.site.sensitive.is_some(),
     };
-    let decision = Arc::new(consent::decide(&scene.street.config.consent, &question));
+    let decision = Arc::new(consent::decide(rules, &question));
     for (entry, entry_value) in (0u16..).zip(entries) {
         let permit = match &decision.permit {
             Ok(permit) => permit,
             Err(code) => {
                 let mut held = decided(entry, Fate::Held(*code));
                 held.consent = Some(decision.clone());
+                held.grants = grants;
                 decisions.push(held);
                 continue;
             }
@@ -89,7 +95,7 @@ pub(super) fn decide(
             value,
             calibrated: None,
             site_country: scene.site.country.as_deref(),
-            state: scene.state,
+            state: &state,
             sensitive: scene.site.sensitive.is_some(),
             test: scene.event.test || config.mode == Mode::Test,
             memo: scene.memo,
@@ -97,6 +103,7 @@ pub(super) fn decide(
         let mut one = decided(entry, Fate::Held(consent::ReasonCode::NoRule));
         one.value = value;
         one.consent = Some(decision.clone());
+        one.grants = grants;
         one.fate = match config.handler.prepare(&occasion, permit, scene.now) {
             Ok(preparation) => {
                 warn_dropped(&preparation.dropped, warnings);

@@ -74,7 +74,7 @@ pub fn explain(
 
 fn consent(verdict: &Verdict) -> Value {
     let state = &verdict.state;
-    json!({
+    let mut shown = json!({
         "region": state.region,
         "model": match verdict.model { Model::OptIn => "opt_in", Model::OptOut => "opt_out" },
         "grants": grants(&state.grants),
@@ -85,7 +85,12 @@ fn consent(verdict: &Verdict) -> Value {
             "sources": state.opt_out.sources,
         },
         "sources": state.sources,
-    })
+    });
+    // What gives no permission because it cannot be read, and why.
+    if let (false, Some(shown)) = (verdict.seen.problems.is_empty(), shown.as_object_mut()) {
+        shown.insert("errors".to_owned(), json!(verdict.seen.problems));
+    }
+    shown
 }
 
 /// Grants by purpose, for explanations and traces.
@@ -169,6 +174,9 @@ fn destination(decided: &Decided, config: &DestinationConfig, now: Timestamp) ->
     });
     if let (Some(value), Some(object)) = (decided.value, shown.as_object_mut()) {
         object.insert("value".to_owned(), money(value));
+    }
+    if let (Some(own), Some(object)) = (&decided.grants, shown.as_object_mut()) {
+        object.insert("grants".to_owned(), grants(own));
     }
     if let (Fate::Shadow(_), Some(object)) = (&decided.fate, shown.as_object_mut()) {
         object.insert("shadow".to_owned(), Value::Bool(true));

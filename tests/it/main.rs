@@ -12,6 +12,8 @@
 mod bad_days;
 mod config;
 mod conformance;
+mod consent_cli;
+mod consent_matrix;
 mod consent_vectors;
 mod delivery;
 mod fixtures;
@@ -24,4 +26,6 @@ mod queue;
 mod readme;
 mod relay;
 mod sandbox;
+#[path = "../fixtures/strings.rs"]
+mod strings;
 mod two_sites;

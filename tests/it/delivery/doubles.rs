@@ -328,7 +328,7 @@ pub(super) fn prepared(event_id: &str) -> Prepared {
             grants: Default::default(),
             opt_out: OptOut::default(),
             sources: Vec::new(),
-            minor: false,
+            ..State::default()
         },
         sensitive: false,
         group: String::new(),
