@@ -15,6 +15,7 @@ mod config;
 mod conformance;
 mod consent_vectors;
 mod delivery;
+mod every_platform;
 mod fixtures;
 mod harness;
 mod kill;

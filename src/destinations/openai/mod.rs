@@ -173,7 +173,7 @@ impl Destination for OpenAi {
         };
         // There is no refund and no retraction; an event of one's own may tell of it.
         if occasion.event.adjusts.is_some() && kind.custom_name.is_none() {
-            return Err(unsupported(format!("OpenAI takes no adjustment of a {}", kind.event)));
+            return Err(unsupported(format!("OpenAI takes no adjustment of {}", kind.event)));
         }
         let recipe = Recipe { takes: TAKES, fields: FIELDS, oldest: self.max_age };
         let mut preparation = prepare(&recipe, occasion, permit, now)?;
