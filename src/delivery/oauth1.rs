@@ -57,7 +57,7 @@ pub(super) fn header(
 
 /// RFC 5849, section 3.4.
 fn signature(keys: &Keys<'_>, request: &Request<'_>, own: &[(&str, &str)]) -> Option<String> {
-    let url = Url::parse(request.url).ok()?;
+    let mut url = Url::parse(request.url).ok()?;
     let form = form_urlencoded::parse(request.form.unwrap_or_default());
     let mut pairs: Vec<(String, String)> = url
         .query_pairs()
@@ -70,13 +70,12 @@ fn signature(keys: &Keys<'_>, request: &Request<'_>, own: &[(&str, &str)]) -> Op
     pairs.sort();
     let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
     // Scheme and host in lower case and no default port, as the parser leaves them (3.4.1.2).
-    let mut base_url = url.clone();
-    base_url.set_query(None);
-    base_url.set_fragment(None);
+    url.set_query(None);
+    url.set_fragment(None);
     let base = format!(
         "{}&{}&{}",
         request.method.to_ascii_uppercase(),
-        escape(base_url.as_str()),
+        escape(url.as_str()),
         escape(&pairs.join("&")),
     );
     let key = format!("{}&{}", escape(keys.consumer_secret), escape(keys.token_secret));

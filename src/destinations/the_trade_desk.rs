@@ -504,8 +504,8 @@ mod tests {
                 "tracker_id",
                 "ttd_id_is",
                 "amounts",
-                "custom.td1",
                 "custom.td11",
+                "custom.td1",
                 "max_age_days"
             ]
         );
