@@ -4,21 +4,25 @@
 //! table iterate it. No platform's name occurs in the code outside its own file, its contract and
 //! its registry line.
 
+mod amazon;
 mod answer;
 mod ga4;
 mod google_ads;
 mod linkedin;
 mod meta;
 mod microsoft;
+mod openai;
 mod pinterest;
 mod prepare;
 mod reddit;
 mod settings;
 mod snapchat;
 mod take;
+mod the_trade_desk;
 mod tiktok;
 mod webhook;
 mod wire;
+mod x;
 
 use std::{fmt::Debug, time::Duration};
 
@@ -28,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     consent::{Permit, Purposes, ReasonCode, VendorIds},
-    event::{ActionSource, Event, Field, FieldSet, Money},
+    event::{ActionSource, Currency, Event, Field, FieldSet, Money},
     identity::Memo,
     job::{Prepared, Skip},
 };
@@ -47,6 +51,10 @@ pub static REGISTRY: &[&Platform] = &[
     &tiktok::PLATFORM,
     &snapchat::PLATFORM,
     &pinterest::PLATFORM,
+    &x::PLATFORM,
+    &amazon::PLATFORM,
+    &openai::PLATFORM,
+    &the_trade_desk::PLATFORM,
     &webhook::PLATFORM,
 ];
 
@@ -94,6 +102,9 @@ pub struct Platform {
     pub entry_keys: &'static [Key],
     /// Whether it has a test mode.
     pub has_test_mode: bool,
+    /// What it accepts and answers, by its vendor's pages: the sandbox's contract, as JSON. Nothing
+    /// here reads it; it stands here so that a platform is listed once.
+    pub contract: &'static str,
     /// Builds the destination, or names every problem of its settings.
     pub configure: fn(&Settings) -> Configured,
 }
@@ -234,6 +245,13 @@ pub trait Destination: Debug + Send + Sync {
 
     /// What proves who we are. What is needed, not how it is got.
     fn auth(&self) -> Auth;
+
+    /// Whether it takes amounts in a currency. One that it does not take is converted where a rate
+    /// is configured; `prepare` skips what still has one.
+    fn takes_currency(&self, currency: Currency) -> bool {
+        let _: Currency = currency;
+        true
+    }
 
     /// Whether the platform recognises a resend of this job.
     fn is_deduplicated(&self, job: &Prepared) -> bool;
@@ -448,6 +466,17 @@ pub enum Auth {
         header: &'static str,
         /// The key.
         secret: SecretString,
+    },
+    /// `Authorization: OAuth`: OAuth 1.0a, signed with HMAC-SHA1 (RFC 5849).
+    OAuth1 {
+        /// The application.
+        consumer_key: SecretString,
+        /// Its secret.
+        consumer_secret: SecretString,
+        /// The user's token.
+        token: SecretString,
+        /// Its secret.
+        token_secret: SecretString,
     },
     /// OAuth 2.0 with a refresh token.
     OAuthRefresh {

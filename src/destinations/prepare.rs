@@ -38,7 +38,8 @@ pub(super) fn prepare(
     let age = now.duration_since(event.timestamp);
     if age > oldest {
         let days = oldest.as_hours() / 24;
-        let message = format!("older than the {days} days that the platform takes");
+        let days = if days == 1 { "day".to_owned() } else { format!("{days} days") };
+        let message = format!("older than the {days} that the platform takes");
         return Err(Refusal::Skip(Skip::new(SkipCode::TooOld, message)));
     }
     let may = |field: Field| permit.fields.contains(field);

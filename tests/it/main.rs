@@ -9,6 +9,7 @@
     reason = "a test may stop where it is wrong; clippy's own exemption misses their helpers"
 )]
 
+mod adding_a_platform;
 mod bad_days;
 mod config;
 mod conformance;
@@ -16,6 +17,7 @@ mod consent_cli;
 mod consent_matrix;
 mod consent_vectors;
 mod delivery;
+mod every_platform;
 mod fixtures;
 mod harness;
 mod kill;

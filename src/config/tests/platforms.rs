@@ -51,6 +51,7 @@ const ADS: Platform = Platform {
     ],
     entry_keys: &[key("action", KeyKind::Text)],
     has_test_mode: true,
+    contract: "",
     configure,
 };
 
