@@ -5,16 +5,20 @@
 //! its registry line.
 
 mod answer;
+mod criteo;
 mod ga4;
 mod google_ads;
 mod linkedin;
 mod meta;
 mod microsoft;
+mod outbrain;
 mod pinterest;
 mod prepare;
+mod quora;
 mod reddit;
 mod settings;
 mod snapchat;
+mod taboola;
 mod take;
 mod tiktok;
 mod webhook;
@@ -47,6 +51,10 @@ pub static REGISTRY: &[&Platform] = &[
     &tiktok::PLATFORM,
     &snapchat::PLATFORM,
     &pinterest::PLATFORM,
+    &taboola::PLATFORM,
+    &outbrain::PLATFORM,
+    &criteo::PLATFORM,
+    &quora::PLATFORM,
     &webhook::PLATFORM,
 ];
 
@@ -175,6 +183,8 @@ pub struct Occasion<'a> {
     pub entry: u16,
     /// The value decided for this entry, converted if it asks for it.
     pub value: Option<Money>,
+    /// There is no value only because there is no rate to convert it by.
+    pub unconverted: bool,
     /// A calibrated value, for those that take it beside the revenue.
     pub calibrated: Option<Money>,
     /// The site's country, for phone numbers without a country code.

@@ -26,14 +26,18 @@ macro_rules! contracts {
 
 /// The contracts: a platform is one file and its name here.
 static SOURCES: &[(&str, &str)] = contracts![
+    "criteo",
     "ga4",
     "google_ads",
     "linkedin",
     "meta",
     "microsoft",
+    "outbrain",
     "pinterest",
+    "quora",
     "reddit",
     "snapchat",
+    "taboola",
     "tiktok",
     "webhook"
 ];

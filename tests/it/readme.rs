@@ -17,11 +17,12 @@ fn table() -> String {
             Some(ends) => format!("{} (until {ends})", api.version),
             None => api.version.to_owned(),
         });
-        let oldest = (platform.oldest)(ActionSource::Website).as_secs() / 3600;
-        let oldest = match oldest {
-            hours if hours >= 24 * 3650 => "any".to_owned(),
-            hours if hours % 24 == 0 => format!("{} d", hours / 24),
-            hours => format!("{hours} h"),
+        let oldest = (platform.oldest)(ActionSource::Website).as_secs() / 60;
+        let oldest = match (oldest / 60, oldest % 60) {
+            (hours, _) if hours >= 24 * 3650 => "any".to_owned(),
+            (0, minutes) => format!("{minutes} min"),
+            (hours, 0) if hours % 24 == 0 => format!("{} d", hours / 24),
+            (hours, _) => format!("{hours} h"),
         };
         let dedup = match platform.dedup {
             Dedup::EventId => "event id",
