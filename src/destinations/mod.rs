@@ -102,6 +102,9 @@ pub struct Platform {
     pub entry_keys: &'static [Key],
     /// Whether it has a test mode.
     pub has_test_mode: bool,
+    /// What it accepts and answers, by its vendor's pages: the sandbox's contract, as JSON. Nothing
+    /// here reads it; it stands here so that a platform is listed once.
+    pub contract: &'static str,
     /// Builds the destination, or names every problem of its settings.
     pub configure: fn(&Settings) -> Configured,
 }

@@ -67,6 +67,7 @@ pub(super) static PLATFORM: Platform = Platform {
     ],
     entry_keys: &[Key::new("name", KeyKind::Text, "the conversion's name, exactly as at Outbrain")],
     has_test_mode: false,
+    contract: include_str!("../sandbox/contracts/outbrain.json"),
     configure,
 };
 

@@ -84,6 +84,7 @@ pub(super) static PLATFORM: Platform = Platform {
     ],
     entry_keys: &[Key::new("name", KeyKind::Text, "the event name at Quora")],
     has_test_mode: false,
+    contract: include_str!("../sandbox/contracts/quora.json"),
     configure,
 };
 

@@ -85,6 +85,7 @@ pub(super) static PLATFORM: Platform = Platform {
     ],
     entry_keys: &[Key::new("name", KeyKind::Text, "the Event Name in Realize, case sensitive")],
     has_test_mode: false,
+    contract: include_str!("../sandbox/contracts/taboola.json"),
     configure,
 };
 

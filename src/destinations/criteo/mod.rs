@@ -130,6 +130,7 @@ pub(super) static PLATFORM: Platform = Platform {
     ],
     entry_keys: &[Key::new("name", KeyKind::Text, "the event name at Criteo")],
     has_test_mode: false,
+    contract: include_str!("../../sandbox/contracts/criteo.json"),
     configure,
 };
 
