@@ -62,7 +62,11 @@ pub(super) static PLATFORM: Platform = Platform {
     tcf_vendor_id: Some(164),
     ac_provider_id: None,
     keys: &[
-        Key::new("time_zone", KeyKind::Text, "the zone of the times sent, undocumented; default UTC"),
+        Key::new(
+            "time_zone",
+            KeyKind::Text,
+            "the zone of the times sent, undocumented; default UTC",
+        ),
         Key::new("max_age_days", KeyKind::Number, "the oldest event, in days; default 30"),
     ],
     entry_keys: &[Key::new("name", KeyKind::Text, "the conversion's name, exactly as at Outbrain")],
@@ -122,9 +126,10 @@ impl Destination for Outbrain {
     }
 
     fn assemble(&self, jobs: &[Prepared], now: Timestamp) -> Vec<Call> {
-        let named = jobs.iter().enumerate().filter_map(|(index, job)| {
-            Some((index, job, self.names.get(&job.event, job.entry)?))
-        });
+        let named = jobs
+            .iter()
+            .enumerate()
+            .filter_map(|(index, job)| Some((index, job, self.names.get(&job.event, job.entry)?)));
         named
             .map(|(index, job, name)| Call {
                 purpose: CallPurpose::Send,

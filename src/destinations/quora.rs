@@ -173,7 +173,7 @@ impl Destination for Quora {
                            sent";
             return Err(Refusal::Skip(Skip::new(SkipCode::IdentityTooWeak, message)));
         }
-        let wanted = format!("{}, the account's currency,", self.currency);
+        let wanted = format!("only {}, the account's currency", self.currency);
         check_currency(occasion, |currency| currency == self.currency, &wanted)?;
         Ok(preparation)
     }
@@ -195,13 +195,13 @@ impl Destination for Quora {
         let message = words(&format!("HTTP {status} {}", String::from_utf8_lossy(&response.body)));
         let reason = format!("http_{status}");
         match status {
-            200..=299 if call.purpose == CallPurpose::Probe => Answer::all(call, &Outcome::Delivered),
-            // HTTP 200 also for events that are refused (DOC).
-            200..=299 => {
-                json(response).and_then(|body| of_events(call, &body)).unwrap_or_else(|| {
-                    garbled(call, response, now)
-                })
+            200..=299 if call.purpose == CallPurpose::Probe => {
+                Answer::all(call, &Outcome::Delivered)
             }
+            // HTTP 200 also for events that are refused (DOC).
+            200..=299 => json(response)
+                .and_then(|body| of_events(call, &body))
+                .unwrap_or_else(|| garbled(call, response, now)),
             401 | 403 => Answer::fault(call, FaultKind::Unauthorized, &reason, &message),
             // Past the token, an empty request is as good as refused.
             400..=499 if call.purpose == CallPurpose::Probe && status != 429 => {

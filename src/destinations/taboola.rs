@@ -144,14 +144,14 @@ impl Destination for Taboola {
     }
 
     fn assemble(&self, jobs: &[Prepared], now: Timestamp) -> Vec<Call> {
-        let named = jobs.iter().enumerate().filter_map(|(index, job)| {
-            Some((index, job, self.names.get(&job.event, job.entry)?))
-        });
+        let named = jobs
+            .iter()
+            .enumerate()
+            .filter_map(|(index, job)| Some((index, job, self.names.get(&job.event, job.entry)?)));
         match &self.account {
             Some(account) => {
                 let url = format!("{}/{account}/log/3/bulk-s2s-action", self.base);
-                let events =
-                    named.map(|(index, job, name)| (index, action(job, name, now).json()));
+                let events = named.map(|(index, job, name)| (index, action(job, name, now).json()));
                 wire::batches(events, BATCH, "{\"actions\":[]}".len())
                     .into_iter()
                     .map(|batch| Call {

@@ -87,8 +87,7 @@ impl Object {
 
 /// What a query keeps as it is (RFC 3986, section 2.3); anything else is percent-encoded, a blank
 /// as `%20`.
-const UNRESERVED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A query; what is absent leaves no parameter.
 pub(super) fn query<'a>(pairs: impl IntoIterator<Item = (&'a str, Option<String>)>) -> String {

@@ -14,6 +14,7 @@ mod config;
 mod conformance;
 mod consent_vectors;
 mod delivery;
+mod examples;
 mod fixtures;
 mod harness;
 mod kill;

@@ -112,11 +112,18 @@ fn item(job: &Prepared, name: &str) -> Option<Value> {
     (!items.is_empty()).then(|| json!(items))
 }
 
-/// One product; without an id it is none, and without a currency its price says nothing.
+/// One product; without an id it is none, and without a currency its price says nothing. A quantity
+/// is a whole number: of what is sold by weight one is bought, for what all of it costs.
 fn product(item: &Item, has_currency: bool) -> Option<Value> {
+    let quantity = item.quantity.unwrap_or(Decimal::ONE);
+    let price = item.price.filter(|_| has_currency);
+    let (quantity, price) = match (wire::integer(quantity), price) {
+        (Some(whole), price) => (whole, price),
+        (None, price) => (1.into(), price.and_then(|price| price.checked_mul(quantity))),
+    };
     let object = Object::default()
         .with("id", item.id.as_deref()?)
-        .maybe("price", item.price.filter(|_| has_currency).map(wire::number))
-        .maybe("quantity", wire::integer(item.quantity.unwrap_or(Decimal::ONE)));
+        .maybe("price", price.map(wire::number))
+        .with("quantity", quantity);
     Some(object.value())
 }

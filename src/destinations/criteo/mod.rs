@@ -122,11 +122,7 @@ pub(super) static PLATFORM: Platform = Platform {
         ),
         Key::new("mapping_key", KeyKind::Text, "the caller id that Criteo gave for its user ids"),
         Key::new("max_age_minutes", KeyKind::Number, "the oldest event, in minutes; default 15"),
-        Key::new(
-            "user_agent_key",
-            KeyKind::Text,
-            "the key of the user agent; default useragent",
-        ),
+        Key::new("user_agent_key", KeyKind::Text, "the key of the user agent; default useragent"),
     ],
     entry_keys: &[Key::new("name", KeyKind::Text, "the event name at Criteo")],
     has_test_mode: false,
@@ -232,15 +228,16 @@ impl Destination for Criteo {
         }
         let has_product = prepared.items.iter().any(|item| item.id.is_some());
         if name == TRANSACTION && !has_product {
-            return Err(missing("properties.items (with ids), which are a transaction's value,"));
+            return Err(missing("properties.items (with ids), the only value of a transaction,"));
         }
         Ok(preparation)
     }
 
     fn assemble(&self, jobs: &[Prepared], now: Timestamp) -> Vec<Call> {
-        let named = jobs.iter().enumerate().filter_map(|(index, job)| {
-            Some((index, job, self.names.get(&job.event, job.entry)?))
-        });
+        let named = jobs
+            .iter()
+            .enumerate()
+            .filter_map(|(index, job)| Some((index, job, self.names.get(&job.event, job.entry)?)));
         named
             .map(|(index, job, name)| {
                 let body = body::request(job, name, &self.wording, now).json();

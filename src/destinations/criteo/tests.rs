@@ -47,7 +47,8 @@ fn a_redirect_is_not_followed_but_named() {
     let mut response = response(307, "");
     let location = "https://widget.eu.criteo.com/m/event?version=s2s_v0";
     response.headers.push(("location".to_owned(), location.to_owned()));
-    let answer = answer::classify(&call(1, CallPurpose::Send, ""), &response, Timestamp::UNIX_EPOCH);
+    let answer =
+        answer::classify(&call(1, CallPurpose::Send, ""), &response, Timestamp::UNIX_EPOCH);
     let message = answer.fault.unwrap().message;
     assert!(message.contains("a redirect to widget.eu.criteo.com,"), "{message}");
 }

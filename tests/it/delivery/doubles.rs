@@ -62,6 +62,7 @@ const fn platform(endpoint: &'static str, dedup: Dedup) -> Platform {
         keys: &[],
         entry_keys: &[],
         has_test_mode: false,
+        contract: "",
         configure: |_| Err(Vec::new()),
     }
 }
