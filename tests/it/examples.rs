@@ -108,7 +108,7 @@ fn every_contract_takes_a_purchase_a_lead_and_a_micro_event() {
     for name in ["purchase", "lead", "micro"] {
         let requests = requests(&config, &event(name), NOW.parse().unwrap());
         for platform in REGISTRY {
-            let sent = requests.iter().filter(|sent| *sent == platform.name).count();
+            let sent = requests.iter().filter(|sent| **sent == platform.name).count();
             match without(platform.name, name) {
                 Some(why) => {
                     assert_eq!(sent, 0, "{} takes a {name} after all: {why}", platform.name)
