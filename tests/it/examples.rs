@@ -164,7 +164,7 @@ fn requests(config: &Config, event: &Value, now: Timestamp) -> Vec<&'static str>
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purchase_with_every_field_reaches_every_platform() {
     let folder = Folder::shipped();
-    for file in ["relay.toml", "events.toml", "consent.toml", "destinations.toml"] {
+    for file in ["relay.toml", "events.toml", "consent.toml", "destinations.toml", "rates.csv"] {
         folder.write(file, &std::fs::read_to_string(all_platforms().join(file)).unwrap());
     }
     folder.edit("relay.toml", |text| {
