@@ -4,6 +4,7 @@
 //! table iterate it. No platform's name occurs in the code outside its own file, its contract and
 //! its registry line.
 
+mod amazon;
 mod answer;
 mod criteo;
 mod ga4;
@@ -11,6 +12,7 @@ mod google_ads;
 mod linkedin;
 mod meta;
 mod microsoft;
+mod openai;
 mod outbrain;
 mod pinterest;
 mod prepare;
@@ -20,9 +22,11 @@ mod settings;
 mod snapchat;
 mod taboola;
 mod take;
+mod the_trade_desk;
 mod tiktok;
 mod webhook;
 mod wire;
+mod x;
 
 use std::{fmt::Debug, time::Duration};
 
@@ -32,7 +36,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     consent::{Permit, Purposes, ReasonCode},
-    event::{ActionSource, Event, Field, FieldSet, Money},
+    event::{ActionSource, Currency, Event, Field, FieldSet, Money},
     identity::Memo,
     job::{Prepared, Skip},
 };
@@ -51,6 +55,10 @@ pub static REGISTRY: &[&Platform] = &[
     &tiktok::PLATFORM,
     &snapchat::PLATFORM,
     &pinterest::PLATFORM,
+    &x::PLATFORM,
+    &amazon::PLATFORM,
+    &openai::PLATFORM,
+    &the_trade_desk::PLATFORM,
     &taboola::PLATFORM,
     &outbrain::PLATFORM,
     &criteo::PLATFORM,
@@ -242,6 +250,13 @@ pub trait Destination: Debug + Send + Sync {
 
     /// What proves who we are. What is needed, not how it is got.
     fn auth(&self) -> Auth;
+
+    /// Whether it takes amounts in a currency. One that it does not take is converted where a rate
+    /// is configured; `prepare` skips what still has one.
+    fn takes_currency(&self, currency: Currency) -> bool {
+        let _: Currency = currency;
+        true
+    }
 
     /// Whether the platform recognises a resend of this job.
     fn is_deduplicated(&self, job: &Prepared) -> bool;
@@ -456,6 +471,17 @@ pub enum Auth {
         header: &'static str,
         /// The key.
         secret: SecretString,
+    },
+    /// `Authorization: OAuth`: OAuth 1.0a, signed with HMAC-SHA1 (RFC 5849).
+    OAuth1 {
+        /// The application.
+        consumer_key: SecretString,
+        /// Its secret.
+        consumer_secret: SecretString,
+        /// The user's token.
+        token: SecretString,
+        /// Its secret.
+        token_secret: SecretString,
     },
     /// OAuth 2.0 with a refresh token.
     OAuthRefresh {

@@ -132,6 +132,7 @@ fn words(time: SignedDuration) -> String {
     match time.as_mins() {
         minutes @ ..60 => format!("{minutes} minutes"),
         minutes @ ..1_440 => format!("{} hours", minutes / 60),
+        1_440 => "day".to_owned(),
         minutes => format!("{} days", minutes / 1_440),
     }
 }

@@ -174,7 +174,7 @@ impl Destination for Quora {
             return Err(Refusal::Skip(Skip::new(SkipCode::IdentityTooWeak, message)));
         }
         let wanted = format!("only {}, the account's currency", self.currency);
-        check_currency(occasion, |currency| currency == self.currency, &wanted)?;
+        check_currency(occasion, |currency| self.takes_currency(currency), &wanted)?;
         Ok(preparation)
     }
 
@@ -216,6 +216,10 @@ impl Destination for Quora {
 
     fn auth(&self) -> Auth {
         Auth::Bearer(self.token.clone())
+    }
+
+    fn takes_currency(&self, currency: Currency) -> bool {
+        currency == self.currency
     }
 
     fn is_deduplicated(&self, _: &Prepared) -> bool {

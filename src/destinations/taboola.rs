@@ -138,8 +138,7 @@ impl Destination for Taboola {
             let message = "no click_ids.tblci, which is all that Taboola knows a person by";
             return Err(Refusal::Skip(Skip::new(SkipCode::IdentityTooWeak, message)));
         }
-        let is_taken = |currency: Currency| CURRENCIES.contains(&currency.code());
-        check_currency(occasion, is_taken, &CURRENCIES.join(", "))?;
+        check_currency(occasion, |currency| self.takes_currency(currency), &CURRENCIES.join(", "))?;
         Ok(preparation)
     }
 
@@ -188,6 +187,10 @@ impl Destination for Taboola {
 
     fn auth(&self) -> Auth {
         Auth::None
+    }
+
+    fn takes_currency(&self, currency: Currency) -> bool {
+        CURRENCIES.contains(&currency.code())
     }
 
     fn is_deduplicated(&self, _: &Prepared) -> bool {

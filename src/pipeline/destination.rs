@@ -6,7 +6,7 @@ use crate::{
     config::DestinationConfig,
     consent::{self, Question},
     destinations::{Mode, Occasion, Refusal},
-    event::Field,
+    event::{Currency, Field, Money},
     job::{Decided, Fate, Skip, SkipCode},
     plan::Facts,
     sources::{Warning, WarningCode},
@@ -82,6 +82,7 @@ pub(super) fn decide(
         } else {
             (event_value.value, false)
         };
+        let value = value.map(|value| in_a_currency_it_takes(value, scene, config));
         let occasion = Occasion {
             event: scene.event,
             plan_event: &scene.planned.name,
@@ -125,6 +126,22 @@ pub(super) fn decide(
         };
         decisions.push(one);
     }
+}
+
+/// The value as it is where the platform takes its currency, else converted to the site's or to
+/// US dollars where a rate is configured. What cannot be converted is left to the platform, which
+/// skips it: never sent as something else.
+fn in_a_currency_it_takes(value: Money, scene: &Scene<'_>, config: &DestinationConfig) -> Money {
+    let takes = |currency: &Currency| config.handler.takes_currency(*currency);
+    if takes(&value.currency) {
+        return value;
+    }
+    let others = scene.site.currency.into_iter().chain(Currency::parse("USD"));
+    let rates = scene.street.config.rates.as_ref();
+    others
+        .filter(takes)
+        .find_map(|currency| rates?.convert(value, currency, scene.now).ok())
+        .unwrap_or(value)
 }
 
 /// Why an event is not for a destination at all.

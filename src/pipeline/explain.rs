@@ -194,6 +194,9 @@ fn request(call: &Call, config: &DestinationConfig) -> Value {
         Auth::Bearer(_) | Auth::OAuthRefresh { .. } | Auth::ServiceAccount { .. } => {
             headers.insert("authorization".to_owned(), json!("Bearer [REDACTED]"));
         }
+        Auth::OAuth1 { .. } => {
+            headers.insert("authorization".to_owned(), json!("OAuth [REDACTED]"));
+        }
         Auth::Basic { .. } => {
             headers.insert("authorization".to_owned(), json!("Basic [REDACTED]"));
         }

@@ -9,11 +9,13 @@
     reason = "a test may stop where it is wrong; clippy's own exemption misses their helpers"
 )]
 
+mod adding_a_platform;
 mod bad_days;
 mod config;
 mod conformance;
 mod consent_vectors;
 mod delivery;
+mod every_platform;
 mod examples;
 mod fixtures;
 mod harness;

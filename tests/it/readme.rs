@@ -46,9 +46,13 @@ fn table() -> String {
             "" => platform.title.to_owned(),
             docs => format!("[{}]({docs})", platform.title),
         };
+        let events = match platform.batch.events {
+            1 => "1 event".to_owned(),
+            events => format!("{events} events"),
+        };
         table.push_str(&format!(
-            "| `{}` | {title} | {api} | {} events | {oldest} | {dedup} | {browser} | {fields} |\n",
-            platform.name, platform.batch.events
+            "| `{}` | {title} | {api} | {events} | {oldest} | {dedup} | {browser} | {fields} |\n",
+            platform.name
         ));
     }
     table
