@@ -80,7 +80,9 @@ fn bought(id: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purchase_reaches_each_in_one_run() {
-    let relay = Relay::start(&folder()).await;
+    // Kept: with it the data goes.
+    let folder = folder();
+    let relay = Relay::start(&folder).await;
     let (status, answer) = relay.post(&bought("everywhere-1")).await;
     assert_eq!((status, &answer["accepted"]), (202, &Value::from(1)), "{answer}");
     let stats = relay.drained().await;
