@@ -10,7 +10,7 @@
 use std::{fs, sync::LazyLock};
 
 use conversion_relay::{
-    destinations::{Call, CallPurpose, Destination, Outcome, Platform, REGISTRY, Response},
+    destinations::{Call, CallPurpose, Dedup, Destination, Outcome, Platform, REGISTRY, Response},
     event::Field,
     job::Prepared,
 };
@@ -157,8 +157,8 @@ proptest! {
                 for member in &call.members {
                     seen[*member] += 1;
                     let id = jobs[*member].event_id.as_str();
-                    // Where only transactions have an id.
-                    let carries = ["ga4", "criteo"].contains(&platform.name)
+                    // Where a resend is recognised by the id, the id is there.
+                    let carries = platform.dedup != Dedup::EventId
                         || call.url.contains(id)
                         || String::from_utf8_lossy(&call.body).contains(id);
                     prop_assert!(carries, "{} {}", platform.name, id);
