@@ -6,17 +6,21 @@
 
 mod amazon;
 mod answer;
+mod criteo;
 mod ga4;
 mod google_ads;
 mod linkedin;
 mod meta;
 mod microsoft;
 mod openai;
+mod outbrain;
 mod pinterest;
 mod prepare;
+mod quora;
 mod reddit;
 mod settings;
 mod snapchat;
+mod taboola;
 mod take;
 mod the_trade_desk;
 mod tiktok;
@@ -55,6 +59,10 @@ pub static REGISTRY: &[&Platform] = &[
     &amazon::PLATFORM,
     &openai::PLATFORM,
     &the_trade_desk::PLATFORM,
+    &taboola::PLATFORM,
+    &outbrain::PLATFORM,
+    &criteo::PLATFORM,
+    &quora::PLATFORM,
     &webhook::PLATFORM,
 ];
 
@@ -191,6 +199,8 @@ pub struct Occasion<'a> {
     pub entry: u16,
     /// The value decided for this entry, converted if it asks for it.
     pub value: Option<Money>,
+    /// There is no value only because there is no rate to convert it by.
+    pub unconverted: bool,
     /// A calibrated value, for those that take it beside the revenue.
     pub calibrated: Option<Money>,
     /// The site's country, for phone numbers without a country code.

@@ -10,7 +10,7 @@ use crate::{
     job::{Decided, Fate, Skip, SkipCode},
     plan::Facts,
     sources::{Warning, WarningCode},
-    value::{Amounts, Valued, value_for_entry},
+    value::{Amounts, NoValue, Valued, value_for_entry},
 };
 
 use super::part::{Scene, warn_no_value};
@@ -79,14 +79,14 @@ pub(super) fn decide(
             event_value: event_value.value,
         };
         let own = entry_value.rule.is_some() || entry_value.currency.is_some();
-        let value = if own {
+        let (value, unconverted) = if own {
             let rates = scene.street.config.rates.as_ref();
             let valued = value_for_entry(entry_value, &amounts, rates, scene.now);
             let what = format!("{} for {}", scene.planned.name, config.name);
             warn_no_value(&what, valued.warning.as_ref(), warnings);
-            valued.value
+            (valued.value, matches!(valued.warning, Some(NoValue::NoRate(_))))
         } else {
-            event_value.value
+            (event_value.value, false)
         };
         let value = value.map(|value| in_a_currency_it_takes(value, scene, config));
         let occasion = Occasion {
@@ -94,6 +94,7 @@ pub(super) fn decide(
             plan_event: &scene.planned.name,
             entry,
             value,
+            unconverted,
             calibrated: None,
             site_country: scene.site.country.as_deref(),
             state: &state,
@@ -160,7 +161,8 @@ fn not_for_it(
         let message = format!("{} takes no events of {}", config.name, scene.site.name);
         return Some(Skip::new(SkipCode::OtherSite, message));
     }
-    if scene.event.test && !config.platform.has_test_mode {
+    let is_test = scene.event.test || config.mode == Mode::Test;
+    if is_test && !config.platform.has_test_mode {
         let message = format!("{} has no test mode, and this is a test", config.platform.title);
         return Some(Skip::new(SkipCode::TestMode, message));
     }

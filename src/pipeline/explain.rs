@@ -220,7 +220,11 @@ fn request(call: &Call, config: &DestinationConfig) -> Value {
             url.push_str("=[REDACTED]");
         }
     }
-    let body = serde_json::from_slice(&call.body)
-        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&call.body).into_owned()));
+    let body = match call.body.as_slice() {
+        // A call of which everything stands in the URL.
+        [] => Value::Null,
+        body => serde_json::from_slice(body)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned())),
+    };
     json!({"method": call.method, "url": url, "headers": headers, "body": body})
 }

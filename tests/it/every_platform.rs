@@ -80,6 +80,7 @@ fn bought(id: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purchase_reaches_each_in_one_run() {
+    // Kept: with it the data goes.
     let folder = folder();
     let relay = Relay::start(&folder).await;
     let (status, answer) = relay.post(&bought("everywhere-1")).await;

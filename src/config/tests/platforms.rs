@@ -71,6 +71,7 @@ const STATS: Platform = Platform {
     keys: &[key("stream", KeyKind::Text)],
     entry_keys: &[key("name", KeyKind::Text)],
     has_test_mode: false,
+    contract: "",
     ..ADS
 };
 
