@@ -152,6 +152,9 @@ pub struct Decision {
     pub reasons: Vec<Reason>,
     /// What the platform takes, the event has, and a rule took away.
     pub removed: FieldSet,
+    /// The id of the rule that decided, also where there is no reason to give: `meta`, `meta/us`,
+    /// `region/us` or `default`.
+    pub rule: String,
 }
 
 /// Always sent, whatever `may_send` says (with name, id, time, action source and consent fields).
@@ -256,7 +259,11 @@ pub fn decide(rules: &Rules, question: &Question<'_>) -> Decision {
         let message = format!("{what} does not leave");
         reasons.push(Reason { code: ReasonCode::FieldsRemoved, rule, message });
     }
-    Decision { permit: Ok(permit), reasons, removed }
+    let rule = match there {
+        Some(part) => format!("{}/{}", rule.name, part.region),
+        None => rule.name.clone(),
+    };
+    Decision { permit: Ok(permit), reasons, removed, rule }
 }
 
 fn held(code: ReasonCode, rule: &str, message: String) -> Decision {
@@ -264,6 +271,7 @@ fn held(code: ReasonCode, rule: &str, message: String) -> Decision {
         permit: Err(code),
         reasons: vec![Reason { code, rule: rule.to_owned(), message }],
         removed: FieldSet::EMPTY,
+        rule: rule.to_owned(),
     }
 }
 

@@ -7,11 +7,13 @@
 //! granted anywhere.
 
 pub mod additional_consent;
+mod approval;
 pub mod bits;
 pub mod cmp;
 mod decide;
 pub mod gpp;
 pub mod ids;
+mod lock;
 mod region;
 mod rules;
 mod signals;
@@ -22,7 +24,13 @@ mod tests;
 pub mod us_privacy;
 pub mod us_section;
 
+pub use approval::{
+    Approval, Combination, Lock, Occasion, Recipient, StateKind, Terms, UNKNOWN_REGION,
+};
 pub use decide::{Decision, Permit, PropertyRule, Purposes, Question, Reason, ReasonCode, decide};
+pub use lock::{
+    APPROVALS_FILE, LOCK_FILE, SSH_NAMESPACE, SignOff, Unreadable as UnreadableLock, file_hash,
+};
 pub use region::{
     Region, RegionSource, Whereabouts, canonical as canonical_region, expand as expand_region,
 };

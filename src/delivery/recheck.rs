@@ -112,7 +112,7 @@ fn permit(
         state: &prepared.consent,
         sensitive: prepared.sensitive || site.is_some_and(|site| site.sensitive.is_some()),
     };
-    consent::decide(&config.consent, &question).permit
+    config.decide(destination, &prepared.event, &prepared.site, &question).permit
 }
 
 fn withdrawn(reason: &str) -> JobVerdict {

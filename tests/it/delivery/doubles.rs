@@ -299,6 +299,7 @@ pub(super) fn config(destination: DestinationConfig) -> Config {
             categories: Vec::new(),
             destinations: vec![rule],
         },
+        approval: Default::default(),
         destinations: BTreeMap::from([("d".to_owned(), Arc::new(destination))]),
     }
 }
