@@ -3,6 +3,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 mod admin;
+mod approve;
+mod audit;
 mod cases;
 mod check;
 mod demo;
@@ -64,6 +66,8 @@ enum Command {
     Explain(explain::Explain),
     Send(send::Send),
     Identity(identity::Identity),
+    Audit(audit::Audit),
+    Approve(approve::Approve),
     Sandbox(sandbox::Sandbox),
     #[command(flatten)]
     Admin(admin::Admin),
@@ -82,6 +86,8 @@ pub fn main() -> ExitCode {
         Command::Explain(command) => relay::block_on(command.run(now())),
         Command::Send(command) => relay::block_on(command.run()),
         Command::Identity(command) => command.run(),
+        Command::Audit(command) => command.run(),
+        Command::Approve(command) => command.run(now()),
         Command::Sandbox(command) => relay::block_on(command.run()),
         Command::Admin(command) => relay::block_on(command.run()),
     };
