@@ -37,6 +37,17 @@ impl Outcome {
         }
     }
 
+    /// Whether two end the same way for a reader, whatever rule led there.
+    pub(super) fn is_alike(&self, other: &Outcome) -> bool {
+        match (self, other) {
+            (Outcome::Held { code, .. }, Outcome::Held { code: theirs, .. }) => code == theirs,
+            (Outcome::Leaves { terms, .. }, Outcome::Leaves { terms: theirs, .. }) => {
+                terms == theirs
+            }
+            _ => false,
+        }
+    }
+
     /// `send`, `limited` or `held`, as `explain` says it.
     pub(super) fn name(&self) -> &'static str {
         match self {
@@ -73,10 +84,13 @@ pub(super) fn events(destination: &DestinationConfig) -> Vec<String> {
 
 /// Everything that can happen at a destination, merged.
 pub(super) fn rows(config: &Config, destination: &DestinationConfig) -> Vec<Row<Outcome>> {
-    by_sites(config, destination).into_iter().flat_map(|(sites, cells)| {
-        let cells = cells.into_iter().map(|c| (c.source, c.region, c.state, c.outcome));
-        merge(&sites, cells)
-    }).collect()
+    by_sites(config, destination)
+        .into_iter()
+        .flat_map(|(sites, cells)| {
+            let cells = cells.into_iter().map(|c| (c.source, c.region, c.state, c.outcome));
+            merge(&sites, cells)
+        })
+        .collect()
 }
 
 /// What may leave by a configuration's rules, as a lock.

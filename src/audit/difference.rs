@@ -35,8 +35,13 @@ pub struct Beyond {
 pub enum More {
     /// The destination is another: its platform or address.
     Recipient(String),
-    /// The whole combination, with these fields.
-    Combination(Vec<String>),
+    /// The whole combination.
+    Combination {
+        /// With these fields.
+        fields: Vec<String>,
+        /// In the platform's restricted mode.
+        limited: bool,
+    },
     /// Of a combination that leaves already: fields, or a looser form.
     Parts(Vec<String>),
 }
@@ -59,9 +64,8 @@ pub fn beyond(new: &Lock, old: &Lock) -> Vec<Beyond> {
         if let Some(before) = before {
             let elsewhere = before.address != recipient.address && recipient.address != LOCAL;
             if before.platform != recipient.platform || elsewhere {
-                let describe = |one: &crate::consent::Recipient| {
-                    format!("{} ({})", one.address, one.platform)
-                };
+                let describe =
+                    |one: &crate::consent::Recipient| format!("{} ({})", one.address, one.platform);
                 let what = format!("{} instead of {}", describe(recipient), describe(before));
                 found.push(Beyond {
                     destination: name.clone(),
@@ -83,7 +87,10 @@ pub fn beyond(new: &Lock, old: &Lock) -> Vec<Beyond> {
                 let rows = span.rows(event, site);
                 let (event, site) = (event.to_owned(), site.to_owned());
                 // The same news of several sites of an event is one piece of news.
-                match alike.iter_mut().find(|(e, _, known)| *e == [event.clone()] && same(known, &rows)) {
+                match alike
+                    .iter_mut()
+                    .find(|(e, _, known)| *e == [event.clone()] && same(known, &rows))
+                {
                     Some((_, sites, _)) => sites.push(site),
                     None if rows.is_empty() => {}
                     None => alike.push((vec![event], vec![site], rows)),
@@ -117,7 +124,7 @@ impl Span<'_> {
                     };
                     let Some(new) = terms(self.new) else { continue };
                     let more = match terms(self.old) {
-                        None => More::Combination(paths(&new)),
+                        None => More::Combination { fields: paths(&new), limited: new.limited },
                         Some(old) => match new.beyond(&old) {
                             nothing if nothing.is_empty() => continue,
                             parts => More::Parts(parts),

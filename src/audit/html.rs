@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 use super::{
     Beyond,
     combinations::{Outcome, Row},
+    regions::sorted,
     report::{Page, Report, is_without_consent},
-    words::{self, join, places, state},
+    words::{self, join, places, states},
 };
 use crate::consent::{Approval, Purpose};
 
@@ -169,11 +170,8 @@ fn recipient(html: &mut Html, page: &Page) {
     html.element("h2", &format!("{}: {entity}", record.destination));
     let said = |text: &Option<String>| text.clone().unwrap_or_else(|| "not stated".to_owned());
     let needs = |needs: &[Purpose]| join(needs.iter().map(|p| p.name().to_owned()), "and");
-    let mut granted = if record.has_rule {
-        needs(&record.needs)
-    } else {
-        "no rule: nothing leaves".to_owned()
-    };
+    let mut granted =
+        if record.has_rule { needs(&record.needs) } else { "no rule: nothing leaves".to_owned() };
     for (region, needed) in &record.needs_in {
         let _: std::fmt::Result = write!(granted, "; in {region}: {}", needs(needed));
     }
@@ -221,30 +219,71 @@ fn recipient(html: &mut Html, page: &Page) {
     html.raw("</section>\n");
 }
 
+/// A row of the table: equal endings in several regions are one, with every rule that led there.
+struct Ending<'r> {
+    row: &'r Row<Outcome>,
+    regions: Vec<String>,
+    rules: Vec<&'r str>,
+    is_red: bool,
+}
+
+fn endings(page: &Page) -> Vec<Ending<'_>> {
+    let mut endings: Vec<Ending<'_>> = Vec::new();
+    for row in &page.rows {
+        let is_red = row.states.iter().any(|state| is_without_consent(*state, &row.what));
+        let known = endings.iter_mut().find(|known| {
+            let other = known.row;
+            other.sites == row.sites
+                && other.sources == row.sources
+                && other.states == row.states
+                && other.what.is_alike(&row.what)
+        });
+        match known {
+            Some(known) => {
+                known.regions.extend(row.regions.iter().cloned());
+                if !known.rules.contains(&row.what.rule()) {
+                    known.rules.push(row.what.rule());
+                }
+            }
+            None => endings.push(Ending {
+                row,
+                regions: row.regions.clone(),
+                rules: vec![row.what.rule()],
+                is_red,
+            }),
+        }
+    }
+    for ending in &mut endings {
+        ending.regions = sorted(std::mem::take(&mut ending.regions).into_iter());
+    }
+    endings.sort_by_key(|one| (!one.is_red, one.row.what.terms().is_none()));
+    endings
+}
+
 fn outcomes(html: &mut Html, page: &Page) {
-    // What differs from row to row is said; what is the same everywhere is not.
-    let several = |count: usize| count > 1;
-    let sites: std::collections::BTreeSet<_> = page.rows.iter().map(|row| &row.sites).collect();
+    let all = sorted(page.rows.iter().flat_map(|row| row.regions.iter().cloned()));
+    // What is the same in every row is not said in each.
+    let is_one_kind_of_site = page.rows.windows(2).all(|rows| match rows {
+        [a, b] => a.sites == b.sites,
+        _ => true,
+    });
     html.head(&[("Where", "19%"), ("When", "29%"), ("What happens", "40%"), ("Rule", "12%")]);
-    let mut rows: Vec<&Row<Outcome>> = page.rows.iter().collect();
-    let is_red = |row: &Row<Outcome>| {
-        row.states.iter().any(|state| is_without_consent(*state, &row.what))
-    };
-    rows.sort_by_key(|row| (!is_red(row), row.what.terms().is_none()));
-    for row in rows {
-        let class = match (is_red(row), row.what.terms()) {
+    for ending in endings(page) {
+        let row = ending.row;
+        let class = match (ending.is_red, row.what.terms()) {
             (true, _) => " class=\"red\"",
             (false, None) => " class=\"held\"",
             (false, Some(_)) => "",
         };
         html.raw("<tr").raw(class).raw(">");
-        let mut place = places(&row.regions);
-        if several(sites.len()) {
+        let everywhere = ending.regions == all;
+        let mut place =
+            if everywhere { "every region".to_owned() } else { places(&ending.regions) };
+        if !is_one_kind_of_site {
             let _: std::fmt::Result = write!(place, "; site {}", row.sites.join(", "));
         }
         place.push_str(&words::sources(&row.sources));
-        html.element("td", &place);
-        html.element("td", &join(row.states.iter().map(|kind| state(*kind)), "or"));
+        html.element("td", &place).element("td", &states(&row.states));
         html.raw("<td>").element("div", &words::outcome(row));
         if let Some(terms) = row.what.terms() {
             let mut fields = super::difference::paths(terms).join(", ");
@@ -253,7 +292,7 @@ fn outcomes(html: &mut Html, page: &Page) {
             }
             html.element("div class=\"fields\"", &fields);
         }
-        html.raw("</td>").element("td", row.what.rule()).raw("</tr>\n");
+        html.raw("</td>").element("td", &ending.rules.join(", ")).raw("</tr>\n");
     }
     html.raw("</tbody></table>\n");
 }

@@ -65,8 +65,8 @@ pub(super) fn parts(pattern: &str, patterns: &[String]) -> Vec<String> {
 /// A pattern in words.
 pub(super) fn words(pattern: &str) -> String {
     match pattern {
-        UNKNOWN_REGION => "where the region is not known".to_owned(),
-        "*" => "anywhere else".to_owned(),
+        UNKNOWN_REGION => "a region that is not known".to_owned(),
+        "*" => "any other region".to_owned(),
         "EEA" => "the European Economic Area".to_owned(),
         pattern => pattern.to_owned(),
     }

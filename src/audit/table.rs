@@ -92,9 +92,7 @@ fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
-        Value::Array(items) => {
-            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
-        }
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
         other => other.to_string(),
     };
     // A spreadsheet would take such a text for a formula.
@@ -132,10 +130,9 @@ fn combination(
         Outcome::Leaves { .. } => None,
     };
     let reasons: Vec<Value> = match &row.what {
-        Outcome::Leaves { reasons, .. } => reasons
-            .iter()
-            .map(|(code, rule)| json!({"code": code.name(), "rule": rule}))
-            .collect(),
+        Outcome::Leaves { reasons, .. } => {
+            reasons.iter().map(|(code, rule)| json!({"code": code.name(), "rule": rule})).collect()
+        }
         Outcome::Held { code, rule } => vec![json!({"code": code.name(), "rule": rule})],
     };
     let terms = row.what.terms();
@@ -201,7 +198,7 @@ pub fn all(news: &[Beyond]) -> Value {
 fn one(news: &Beyond) -> Value {
     let (kind, what) = match &news.what {
         More::Recipient(what) => ("recipient", vec![what.clone()]),
-        More::Combination(fields) => ("combination", fields.clone()),
+        More::Combination { fields, .. } => ("combination", fields.clone()),
         More::Parts(parts) => ("fields", parts.clone()),
     };
     json!({
@@ -212,6 +209,7 @@ fn one(news: &Beyond) -> Value {
         "regions": news.regions,
         "consent": news.states.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
         "new": kind,
+        "limited": matches!(news.what, More::Combination { limited: true, .. }),
         "fields": what,
     })
 }

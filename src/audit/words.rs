@@ -7,20 +7,35 @@ use super::{
     regions,
 };
 use crate::{
-    consent::{IpForm, ReasonCode, StateKind},
+    consent::{IpForm, Purpose, ReasonCode, StateKind},
     event::ActionSource,
 };
 
-/// A state, as the clause after "when".
-pub(super) fn state(kind: StateKind) -> String {
-    match kind {
-        StateKind::Granted => "every purpose is granted".to_owned(),
-        StateKind::Silent => "no consent signal came at all".to_owned(),
-        StateKind::Denied(purpose) => format!("{} is denied", purpose.name()),
-        StateKind::NotAsked(purpose) => format!("signals came, none about {}", purpose.name()),
-        StateKind::OptedOut => "the person opted out (GPC, GPP, US privacy or by word)".to_owned(),
-        StateKind::Minor => "the person is a minor".to_owned(),
-    }
+/// States, as the clause after "when".
+pub(super) fn states(kinds: &[StateKind]) -> String {
+    let of = |purpose: fn(StateKind) -> Option<Purpose>| {
+        let named = kinds.iter().filter_map(|kind| purpose(*kind));
+        let named: Vec<String> = named.map(|purpose| purpose.name().to_owned()).collect();
+        Some(named).filter(|named| !named.is_empty()).map(|named| join(named.into_iter(), "or"))
+    };
+    let plain = |kind, text: &str| kinds.contains(&kind).then(|| text.to_owned());
+    let clauses = [
+        plain(StateKind::Granted, "every purpose is granted"),
+        plain(StateKind::Silent, "no consent signal came at all"),
+        of(|kind| match kind {
+            StateKind::NotAsked(purpose) => Some(purpose),
+            _ => None,
+        })
+        .map(|purposes| format!("there are signals, but none about {purposes}")),
+        of(|kind| match kind {
+            StateKind::Denied(purpose) => Some(purpose),
+            _ => None,
+        })
+        .map(|purposes| format!("{purposes} is denied")),
+        plain(StateKind::OptedOut, "the person opted out (GPC, GPP, US privacy or by word)"),
+        plain(StateKind::Minor, "the person is a minor"),
+    ];
+    clauses.into_iter().flatten().collect::<Vec<_>>().join("; or ")
 }
 
 /// Regions, as the clause after "in".
@@ -80,7 +95,7 @@ pub(super) fn alarm(
         _ => "without any consent signal",
     };
     format!(
-        "{} ({}) gets events of {} {why}: {}.",
+        "{} ({}) gets events of {} {why}, in {}.",
         record.destination,
         record.legal_entity.as_deref().unwrap_or(&record.title),
         join(sites.iter().cloned(), "and"),
@@ -93,17 +108,18 @@ pub(super) fn news(beyond: &Beyond, verb: &str) -> String {
     let events = join(beyond.events.iter().cloned(), "and");
     let to = &beyond.destination;
     let circumstances = || {
-        let states = join(beyond.states.iter().map(|kind| state(*kind)), "or");
+        let states = states(&beyond.states);
         let sites = join(beyond.sites.iter().cloned(), "and");
         let sources = sources(&beyond.sources);
         let places = places(&beyond.regions);
-        format!("of {sites}{sources}, {places}, when {states}")
+        format!("of {sites}{sources} in {places}, when {states}")
     };
     match &beyond.what {
         More::Recipient(what) => format!("{to}: events go to {what}."),
-        More::Combination(fields) => {
+        More::Combination { fields, limited } => {
             let fields = if fields.is_empty() { "no field".to_owned() } else { fields.join(", ") };
-            format!("{to} {verb} {events} {}, with: {fields}.", circumstances())
+            let how = if *limited { ", in the restricted mode" } else { "" };
+            format!("{to} {verb} {events} {}{how}, with: {fields}.", circumstances())
         }
         More::Parts(parts) => {
             format!("{to} {verb} of {events} {}: {}.", circumstances(), parts.join(", "))

@@ -160,14 +160,39 @@ pub struct Decision {
 /// Always sent, whatever `may_send` says (with name, id, time, action source and consent fields).
 const ALWAYS: FieldSet = FieldSet::of(&[Field::Value, Field::Currency, Field::OrderId]);
 
-/// What never leaves a sensitive site.
+/// What never leaves a sensitive site: URLs, item names and search terms, and the places where a
+/// sender may have put one under a name of its own. A property leaves only if it is listed by name.
 const SENSITIVE: FieldSet = FieldSet::of(&[
     Field::PageUrl,
     Field::Referrer,
     Field::LandingPage,
     Field::ItemNames,
     Field::SearchTerm,
+    Field::CampaignTerm,
+    Field::OtherProperties,
+    Field::OtherContext,
 ]);
+
+/// Properties that hold a URL, an item's name or a search term by common usage (Segment's `page`
+/// and `Products Searched`, GA4's `page_location`): not even by name from a sensitive site.
+const SENSITIVE_PROPERTIES: [&str; 16] = [
+    "url",
+    "page_url",
+    "page_location",
+    "page_referrer",
+    "page_path",
+    "path",
+    "referrer",
+    "title",
+    "page_title",
+    "name",
+    "product_name",
+    "item_name",
+    "search",
+    "query",
+    "search_query",
+    "keyword",
+];
 
 /// Decides for one destination.
 pub fn decide(rules: &Rules, question: &Question<'_>) -> Decision {
@@ -364,6 +389,7 @@ fn allowed_fields(
     let mut fields = listed.unwrap_or_else(default).union(ALWAYS).difference(never);
     if question.sensitive {
         fields = fields.difference(SENSITIVE);
+        deny.extend(SENSITIVE_PROPERTIES.map(str::to_owned));
     }
     let ip = match region_rule {
         Some(region) if !question.sensitive || region.model == Model::OptIn => region.ip,

@@ -9,12 +9,14 @@
     reason = "a test may stop where it is wrong; clippy's own exemption misses their helpers"
 )]
 
+mod audit;
 mod bad_days;
 mod config;
 mod conformance;
 mod consent_vectors;
 mod delivery;
 mod fixtures;
+mod four_eyes;
 mod harness;
 mod kill;
 mod layers;

@@ -291,6 +291,7 @@ pub(super) fn config(destination: DestinationConfig) -> Config {
         consent: Rules {
             version: String::new(),
             require_approval: false,
+            allowed_signers: None,
             region_from: Vec::new(),
             gpc_everywhere: true,
             trust_gdpr_applies: false,
