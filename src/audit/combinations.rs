@@ -128,7 +128,7 @@ pub fn lock(config: &Config) -> Lock {
             }));
         }
     }
-    Lock::new(recipients, combinations)
+    Lock::new(config.reading(), recipients, combinations)
 }
 
 /// The sites of a destination that are decided alike, with their cells: what a site changes is

@@ -33,6 +33,8 @@ pub struct Beyond {
 /// In what way it is more.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum More {
+    /// Signals are read by looser settings, of which every combination lives.
+    Reading(Vec<String>),
     /// The destination is another: its platform or address.
     Recipient(String),
     /// The whole combination.
@@ -49,6 +51,19 @@ pub enum More {
 /// What `new` lets leave that `old` does not, merged.
 pub fn beyond(new: &Lock, old: &Lock) -> Vec<Beyond> {
     let mut found = Vec::new();
+    let looser = new.reading().looser_than(old.reading());
+    // Where nothing was released before, every combination is news already.
+    if !looser.is_empty() && !old.combinations().is_empty() {
+        found.push(Beyond {
+            destination: "every destination".to_owned(),
+            events: Vec::new(),
+            sites: Vec::new(),
+            sources: Vec::new(),
+            regions: Vec::new(),
+            states: Vec::new(),
+            what: More::Reading(looser),
+        });
+    }
     for recipient in new.recipients() {
         let name = &recipient.destination;
         let mut events: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();

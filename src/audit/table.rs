@@ -197,6 +197,7 @@ pub fn all(news: &[Beyond]) -> Value {
 
 fn one(news: &Beyond) -> Value {
     let (kind, what) = match &news.what {
+        More::Reading(settings) => ("reading", settings.clone()),
         More::Recipient(what) => ("recipient", vec![what.clone()]),
         More::Combination { fields, .. } => ("combination", fields.clone()),
         More::Parts(parts) => ("fields", parts.clone()),

@@ -89,6 +89,7 @@ fn changed(file: &str, from: &str, to: &str) -> Config {
 fn newly(changed: &Config) -> Vec<(String, String)> {
     let news = beyond(&lock(changed), &lock(&plain()));
     let what = |more: &More| match more {
+        More::Reading(settings) => settings.join(" "),
         More::Recipient(what) => what.clone(),
         More::Combination { fields, .. } => format!("whole: {}", fields.join(" ")),
         More::Parts(parts) => parts.join(" "),
@@ -178,6 +179,50 @@ fn every_loosening_is_news_and_no_tightening_is() {
         let news = newly(&changed(file, from, to));
         assert!(news.is_empty(), "{to}: {news:?}");
     }
+}
+
+#[test]
+fn how_signals_are_read_is_approved_too() {
+    let looser = |file: &str, from: &str, to: &str| {
+        changed(file, from, to).reading().looser_than(&plain().reading())
+    };
+    let head = "version = \"1\"\n";
+    for (line, what) in [
+        ("gpc = \"opt_out_regions\"\n", "gpc"),
+        ("trust_gdpr_applies = true\n", "trust_gdpr_applies"),
+        ("[categories]\nC2 = [\"ad_storage\"]\n[x]\n", "categories.C2"),
+        ("[memory]\nmax_age = \"400d\"\n[x]\n", "memory.max_age"),
+        ("[memory]\nuse_for = [\"website\"]\n[x]\n", "memory.use_for"),
+    ] {
+        // Tables go to the end of the file, where no key follows.
+        let found = match line.strip_suffix("[x]\n") {
+            Some(table) => looser(
+                "consent.toml",
+                "[destinations.hook]",
+                &format!("{table}[destinations.hook]"),
+            ),
+            None => looser("consent.toml", head, &format!("{head}{line}")),
+        };
+        assert_eq!(found, [what]);
+    }
+    let found = looser(
+        "consent.toml",
+        "region_from = [\"event\"]",
+        "region_from = [\"header:X-Country\", \"event\"]",
+    );
+    assert_eq!(found, ["region_from"]);
+    let tcf = |id: &str| {
+        looser(
+            "consent.toml",
+            "[destinations.hook]\n",
+            &format!("[destinations.hook]\ntcf_vendor_id = {id}\n"),
+        )
+    };
+    assert_eq!(tcf("7"), ["the vendor id of hook/tcf"]);
+    assert!(tcf("\"none\"").is_empty(), "less is no news");
+    let older = changed("relay.toml", "country = \"US\"\n", "country = \"US\"\nminimum_age = 16\n");
+    assert!(older.reading().looser_than(&plain().reading()).is_empty());
+    assert_eq!(plain().reading().looser_than(&older.reading()), ["minimum_age of shop"]);
 }
 
 #[test]

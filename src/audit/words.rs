@@ -115,6 +115,10 @@ pub(super) fn news(beyond: &Beyond, verb: &str) -> String {
         format!("of {sites}{sources} in {places}, when {states}")
     };
     match &beyond.what {
+        More::Reading(settings) => {
+            let settings = join(settings.iter().cloned(), "and");
+            format!("{to}: signals are read by other settings: {settings}.")
+        }
         More::Recipient(what) => format!("{to}: events go to {what}."),
         More::Combination { fields, limited } => {
             let fields = if fields.is_empty() { "no field".to_owned() } else { fields.join(", ") };

@@ -4,8 +4,8 @@
 use super::{Config, DestinationConfig};
 use crate::{
     consent::{
-        APPROVALS_FILE, Approval, Decision, LOCK_FILE, Lock, Occasion, Question, SignOff, decide,
-        file_hash,
+        APPROVALS_FILE, Approval, Decision, LOCK_FILE, Lock, Occasion, Question, Reading, SignOff,
+        decide, file_hash,
     },
     destinations::Mode,
     event::FieldSet,
@@ -47,8 +47,14 @@ pub(super) fn standing(
             if config.consent.allowed_signers.is_some() { is_signed(one) } else { Ok(()) }
         }),
     };
-    approval.void = void;
     approval.lock = lock.ok().flatten();
+    approval.void = void.or_else(|| {
+        let looser = config.reading().looser_than(approval.lock.as_ref()?.reading());
+        (!looser.is_empty()).then(|| {
+            let what = looser.join(", ");
+            format!("how signals are read was changed after {LOCK_FILE} was signed ({what})")
+        })
+    });
     approval.signed = signed.ok().flatten().unwrap_or_default();
     approval
 }
@@ -85,6 +91,12 @@ fn unsigned(
 }
 
 impl Config {
+    /// How signals are read, as far as it is settings.
+    pub fn reading(&self) -> Reading {
+        let ages = self.sites.values().filter_map(|s| Some((s.name.as_str(), s.minimum_age?)));
+        Reading::of(&self.consent, ages)
+    }
+
     /// The decision for one destination: what the rules say, and of that what is approved. The one
     /// function that acceptance, the check before every send and every report of them go by.
     pub fn decide(

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Decision, Grant, IpForm, Permit, PropertyRule, Purpose, Reason, ReasonCode, Region, State,
-    region::covers,
+    Decision, Grant, IpForm, Permit, PropertyRule, Purpose, Reading, Reason, ReasonCode, Region,
+    State, region::covers,
 };
 use crate::event::{ActionSource, Field, FieldSet};
 
@@ -227,6 +227,8 @@ pub struct Recipient {
 /// The content of a lock.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lock {
+    /// How signals were read.
+    reading: Reading,
     /// Destinations by name.
     recipients: BTreeMap<String, Recipient>,
     /// What may leave, in order.
@@ -260,14 +262,23 @@ pub struct Occasion<'a> {
 
 impl Lock {
     /// Puts a lock together.
-    pub fn new(recipients: Vec<Recipient>, combinations: Vec<Combination>) -> Self {
+    pub fn new(
+        reading: Reading,
+        recipients: Vec<Recipient>,
+        combinations: Vec<Combination>,
+    ) -> Self {
         let mut index: BTreeMap<String, BTreeMap<String, Vec<usize>>> = BTreeMap::new();
         for (at, one) in combinations.iter().enumerate() {
             let events = index.entry(one.destination.clone()).or_default();
             events.entry(one.event.clone()).or_default().push(at);
         }
         let recipients = recipients.into_iter().map(|r| (r.destination.clone(), r)).collect();
-        Self { recipients, combinations, index }
+        Self { reading, recipients, combinations, index }
+    }
+
+    /// How signals were read when it was written.
+    pub fn reading(&self) -> &Reading {
+        &self.reading
     }
 
     /// What may leave, in the order of the file.

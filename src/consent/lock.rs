@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Combination, IpForm, Lock, Recipient, StateKind, Terms};
+use super::{Combination, IpForm, Lock, Reading, Recipient, StateKind, Terms};
 use crate::event::{ActionSource, Field, FieldSet};
 
 /// The lock's file name, in the configuration's folder.
@@ -32,6 +32,7 @@ pub struct Unreadable {
 #[serde(tag = "line", rename_all = "snake_case")]
 enum Line {
     Lock { version: String },
+    Reading(Reading),
     Recipient(Recipient),
     Combination(Written),
 }
@@ -59,7 +60,8 @@ struct Written {
 impl Lock {
     /// The file's text.
     pub fn text(&self) -> String {
-        let mut lines = vec![Line::Lock { version: VERSION.to_owned() }];
+        let version = VERSION.to_owned();
+        let mut lines = vec![Line::Lock { version }, Line::Reading(self.reading().clone())];
         lines.extend(self.recipients().cloned().map(Line::Recipient));
         lines.extend(self.combinations().iter().map(|one| {
             let Terms { limited, personalization_denied, fields, properties, except, ip } =
@@ -89,6 +91,7 @@ impl Lock {
     /// Reads the file's text; a lock that is not understood whole is not understood.
     pub fn parse(text: &str) -> Result<Self, Unreadable> {
         let (mut recipients, mut combinations) = (BTreeMap::new(), Vec::new());
+        let mut reading = None;
         let mut lines = numbered(text);
         let fault = |line, problem: &str| Unreadable { line, problem: problem.to_owned() };
         match lines.next().map(|(at, text)| (at, serde_json::from_str(text))) {
@@ -102,6 +105,11 @@ impl Lock {
         for (at, text) in lines {
             match serde_json::from_str(text) {
                 Ok(Line::Lock { .. }) => return Err(fault(at, "the version is named twice")),
+                Ok(Line::Reading(one)) => {
+                    if reading.replace(one).is_some() {
+                        return Err(fault(at, "how signals are read is said twice"));
+                    }
+                }
                 Ok(Line::Recipient(one)) => {
                     if recipients.insert(one.destination.clone(), one).is_some() {
                         return Err(fault(at, "the destination is listed twice"));
@@ -111,7 +119,10 @@ impl Lock {
                 Err(error) => return Err(fault(at, &error.to_string())),
             }
         }
-        Ok(Self::new(recipients.into_values().collect(), combinations))
+        let Some(reading) = reading else {
+            return Err(fault(1, "how signals are read is not said"));
+        };
+        Ok(Self::new(reading, recipients.into_values().collect(), combinations))
     }
 }
 

@@ -14,6 +14,7 @@ mod decide;
 pub mod gpp;
 pub mod ids;
 mod lock;
+mod reading;
 mod region;
 mod rules;
 mod signals;
@@ -31,6 +32,7 @@ pub use decide::{Decision, Permit, PropertyRule, Purposes, Question, Reason, Rea
 pub use lock::{
     APPROVALS_FILE, LOCK_FILE, SSH_NAMESPACE, SignOff, Unreadable as UnreadableLock, file_hash,
 };
+pub use reading::Reading;
 pub use region::{
     Region, RegionSource, Whereabouts, canonical as canonical_region, expand as expand_region,
 };

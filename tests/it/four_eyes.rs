@@ -212,6 +212,11 @@ async fn other_files_cannot_go_beyond_the_lock_either() {
     assert_eq!(after["meta"]["decision"], "send", "{:#}", after["meta"]);
     let after = explain(&folder, &german).await;
     assert!(is_held(&after["meta"]), "{:#}", after["meta"]);
+    let consent = std::fs::read_to_string(folder.config().join("consent.toml")).unwrap();
+    folder.write("consent.toml", &consent.replace("C0002 = [", "C0002 = [\"ad_storage\", "));
+    let after = explain(&folder, &purchase("us")).await;
+    assert!(is_held(&after["ga4"]), "every combination rests on the mapping: {:#}", after["ga4"]);
+    folder.write("consent.toml", &consent);
     german["consent"] = json!({"region": "DE"});
     let after = explain(&folder, &german).await;
     assert!(is_held(&after["ga4"]), "silence in Germany was not approved: {:#}", after["ga4"]);
