@@ -59,7 +59,7 @@ impl Outcome {
 }
 
 /// Combinations that end the same way. Every event of the destination is decided alike.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Row<K> {
     pub(super) sites: Vec<String>,
     pub(super) sources: Vec<ActionSource>,
@@ -228,28 +228,30 @@ fn outcome(
     }
 }
 
+/// The states of one place, by how they end.
+type Profile<K> = Vec<(Vec<StateKind>, K)>;
+/// The places that end alike, by how.
+type Profiles<K> = BTreeMap<Profile<K>, Vec<String>>;
+
 /// Merges states that end alike, then regions whose states do, then action sources.
 pub(super) fn merge<K: Ord + Clone>(
     sites: &[String],
     cells: impl Iterator<Item = (ActionSource, String, StateKind, K)>,
 ) -> Vec<Row<K>> {
-    type Profile<K> = Vec<(Vec<StateKind>, K)>;
-    let position = |source| ActionSource::ALL.iter().position(|(s, _)| *s == source);
-    let mut sources: BTreeMap<Option<usize>, BTreeMap<String, BTreeMap<K, Vec<StateKind>>>> =
-        BTreeMap::new();
+    let mut by_place: BTreeMap<(usize, String), BTreeMap<K, Vec<StateKind>>> = BTreeMap::new();
     for (source, region, state, what) in cells {
-        let regions = sources.entry(position(source)).or_default();
-        regions.entry(region).or_default().entry(what).or_default().push(state);
+        let Some(at) = ActionSource::ALL.iter().position(|(s, _)| *s == source) else { continue };
+        by_place.entry((at, region)).or_default().entry(what).or_default().push(state);
     }
-    let mut alike: Vec<(Vec<ActionSource>, BTreeMap<Profile<K>, Vec<String>>)> = Vec::new();
-    for (at, regions) in sources {
-        let Some((source, _)) = at.and_then(|at| ActionSource::ALL.get(at)) else { continue };
-        let mut profiles: BTreeMap<Profile<K>, Vec<String>> = BTreeMap::new();
-        for (region, states) in regions {
-            let mut profile: Profile<K> = states.into_iter().map(|(k, s)| (s, k)).collect();
-            profile.sort();
-            profiles.entry(profile).or_default().push(region);
-        }
+    let mut by_source: BTreeMap<usize, Profiles<K>> = BTreeMap::new();
+    for ((source, region), states) in by_place {
+        let mut profile: Profile<K> = states.into_iter().map(|(k, s)| (s, k)).collect();
+        profile.sort();
+        by_source.entry(source).or_default().entry(profile).or_default().push(region);
+    }
+    let mut alike: Vec<(Vec<ActionSource>, Profiles<K>)> = Vec::new();
+    for (at, profiles) in by_source {
+        let Some((source, _)) = ActionSource::ALL.get(at) else { continue };
         match alike.iter_mut().find(|(_, known)| *known == profiles) {
             Some((sources, _)) => sources.push(*source),
             None => alike.push((vec![*source], profiles)),

@@ -96,23 +96,31 @@ pub fn beyond(new: &Lock, old: &Lock) -> Vec<Beyond> {
         let theirs = before.iter().flat_map(|one| one.regions.iter().cloned());
         let regions = sorted(recipient.regions.iter().cloned().chain(theirs));
         let span = Span { new, old, destination: name, regions: &regions, sources: &sources };
-        let mut alike: Vec<(Vec<String>, Vec<String>, Vec<Row<More>>)> = Vec::new();
+        let mut news: Vec<News> = Vec::new();
         for (event, sites) in events {
+            let mut of_event: Vec<News> = Vec::new();
             for site in sites {
                 let rows = span.rows(event, site);
-                let (event, site) = (event.to_owned(), site.to_owned());
-                // The same news of several sites of an event is one piece of news.
-                match alike
-                    .iter_mut()
-                    .find(|(e, _, known)| *e == [event.clone()] && same(known, &rows))
-                {
-                    Some((_, sites, _)) => sites.push(site),
+                // The same news of several sites is one piece of news.
+                match of_event.iter_mut().find(|known| known.rows == rows) {
+                    Some(known) => known.sites.push(site.to_owned()),
                     None if rows.is_empty() => {}
-                    None => alike.push((vec![event], vec![site], rows)),
+                    None => of_event.push(News {
+                        events: vec![event.to_owned()],
+                        sites: vec![site.to_owned()],
+                        rows,
+                    }),
+                }
+            }
+            for one in of_event {
+                // So is that of several events.
+                match news.iter_mut().find(|k| k.sites == one.sites && k.rows == one.rows) {
+                    Some(known) => known.events.extend(one.events),
+                    None => news.push(one),
                 }
             }
         }
-        found.extend(by_events(name, alike));
+        found.extend(news.into_iter().flat_map(|one| one.told_of(name)));
     }
     found
 }
@@ -159,26 +167,16 @@ pub(super) fn paths(terms: &crate::consent::Terms) -> Vec<String> {
     fields.chain(terms.properties.iter().map(|name| format!("properties.{name}"))).collect()
 }
 
-fn same(a: &[Row<More>], b: &[Row<More>]) -> bool {
-    let key = |row: &Row<More>| {
-        (row.sources.clone(), row.regions.clone(), row.states.clone(), row.what.clone())
-    };
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| key(a) == key(b))
+/// Rows that are news of the same events and sites.
+struct News {
+    events: Vec<String>,
+    sites: Vec<String>,
+    rows: Vec<Row<More>>,
 }
 
-/// The same news of several events is one piece of news too.
-fn by_events(
-    destination: &str,
-    alike: Vec<(Vec<String>, Vec<String>, Vec<Row<More>>)>,
-) -> Vec<Beyond> {
-    let mut merged: Vec<(Vec<String>, Vec<String>, Vec<Row<More>>)> = Vec::new();
-    for (events, sites, rows) in alike {
-        match merged.iter_mut().find(|(_, s, known)| *s == sites && same(known, &rows)) {
-            Some((known, _, _)) => known.extend(events),
-            None => merged.push((events, sites, rows)),
-        }
-    }
-    let each = |(events, sites, rows): (Vec<String>, Vec<String>, Vec<Row<More>>)| {
+impl News {
+    fn told_of(self, destination: &str) -> impl Iterator<Item = Beyond> {
+        let Self { events, sites, rows } = self;
         rows.into_iter().map(move |row| Beyond {
             destination: destination.to_owned(),
             events: events.clone(),
@@ -188,6 +186,5 @@ fn by_events(
             states: row.states,
             what: row.what,
         })
-    };
-    merged.into_iter().flat_map(each).collect()
+    }
 }

@@ -1,8 +1,6 @@
 //! The report as one HTML document that a lawyer can read, print and file: no script, nothing
 //! loaded from anywhere, a page a recipient.
 
-use std::fmt::Write as _;
-
 use super::{
     Beyond,
     combinations::{Outcome, Row},
@@ -173,7 +171,7 @@ fn recipient(html: &mut Html, page: &Page) {
     let mut granted =
         if record.has_rule { needs(&record.needs) } else { "no rule: nothing leaves".to_owned() };
     for (region, needed) in &record.needs_in {
-        let _: std::fmt::Result = write!(granted, "; in {region}: {}", needs(needed));
+        granted.push_str(&format!("; in {region}: {}", needs(needed)));
     }
     html.facts(&[
         ("Platform", format!("{} ({})", record.title, record.platform)),
@@ -280,7 +278,7 @@ fn outcomes(html: &mut Html, page: &Page) {
         let mut place =
             if everywhere { "every region".to_owned() } else { places(&ending.regions) };
         if !is_one_kind_of_site {
-            let _: std::fmt::Result = write!(place, "; site {}", row.sites.join(", "));
+            place.push_str(&format!("; site {}", row.sites.join(", ")));
         }
         place.push_str(&words::sources(&row.sources));
         html.element("td", &place).element("td", &states(&row.states));
@@ -288,7 +286,7 @@ fn outcomes(html: &mut Html, page: &Page) {
         if let Some(terms) = row.what.terms() {
             let mut fields = super::difference::paths(terms).join(", ");
             if !terms.except.is_empty() {
-                let _: std::fmt::Result = write!(fields, "; never {}", terms.except.join(", "));
+                fields.push_str(&format!("; never {}", terms.except.join(", ")));
             }
             html.element("div class=\"fields\"", &fields);
         }

@@ -79,7 +79,10 @@ impl Report<'_> {
     pub fn csv(&self) -> String {
         let mut text = COLUMNS.join(",") + "\r\n";
         for line in self.pages.iter().flat_map(combinations) {
-            let cells: Vec<String> = COLUMNS.iter().map(|column| cell(&line[*column])).collect();
+            let cells: Vec<String> = COLUMNS
+                .iter()
+                .map(|column| line.get(*column).map(cell).unwrap_or_default())
+                .collect();
             text.push_str(&cells.join(","));
             text.push_str("\r\n");
         }

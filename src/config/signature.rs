@@ -29,15 +29,15 @@ pub(super) fn verify(approval: &SignOff, allowed: &Path) -> Result<(), String> {
         return Err(format!("allowed_signers: there is no file {}", allowed.display()));
     }
     // The program reads a signature from a file only.
-    let mut file = tempfile::NamedTempFile::new().map_err(told)?;
-    file.write_all(signature.as_bytes()).map_err(told)?;
+    let mut file = tempfile::NamedTempFile::new().map_err(|error| told(&error))?;
+    file.write_all(signature.as_bytes()).map_err(|error| told(&error))?;
     let mut command = Command::new(PROGRAM);
     command.args(["-Y", "verify", "-n", SSH_NAMESPACE, "-I", &approval.by, "-f"]).arg(allowed);
     command.arg("-s").arg(file.path());
     run(command, &approval.message()).map(|_| ())
 }
 
-fn told(error: io::Error) -> String {
+fn told(error: &io::Error) -> String {
     format!("the signature cannot be checked: {error}")
 }
 
