@@ -236,8 +236,8 @@ async fn an_ssh_signature_counts_where_signers_are_named() {
             .await;
         match made {
             Ok(status) => assert!(status.success()),
-            Err(_) if std::env::var_os("CI").is_none() => {
-                eprintln!("skipped: ssh-keygen is not installed");
+            Err(_) if std::env::var_os("CI").is_none_or(|ci| ci != "true") => {
+                println!("skipped: ssh-keygen is not installed");
                 return;
             }
             Err(error) => panic!("ssh-keygen: {error}"),
