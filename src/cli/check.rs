@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf};
 
 use clap::ValueEnum;
 
-use super::Exit;
+use super::{Exit, audit::warn_of_stale_lock};
 use crate::{
     config::{LoadOptions, Loaded, Secrets, environment, load},
     destinations::REGISTRY,
@@ -42,7 +42,8 @@ impl Check {
             env: &environment,
             registry: REGISTRY,
         };
-        let loaded = load(&self.config, &options);
+        let mut loaded = load(&self.config, &options);
+        warn_of_stale_lock(&mut loaded, &self.config);
         print(&self, &loaded, &mut std::io::stdout().lock(), &mut std::io::stderr().lock())
     }
 }

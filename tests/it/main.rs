@@ -10,6 +10,7 @@
 )]
 
 mod adding_a_platform;
+mod audit;
 mod bad_days;
 mod config;
 mod conformance;
@@ -20,6 +21,7 @@ mod delivery;
 mod every_platform;
 mod examples;
 mod fixtures;
+mod four_eyes;
 mod harness;
 mod kill;
 mod layers;
