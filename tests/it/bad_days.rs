@@ -420,7 +420,7 @@ async fn process_whose_data_folder_is_taken_away_acknowledges_nothing_more() {
     let relay = Relay::start(&folder).await;
     assert_eq!(relay.post(&purchase("before")).await.0, 202);
     let aside = folder.dir.path().join("aside");
-    std::fs::rename(folder.data(), &aside).unwrap();
+    fs::rename(folder.data(), &aside).unwrap();
     for n in 0..3 {
         let answer = relay.send(&purchase(&format!("gone-{n}")).to_string()).await;
         assert_eq!(answer.status(), 503);
@@ -429,7 +429,7 @@ async fn process_whose_data_folder_is_taken_away_acknowledges_nothing_more() {
         assert!(body.contains("data folder was removed"), "{body}");
     }
     // Put back, it goes on with what it held.
-    std::fs::rename(&aside, folder.data()).unwrap();
+    fs::rename(&aside, folder.data()).unwrap();
     let (status, answer) = relay.post(&purchase("before")).await;
     assert_eq!((status, &answer["duplicate"]), (202, &json!(1)), "{answer}");
     assert_eq!(relay.post(&purchase("after")).await.0, 202);
