@@ -4,12 +4,16 @@
 //! table iterate it. No platform's name occurs in the code outside its own file, its contract and
 //! its registry line.
 
+mod adjust;
 mod answer;
 mod ga4;
+mod google;
 mod google_ads;
+mod google_ads_upload;
 mod linkedin;
 mod meta;
 mod microsoft;
+mod microsoft_offline;
 mod pinterest;
 mod prepare;
 mod reddit;
@@ -40,8 +44,10 @@ pub use take::{Form, Take, Taken};
 pub static REGISTRY: &[&Platform] = &[
     &meta::PLATFORM,
     &google_ads::PLATFORM,
+    &google_ads_upload::PLATFORM,
     &ga4::PLATFORM,
     &microsoft::PLATFORM,
+    &microsoft_offline::PLATFORM,
     &linkedin::PLATFORM,
     &reddit::PLATFORM,
     &tiktok::PLATFORM,
@@ -456,6 +462,22 @@ pub enum Auth {
         refresh_token: SecretString,
         /// More fields of the form, such as a scope.
         extra: Vec<(&'static str, String)>,
+    },
+    /// OAuth 2.0 with a refresh token that is replaced by another whenever it is used. The new one
+    /// is kept durably before its access token is used; the configured one is where it begins.
+    OAuthRotating {
+        /// Where tokens are had.
+        token_url: String,
+        /// The application.
+        client_id: String,
+        /// Its secret, where it has one.
+        client_secret: Option<SecretString>,
+        /// The first grant.
+        refresh_token: SecretString,
+        /// More fields of the form, such as a scope.
+        extra: Vec<(&'static str, String)>,
+        /// Other secrets that each call shows: header (lower-case) and value.
+        headers: Vec<(&'static str, SecretString)>,
     },
     /// OAuth 2.0 with a Google service account's key (JSON).
     ServiceAccount {
