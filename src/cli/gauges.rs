@@ -2,19 +2,33 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::{Timestamp, tz::TimeZone};
 use metrics::{counter, gauge};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
+    config::{Config, versions},
     delivery::Delivery,
+    destinations::Version,
     queue::Queue,
     telemetry::{self, Metrics},
 };
 
 /// Between two looks at the queue.
 const BEAT: Duration = Duration::from_secs(2);
+
+/// How long the version of each destination's API still works.
+pub(super) fn versions(config: &Config, now: Timestamp) {
+    let today = now.to_zoned(TimeZone::UTC).date();
+    for destination in config.destinations.values() {
+        let Some(Version { name, ends: Some(ends) }) = destination.version() else { continue };
+        gauge!(telemetry::API_DAYS_LEFT, "destination" => destination.name.clone(),
+            "version" => name)
+        .set(versions::days_left(ends, today) as f64);
+    }
+}
 
 /// Looks at the queue until the relay stops.
 pub(super) fn keep(

@@ -62,9 +62,8 @@ pub(super) async fn renew<J: Jobs>(
     let kept = keeper.jobs.kept(name).await.map_err(unavailable)?;
     let kept = kept.and_then(|text| String::from_utf8(text).ok()).map(SecretString::from);
     for grant in kept.iter().chain([configured]) {
-        let same = |(tried, _): &(SecretString, Fault)| {
-            tried.expose_secret() == grant.expose_secret()
-        };
+        let same =
+            |(tried, _): &(SecretString, Fault)| tried.expose_secret() == grant.expose_secret();
         if refused.as_ref().is_some_and(same) {
             continue;
         }

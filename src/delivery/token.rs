@@ -124,11 +124,7 @@ pub(super) async fn ask(
 
 /// The request for a token. Pure but for the signature's blinding, which needs randomness and does
 /// not show it.
-fn request(
-    auth: &Auth,
-    grant: Option<&SecretString>,
-    now: Timestamp,
-) -> Result<Signed, NoToken> {
+fn request(auth: &Auth, grant: Option<&SecretString>, now: Timestamp) -> Result<Signed, NoToken> {
     match auth {
         Auth::OAuthRefresh { token_url, client_id, client_secret, refresh_token, extra } => {
             let mut fields = vec![

@@ -45,7 +45,8 @@ pub(super) fn change(
                      adjustment of type restate with the new value"
                 )));
             };
-            let left = original.amount.checked_sub(paid_back).filter(|left| !left.is_sign_negative());
+            let left =
+                original.amount.checked_sub(paid_back).filter(|left| !left.is_sign_negative());
             match left {
                 Some(amount) => Ok(Change::Restated(Money { amount, ..original })),
                 None => Err(unsupported(

@@ -128,6 +128,15 @@ pub struct ApiVersion {
     pub ends: Option<Date>,
 }
 
+/// A version that a destination calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// As in the URL or header.
+    pub name: String,
+    /// The last day on which it works, where that is named.
+    pub ends: Option<Date>,
+}
+
 /// What one request can hold.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchLimits {
@@ -242,6 +251,11 @@ pub trait Destination: Debug + Send + Sync {
     /// The request of a follow-up that an earlier answer asked for.
     fn follow_up(&self, follow_up: &FollowUp, now: Timestamp) -> Option<Call> {
         let _: (&FollowUp, Timestamp) = (follow_up, now);
+        None
+    }
+
+    /// The version that it calls, where its settings name another one than the platform's.
+    fn version(&self) -> Option<Version> {
         None
     }
 

@@ -300,7 +300,13 @@ impl Committer {
                     Some(full) => gathered.refused.push((Reply::Done(reply), full.clone())),
                     None => {
                         gathered.replies.push(Reply::Done(reply));
-                        kept::write(store.as_ref(), &mut round.batch, &self.shared.seal, &name, &text)?;
+                        kept::write(
+                            store.as_ref(),
+                            &mut round.batch,
+                            &self.shared.seal,
+                            &name,
+                            &text,
+                        )?;
                     }
                 },
                 Request::Unmark { chunks } => {

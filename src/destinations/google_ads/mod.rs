@@ -314,8 +314,7 @@ impl Destination for GoogleAds {
 
     /// A call that is checked and never ingested.
     fn probe(&self, now: Timestamp) -> Option<Call> {
-        let actions: Vec<&str> =
-            self.actions.first().into_iter().collect();
+        let actions: Vec<&str> = self.actions.first().into_iter().collect();
         let body = body::request(self, &actions, &body::probe_event(now).json(), true);
         Some(self.call(CallPurpose::Probe, body, Vec::new()))
     }

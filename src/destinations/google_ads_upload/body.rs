@@ -116,9 +116,9 @@ fn clicks(object: Object, upload: &Upload, job: &Prepared) -> Object {
     let (gclid, gbraid) = (job.clear(Field::Gclid), job.clear(Field::Gbraid));
     let wbraid = job.clear(Field::Wbraid);
     match gclid {
-        Some(gclid) => object
-            .with("gclid", gclid)
-            .maybe("gbraid", gbraid.filter(|_| upload.gclid_with_braid)),
+        Some(gclid) => {
+            object.with("gclid", gclid).maybe("gbraid", gbraid.filter(|_| upload.gclid_with_braid))
+        }
         None if job.action_source == ActionSource::App => {
             object.maybe("gbraid", gbraid).maybe("wbraid", wbraid.filter(|_| gbraid.is_none()))
         }

@@ -229,8 +229,8 @@ impl Destination for Upload {
         let mut calls = Vec::new();
         for (kind, positions) in wire::partition(kinds) {
             let part = positions.iter().filter_map(|position| mapped.get(*position));
-            let events = part
-                .map(|(index, job, action)| (*index, body::row(self, job, action, now).json()));
+            let events =
+                part.map(|(index, job, action)| (*index, body::row(self, job, action, now).json()));
             for batch in wire::batches(events, BATCH, body::LARGEST_FRAME) {
                 let body = body::request(kind, &batch.events, test);
                 calls.push(self.call(CallPurpose::Send, kind, body, batch.members));

@@ -101,7 +101,11 @@ pub(super) static PLATFORM: Platform = Platform {
             "skip events without a msclkid; default false: a hashed e-mail or phone will do",
         ),
     ],
-    entry_keys: &[Key::new("goal", KeyKind::Text, "the conversion goal's name, as it is written there")],
+    entry_keys: &[Key::new(
+        "goal",
+        KeyKind::Text,
+        "the conversion goal's name, as it is written there",
+    )],
     has_test_mode: false,
     configure,
 };
@@ -155,16 +159,20 @@ fn goals(settings: &Settings, problems: &mut Vec<Problem>) -> BTreeMap<String, V
     let mut goals = BTreeMap::new();
     for (event, entries) in &settings.entries {
         let goal = |entry: &Entry| match entry {
-            Entry::Table(table) => {
-                table.get("goal").and_then(toml::Value::as_str).unwrap_or_default().trim().to_owned()
-            }
+            Entry::Table(table) => table
+                .get("goal")
+                .and_then(toml::Value::as_str)
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
             Entry::Name(name) => name.trim().to_owned(),
             Entry::Standard => String::new(),
         };
         let list: Vec<String> = entries.iter().map(goal).collect();
         // DOC/offlineconversion, `ConversionName`: at most 100 characters.
         if list.iter().any(|goal| goal.is_empty() || goal.chars().count() > 100) {
-            let message = "must name a conversion goal of the account: { goal = \"Offline purchase\" }";
+            let message =
+                "must name a conversion goal of the account: { goal = \"Offline purchase\" }";
             problems.push(Problem::new(format!("events.{event}"), message));
         }
         goals.insert(event.clone(), list);
