@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, gauges};
+use super::gauges;
 use crate::{
     clock::{self, Clock},
     config::{self, Config, LoadOptions, Loaded, Secrets, Severity, versions},
@@ -68,9 +68,7 @@ pub(super) struct Running {
 }
 
 /// Runs a command that needs the runtime.
-pub(super) fn block_on<F: Future<Output = anyhow::Result<Exit>>>(
-    future: F,
-) -> anyhow::Result<Exit> {
+pub(super) fn block_on<T, F: Future<Output = anyhow::Result<T>>>(future: F) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

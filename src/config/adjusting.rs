@@ -71,10 +71,10 @@ fn refused(
         event: &event,
         plan_event,
         entry,
-        value: event.amount(Field::Value).zip(event.currency).map(|(amount, currency)| Money {
-            amount,
-            currency,
-        }),
+        value: event
+            .amount(Field::Value)
+            .zip(event.currency)
+            .map(|(amount, currency)| Money { amount, currency }),
         calibrated: None,
         site_country: Some("US"),
         state: &state,

@@ -200,8 +200,7 @@ pub(super) fn adjustments_without_form(
     destinations: &BTreeMap<String, Arc<DestinationConfig>>,
     report: &Report,
 ) {
-    let adjustments =
-        events.plan.events.iter().filter(|(_, event)| event.kind == Kind::Adjustment);
+    let adjustments = events.plan.events.iter().filter(|(_, event)| event.kind == Kind::Adjustment);
     for (name, _) in adjustments {
         let Some(place) = events.event_places.get(name) else { continue };
         for destination in destinations.values() {

@@ -9,6 +9,7 @@
     reason = "a test may stop where it is wrong; clippy's own exemption misses their helpers"
 )]
 
+mod adjustments;
 mod bad_days;
 mod config;
 mod conformance;
@@ -19,9 +20,11 @@ mod harness;
 mod kill;
 mod layers;
 mod metrics;
+mod online;
 mod privacy;
 mod queue;
 mod readme;
 mod relay;
 mod sandbox;
 mod two_sites;
+mod versions;
