@@ -16,6 +16,7 @@ mod conformance;
 mod consent_vectors;
 mod delivery;
 mod fixtures;
+mod grants;
 mod harness;
 mod kill;
 mod layers;

@@ -1,9 +1,11 @@
 //! The sandbox against the platforms' sheets: what must be taken, and each trap that must not.
 
 mod google;
+mod google_upload;
 mod linkedin;
 mod meta;
 mod microsoft;
+mod microsoft_offline;
 mod pinterest;
 mod reddit;
 mod server;
