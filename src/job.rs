@@ -330,6 +330,9 @@ pub enum Stored {
 #[error("a stored job cannot be read: {0}")]
 pub struct Unreadable(#[from] postcard::Error);
 
+/// About what a job takes: it is written without growing.
+const USUAL_BYTES: usize = 1024;
+
 impl Stored {
     /// The bytes of a job.
     pub fn encode(prepared: Prepared) -> Result<Vec<u8>, Unreadable> {
@@ -339,7 +342,7 @@ impl Stored {
             Some(at) => Stored::V2(prepared, at.as_microsecond()),
             None => Stored::V1(prepared),
         };
-        Ok(postcard::to_allocvec(&stored)?)
+        Ok(postcard::to_extend(&stored, Vec::with_capacity(USUAL_BYTES))?)
     }
 
     /// Reads a job of any version.
