@@ -81,8 +81,8 @@ fn print(
     match args.format {
         Format::Json => {
             let mut shown = loaded.to_json();
-            if let Some(tried) = tried {
-                shown["online"] = serde_json::to_value(tried)?;
+            if let (Some(tried), Some(members)) = (tried, shown.as_object_mut()) {
+                members.insert("online".to_owned(), serde_json::to_value(tried)?);
             }
             writeln!(out, "{shown}")?;
         }

@@ -157,7 +157,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         delivery: Arc::new(Control(delivery.clone())),
         reload,
         metrics: {
-            let (delivery, config, clock) = (delivery.clone(), config.clone(), clock.clone());
+            let (delivery, config, clock) = (delivery.clone(), config, clock);
             Arc::new(move || {
                 let _states = delivery.states(); // sets their gauge
                 gauges::versions(&config.load(), clock());

@@ -15,7 +15,10 @@ use super::{
     jobs::Jobs,
     token::{NoToken, Token, ask},
 };
-use crate::destinations::{Auth, Fault, FaultKind};
+use crate::{
+    destinations::{Auth, Fault, FaultKind},
+    queue::Refused,
+};
 
 /// What all destinations share: grants that could not be kept yet, by name.
 ///
@@ -59,7 +62,7 @@ pub(super) async fn renew<J: Jobs>(
         unkept.remove(name);
     }
     let mut refused: Option<(SecretString, Fault)> = None;
-    let kept = keeper.jobs.kept(name).await.map_err(unavailable)?;
+    let kept = keeper.jobs.kept(name).await.map_err(|refused| unavailable(&refused))?;
     let kept = kept.and_then(|text| String::from_utf8(text).ok()).map(SecretString::from);
     for grant in kept.iter().chain([configured]) {
         let same =
@@ -98,10 +101,10 @@ pub(super) async fn renew<J: Jobs>(
 
 async fn keep<J: Jobs>(jobs: &J, name: &str, grant: &SecretString) -> Result<(), NoToken> {
     let text = grant.expose_secret().as_bytes().to_vec();
-    jobs.keep(name, text).await.map_err(unavailable)
+    jobs.keep(name, text).await.map_err(|refused| unavailable(&refused))
 }
 
-fn unavailable(refused: crate::queue::Refused) -> NoToken {
+fn unavailable(refused: &Refused) -> NoToken {
     let message = format!("the refresh token cannot be kept: {refused}");
     NoToken::Unavailable { after: None, message }
 }

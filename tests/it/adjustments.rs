@@ -8,8 +8,10 @@ use conversion_relay::{
 };
 use serde_json::{Value, json};
 
-#[path = "../fixtures/mod.rs"]
-mod support;
+use crate::{
+    fixtures::support,
+    harness::{Folder, binary},
+};
 
 /// What was adjusted, and how: a whole refund, a part of one that says what the original was worth
 /// and one that does not, a cancellation, a new value.
@@ -129,16 +131,11 @@ fn every_platform_has_its_form_of_an_adjustment_or_says_why_not() {
 
 #[tokio::test]
 async fn the_street_gives_an_adjustment_the_currency_of_its_site_and_check_warns() {
-    let folder = crate::harness::Folder::shipped();
+    let folder = Folder::shipped();
     folder.edit("events.toml", |text| {
         text.replace("ga4 = \"refund\"\n", "ga4 = \"refund\"\nmeta = \"Purchase\"\n")
     });
-    let output = crate::harness::binary()
-        .args(["check", "--config"])
-        .arg(folder.config())
-        .output()
-        .await
-        .unwrap();
+    let output = binary().args(["check", "--config"]).arg(folder.config()).output().await.unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{said}");
     let warned = said.lines().find(|line| line.contains("no form of any adjustment")).unwrap();
@@ -154,7 +151,7 @@ async fn the_street_gives_an_adjustment_the_currency_of_its_site_and_check_warns
             "timestamp": "2026-11-01T10:00:00Z"}});
     let file = folder.config().join("event.json");
     fs::write(&file, event.to_string()).unwrap();
-    let output = crate::harness::binary()
+    let output = binary()
         .args(["explain", "--now", "2026-11-22T04:00:00Z", "--config"])
         .args([folder.config().as_os_str(), file.as_os_str()])
         .output()

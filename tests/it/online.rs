@@ -11,10 +11,10 @@ use conversion_relay::{
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Folder, binary};
-
-#[path = "../fixtures/mod.rs"]
-mod support;
+use crate::{
+    fixtures::support,
+    harness::{Folder, binary},
+};
 
 /// Those that have no call by which credentials could be told, with why.
 const UNPROVEN: [&str; 2] = ["ga4", "webhook"];
