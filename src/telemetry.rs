@@ -72,8 +72,8 @@ pub const HALVINGS: &str = "relay_halvings_total";
 /// 1 for the state that a destination is in, by `destination` and `state` (gauge).
 pub const DESTINATION_STATE: &str = "relay_destination_state";
 
-/// Days until the version of a platform's API ends, where that is named; negative once it has, by
-/// `destination` and `version` (gauge).
+/// Days until the version of a platform's API ends, negative once it has, infinite where its end is
+/// not named; by `destination` and `version` (gauge).
 pub const API_DAYS_LEFT: &str = "relay_api_version_days_left";
 
 /// Of one metric: its name, what it is, and what it means.

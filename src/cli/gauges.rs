@@ -19,14 +19,16 @@ use crate::{
 /// Between two looks at the queue.
 const BEAT: Duration = Duration::from_secs(2);
 
-/// How long the version of each destination's API still works.
+/// How long the version of each destination's API still works: for ever, as far as is known, where
+/// its end is not named, so that an alert can compare them all.
 pub(super) fn versions(config: &Config, now: Timestamp) {
     let today = now.to_zoned(TimeZone::UTC).date();
     for destination in config.destinations.values() {
-        let Some(Version { name, ends: Some(ends) }) = destination.version() else { continue };
+        let Some(Version { name, ends }) = destination.version() else { continue };
+        let left = ends.map_or(f64::INFINITY, |ends| versions::days_left(ends, today) as f64);
         gauge!(telemetry::API_DAYS_LEFT, "destination" => destination.name.clone(),
             "version" => name)
-        .set(versions::days_left(ends, today) as f64);
+        .set(left);
     }
 }
 

@@ -96,6 +96,11 @@ async fn metrics_and_books_say_how_long_a_version_works() {
         format!("relay_api_version_days_left{{destination=\"meta\",version=\"v25.0\"}} {left}");
     let metrics = get("/metrics").await;
     assert!(metrics.contains(&gauge), "{gauge} is not in {metrics}");
+    assert!(
+        metrics
+            .contains("relay_api_version_days_left{destination=\"google_ads\",version=\"v1\"} inf"),
+        "{metrics}"
+    );
     assert!(stats["destinations"]["crm"]["api"].is_null(), "a webhook has no versions");
     assert!(stats["destinations"]["google_ads"]["api"]["days_left"].is_null(), "no end is named");
     relay.stop().await;
