@@ -9,11 +9,11 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Exit, relay, street};
+use super::{Exit, geoip, relay, street};
 use crate::{
     clock,
-    config::{Config, Limits, Secrets},
-    pipeline::{self, SubjectKey},
+    config::{Limits, Secrets},
+    pipeline::{self, Street, SubjectKey},
     queue::{Admitted, Queue},
     sources::{Form, json::Node, split},
 };
@@ -68,12 +68,14 @@ impl Explain {
         };
         let secret = queue.as_ref().map_or([0; 32], Queue::subject_secret);
         let key = SubjectKey::new(&secret);
+        let regions = geoip::regions(&config)?;
+        let street = street::street(&config, &key, &regions);
         let now = self.now.unwrap_or(now);
         let mut exit = Exit::Fine;
         let mut out = std::io::stdout();
         for piece in pieces {
             let lines = match piece.parse(&limits) {
-                Ok(node) => explained(&node, &config, &key, queue.as_ref(), now).await?,
+                Ok(node) => explained(&node, &street, queue.as_ref(), now).await?,
                 Err(rejection) => vec![street::rejected(&Node::Null, &rejection)],
             };
             for line in lines {
@@ -104,18 +106,16 @@ impl Explain {
 /// The lines of one event, with what the queue knows better.
 async fn explained(
     node: &Node<'_>,
-    config: &Config,
-    key: &SubjectKey,
+    street: &Street<'_>,
     queue: Option<&Queue>,
     now: Timestamp,
 ) -> anyhow::Result<Vec<Value>> {
-    let verdict = match street::run(node, config, key, now) {
+    let verdict = match street::run(node, street, now) {
         Ok(verdict) => verdict,
         Err(rejection) => return Ok(vec![street::rejected(node, &rejection)]),
     };
-    let street = street::street(config, key);
     let known = match queue {
-        Some(queue) => queue.foresee(verdict.clone().admission(&street)).await?,
+        Some(queue) => queue.foresee(verdict.clone().admission(street)).await?,
         None => None,
     };
     let status = match known {
@@ -123,5 +123,5 @@ async fn explained(
         Some(Admitted::Suppressed) => Some("suppressed"),
         _ => None,
     };
-    Ok(pipeline::explain(&verdict, &street, status, now))
+    Ok(pipeline::explain(&verdict, street, status, now))
 }

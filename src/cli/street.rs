@@ -1,11 +1,12 @@
 //! What `explain` and `test` share: a configuration without secrets, and events run down the street
 //! exactly as `serve` runs them.
 
-use std::{net::IpAddr, path::Path};
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::geoip::Regions;
 use crate::{
     config::{self, Config, LoadOptions, Loaded, Secrets},
     consent::Whereabouts,
@@ -32,29 +33,34 @@ pub(super) fn explain(
     node: &Node<'_>,
     config: &Config,
     key: &SubjectKey,
+    regions: &Regions,
     now: Timestamp,
 ) -> Vec<Value> {
-    match run(node, config, key, now) {
-        Ok(verdict) => pipeline::explain(&verdict, &street(config, key), None, now),
+    let street = street(config, key, regions);
+    match run(node, &street, now) {
+        Ok(verdict) => pipeline::explain(&verdict, &street, None, now),
         Err(rejection) => vec![rejected(node, &rejection)],
     }
 }
 
-/// The street of somebody who is not there: a backend that may send everything, no database.
-pub(super) fn street<'a>(config: &'a Config, key: &'a SubjectKey) -> Street<'a> {
-    Street { config, key, geoip: &|_: IpAddr| None }
+/// The street with the configured database.
+pub(super) fn street<'a>(
+    config: &'a Config,
+    key: &'a SubjectKey,
+    regions: &'a Regions,
+) -> Street<'a> {
+    Street { config, key, geoip: &**regions }
 }
 
-/// Runs one event down the street.
+/// Runs one event down the street, as if a backend that may send everything had sent it.
 pub(super) fn run(
     node: &Node<'_>,
-    config: &Config,
-    key: &SubjectKey,
+    street: &Street<'_>,
     now: Timestamp,
 ) -> Result<Verdict, Rejection> {
     let whereabouts = Whereabouts { event_is_believed: true, ..Whereabouts::default() };
-    native::read(node, &Door::default(), config, now)
-        .and_then(|read| pipeline::run(&street(config, key), read, &whereabouts, now))
+    native::read(node, &Door::default(), street.config, now)
+        .and_then(|read| pipeline::run(street, read, &whereabouts, now))
 }
 
 /// The line of a rejected event.

@@ -54,8 +54,10 @@ fn refused(
         region: Some("US".to_owned()),
         grants,
         opt_out: OptOut::default(),
+        provider_only: false,
         sources: Vec::new(),
         minor: false,
+        said: None,
     };
     let permit = Permit {
         fields: FieldSet::all(),
@@ -75,6 +77,7 @@ fn refused(
             .amount(Field::Value)
             .zip(event.currency)
             .map(|(amount, currency)| Money { amount, currency }),
+        unconverted: false,
         calibrated: None,
         site_country: Some("US"),
         state: &state,

@@ -103,16 +103,19 @@ fn permit(
     prepared: &Prepared,
 ) -> Result<consent::Permit, consent::ReasonCode> {
     let site = config.sites.get(&prepared.site);
+    let (rules, platform) = (&config.consent, destination.platform);
+    let ids = rules.vendor_ids(&destination.name, platform.name, platform.vendor_ids());
+    let state = prepared.consent.again(rules, ids);
     let question = Question {
         destination: &destination.name,
-        platform: destination.platform.name,
-        purposes: &destination.platform.purposes,
+        platform: platform.name,
+        purposes: &platform.purposes,
         action_source: prepared.action_source,
         present: prepared.present(),
-        state: &prepared.consent,
+        state: &state,
         sensitive: prepared.sensitive || site.is_some_and(|site| site.sensitive.is_some()),
     };
-    consent::decide(&config.consent, &question).permit
+    consent::decide(rules, &question).permit
 }
 
 fn withdrawn(reason: &str) -> JobVerdict {

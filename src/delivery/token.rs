@@ -161,6 +161,7 @@ fn request(auth: &Auth, grant: Option<&SecretString>, now: Timestamp) -> Result<
         | Auth::Header { .. }
         | Auth::Query { .. }
         | Auth::Basic { .. }
+        | Auth::OAuth1 { .. }
         | Auth::HmacSha256 { .. } => {
             let message = "this kind of proof has no tokens".to_owned();
             Err(fault(FaultKind::Misconfigured, "no_token", message))

@@ -7,7 +7,7 @@ use jiff::{Unit, civil::Date};
 use super::Street;
 use crate::{
     config::Site,
-    consent::{self, Model, State, Whereabouts},
+    consent::{self, Model, Reading, Whereabouts},
     event::{Event, Field},
 };
 
@@ -15,12 +15,12 @@ use crate::{
 const MINIMUM_AGE: u8 = 13;
 
 /// Reads the signals of an event by the law of where its person is.
-pub(super) fn state(
+pub(super) fn read(
     street: &Street<'_>,
     site: &Site,
     event: &Event,
     whereabouts: &Whereabouts,
-) -> (State, Model) {
+) -> (Reading, Model) {
     let rules = &street.config.consent;
     let geoip = || {
         let address = whereabouts.address.or_else(|| {
@@ -31,7 +31,7 @@ pub(super) fn state(
     let region = whereabouts.region(&rules.region_from, event.consent.region.as_deref(), &geoip);
     let model = if site.sensitive.is_some() { Model::OptIn } else { rules.model(&region) };
     let minor = event.minor == Some(true) || younger(event, site);
-    (consent::read(rules, &event.consent, region, model, minor), model)
+    (consent::read(rules, &event.consent, region, minor), model)
 }
 
 fn younger(event: &Event, site: &Site) -> bool {

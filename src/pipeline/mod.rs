@@ -21,7 +21,7 @@ pub use trace::{TraceDecision, TraceRecord, TraceV1, TracedFate};
 
 use crate::{
     config::{Config, Site},
-    consent::{Model, State, Whereabouts},
+    consent::{Model, Reading, Seen, State, Whereabouts},
     event::{Event, Field},
     identity::{Memo, subject_digests},
     plan::{Facts, Kind, UnknownEvents},
@@ -55,6 +55,8 @@ pub struct Verdict {
     pub status: AdmissionStatus,
     /// The consent state that came out of its signals.
     pub state: State,
+    /// Every consent string as it came with what it decoded to, for the record.
+    pub seen: Seen,
     /// The law's logic where the person is.
     pub model: Model,
     /// The plan events that it feeds (none unless accepted).
@@ -101,7 +103,7 @@ pub fn run(
         // What was paid back is in the same currency as every other amount of the site.
         event.currency = event.currency.or(site.currency);
     }
-    let (state, model) = consent::state(street, site, &event, whereabouts);
+    let (Reading { seen, state }, model) = consent::read(street, site, &event, whereabouts);
 
     let Some(names) = config.plan.by_incoming.get(&event.name) else {
         return match config.plan.unknown_events {
@@ -112,6 +114,7 @@ pub fn run(
                     event,
                     status,
                     state,
+                    seen,
                     model,
                     parts: Vec::new(),
                     warnings,
@@ -145,6 +148,7 @@ pub fn run(
             site,
             event: &event,
             state: &state,
+            seen: &seen,
             memo: &memo,
             identifiers: &identifiers,
             planned,
@@ -164,7 +168,7 @@ pub fn run(
         warnings.push(Warning::new(WarningCode::NoSignal, message));
     }
     warnings.dedup();
-    Ok(Verdict { event, status, state, model, parts, warnings, identifiers })
+    Ok(Verdict { event, status, state, seen, model, parts, warnings, identifiers })
 }
 
 /// The site of an event that was read; `None` cannot happen after [`run`] accepted it.

@@ -9,12 +9,17 @@
     reason = "a test may stop where it is wrong; clippy's own exemption misses their helpers"
 )]
 
+mod adding_a_platform;
 mod adjustments;
 mod bad_days;
 mod config;
 mod conformance;
+mod consent_cli;
+mod consent_matrix;
 mod consent_vectors;
 mod delivery;
+mod every_platform;
+mod examples;
 mod fixtures;
 mod grants;
 mod harness;
@@ -27,5 +32,7 @@ mod queue;
 mod readme;
 mod relay;
 mod sandbox;
+#[path = "../fixtures/strings.rs"]
+mod strings;
 mod two_sites;
 mod versions;

@@ -53,7 +53,7 @@ fn job(region: Option<&str>, ad_storage: Grant) -> Prepared {
             grants,
             opt_out: Default::default(),
             sources: Vec::new(),
-            minor: false,
+            ..Default::default()
         },
         sensitive: false,
         group: "live".to_owned(),

@@ -107,6 +107,7 @@ pub(super) static PLATFORM: Platform = Platform {
         "the conversion goal's name, as it is written there",
     )],
     has_test_mode: false,
+    contract: include_str!("../../sandbox/contracts/microsoft_offline.json"),
     configure,
 };
 

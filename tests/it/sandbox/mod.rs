@@ -1,7 +1,7 @@
 //! The sandbox against the platforms' sheets: what must be taken, and each trap that must not.
 
+mod cases;
 mod google;
-mod google_upload;
 mod linkedin;
 mod meta;
 mod microsoft;
