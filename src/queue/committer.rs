@@ -20,6 +20,7 @@ use super::{
     counters::Books,
     folder::Folder,
     ids::Ids,
+    kept,
     lease::{Published, Shared},
     open::cannot_open,
     record::{self, space},
@@ -53,6 +54,8 @@ pub(super) enum Request {
     Settle { settlement: Settlement, reply: oneshot::Sender<Result<(), Refused>> },
     /// See [`super::Queue::mark_sending`].
     Mark { chunks: Vec<ChunkKey>, reply: oneshot::Sender<Result<(), Refused>> },
+    /// See [`super::Queue::keep`].
+    Keep { name: String, text: Vec<u8>, reply: oneshot::Sender<Result<(), Refused>> },
     /// A released lease had set marks.
     Unmark { chunks: Vec<ChunkKey> },
     /// Long work for an operator.
@@ -299,6 +302,19 @@ impl Committer {
                         }
                     }
                 },
+                Request::Keep { name, text, reply } => match &very_full {
+                    Some(full) => gathered.refused.push((Reply::Done(reply), full.clone())),
+                    None => {
+                        gathered.replies.push(Reply::Done(reply));
+                        kept::write(
+                            store.as_ref(),
+                            &mut round.batch,
+                            &self.shared.seal,
+                            &name,
+                            &text,
+                        )?;
+                    }
+                },
                 Request::Unmark { chunks } => {
                     chunks.iter().for_each(|key| round.batch.delete(key.mark()));
                 }
@@ -429,7 +445,9 @@ impl Committer {
                     self.shared.release(settlement.lease.chunks);
                     Reply::Done(reply).send(Some(refusal));
                 }
-                Request::Mark { reply, .. } => Reply::Done(reply).send(Some(refusal)),
+                Request::Mark { reply, .. } | Request::Keep { reply, .. } => {
+                    Reply::Done(reply).send(Some(refusal));
+                }
                 // The mark stays: a result that is known is taken for unknown, which is safe.
                 Request::Unmark { .. } => {}
                 Request::Work(task) => {

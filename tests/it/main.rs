@@ -10,6 +10,7 @@
 )]
 
 mod adding_a_platform;
+mod adjustments;
 mod audit;
 mod bad_days;
 mod config;
@@ -22,10 +23,12 @@ mod every_platform;
 mod examples;
 mod fixtures;
 mod four_eyes;
+mod grants;
 mod harness;
 mod kill;
 mod layers;
 mod metrics;
+mod online;
 mod privacy;
 mod queue;
 mod readme;
@@ -34,3 +37,4 @@ mod sandbox;
 #[path = "../fixtures/strings.rs"]
 mod strings;
 mod two_sites;
+mod versions;
