@@ -383,6 +383,7 @@ mod tests {
                 opt_out: OptOut::default(),
                 sources: vec!["gpc".to_owned()],
                 minor: false,
+                at_ms: 7,
             },
             sensitive: false,
             group: "live".to_owned(),

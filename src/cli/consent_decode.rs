@@ -201,6 +201,7 @@ mod tests {
             opt_out: OptOut { sale: true, ..OptOut::default() },
             sources: Vec::new(),
             minor: false,
+            at_ms: 0,
         };
         Ok((signals, state))
     }

@@ -13,8 +13,9 @@ use super::{Exit, relay, street};
 use crate::{
     clock,
     config::{Config, Limits, Secrets},
+    consent::memory::{Choice, Remembered},
     pipeline::{self, SubjectKey},
-    queue::{Admitted, Queue},
+    queue::{Admitted, IdHash, Queue},
     sources::{Form, json::Node, split},
 };
 
@@ -109,11 +110,18 @@ async fn explained(
     queue: Option<&Queue>,
     now: Timestamp,
 ) -> anyhow::Result<Vec<Value>> {
-    let verdict = match street::run(node, config, key, now) {
+    let remembered = |subjects: &[IdHash]| match queue {
+        // What cannot be read is as much as a refusal, as in `serve`.
+        Some(queue) => queue
+            .remembered(subjects)
+            .unwrap_or_else(|_| Remembered { choice: Choice::unreadable(), erased_ms: None }),
+        None => Remembered::default(),
+    };
+    let street = street::street(config, key, &remembered);
+    let verdict = match street::run(node, &street, now) {
         Ok(verdict) => verdict,
         Err(rejection) => return Ok(vec![street::rejected(node, &rejection)]),
     };
-    let street = street::street(config, key);
     let known = match queue {
         Some(queue) => queue.foresee(verdict.clone().admission(&street)).await?,
         None => None,

@@ -27,7 +27,7 @@ use crate::{
     destinations::{Mode, REGISTRY},
     http::{self, DeliveryControl, Throttle},
     pipeline::SubjectKey,
-    queue::{Disk, Opening, Queue, Stats},
+    queue::{Disk, Judge, Judgement, Opening, Queue, Stats},
     sandbox::{self, Sandbox, SandboxOptions},
     telemetry::{DEFAULT_FILTER, LogFormat, Metrics, init_logging},
 };
@@ -137,6 +137,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         clock::chances(),
         stop.child_token(),
     ));
+    let judge = judge(config.clone(), clock.clone());
     let reload = reload(Reloading {
         folder: options.config.clone(),
         sandbox_base: base,
@@ -154,6 +155,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         clock,
         geoip,
         throttle: Throttle::default(),
+        judge,
         delivery: Arc::new(Control(delivery.clone())),
         reload,
         metrics: {
@@ -389,6 +391,17 @@ async fn withheld(parts: &Reloading, config: Arc<Config>) -> u64 {
         tracing::warn!(%error, "what the new rules withhold could not be counted");
     }
     count.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+/// What a choice does to what waits, by today's rules; what left the configuration goes nowhere.
+fn judge(config: Arc<ArcSwap<Config>>, clock: Clock) -> Judge {
+    Arc::new(move |destination, job, said| {
+        let config = config.load();
+        match config.destinations.get(destination) {
+            Some(known) => recheck::judge(&config, known, job, said, clock()),
+            None => Judgement::Same,
+        }
+    })
 }
 
 /// What operators may do to delivery.

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use crate::{
     config::{self, Config, LoadOptions, Loaded, Secrets},
-    consent::Whereabouts,
+    consent::{Whereabouts, memory::Remembered},
     destinations::REGISTRY,
     pipeline::{self, Street, SubjectKey, Verdict},
+    queue::IdHash,
     sources::{Door, Rejection, json::Node, native},
 };
 
@@ -34,27 +35,36 @@ pub(super) fn explain(
     key: &SubjectKey,
     now: Timestamp,
 ) -> Vec<Value> {
-    match run(node, config, key, now) {
-        Ok(verdict) => pipeline::explain(&verdict, &street(config, key), None, now),
+    let street = street(config, key, &nothing);
+    match run(node, &street, now) {
+        Ok(verdict) => pipeline::explain(&verdict, &street, None, now),
         Err(rejection) => vec![rejected(node, &rejection)],
     }
 }
 
 /// The street of somebody who is not there: a backend that may send everything, no database.
-pub(super) fn street<'a>(config: &'a Config, key: &'a SubjectKey) -> Street<'a> {
-    Street { config, key, geoip: &|_: IpAddr| None }
+pub(super) fn street<'a>(
+    config: &'a Config,
+    key: &'a SubjectKey,
+    remembered: &'a dyn Fn(&[IdHash]) -> Remembered,
+) -> Street<'a> {
+    Street { config, key, geoip: &|_: IpAddr| None, remembered }
+}
+
+/// What is remembered where there is no data folder.
+pub(super) fn nothing(_: &[IdHash]) -> Remembered {
+    Remembered::default()
 }
 
 /// Runs one event down the street.
 pub(super) fn run(
     node: &Node<'_>,
-    config: &Config,
-    key: &SubjectKey,
+    street: &Street<'_>,
     now: Timestamp,
 ) -> Result<Verdict, Rejection> {
     let whereabouts = Whereabouts { event_is_believed: true, ..Whereabouts::default() };
-    native::read(node, &Door::default(), config, now)
-        .and_then(|read| pipeline::run(&street(config, key), read, &whereabouts, now))
+    native::read(node, &Door::default(), street.config, now)
+        .and_then(|read| pipeline::run(street, read, &whereabouts, now))
 }
 
 /// The line of a rejected event.

@@ -234,6 +234,7 @@ fn ordinary_job(event: &str, entry: u16) -> Prepared {
             opt_out: OptOut::default(),
             sources: Vec::new(),
             minor: false,
+            at_ms: 0,
         },
         sensitive: false,
         group: String::new(),

@@ -12,6 +12,7 @@ pub mod cmp;
 mod decide;
 pub mod gpp;
 pub mod ids;
+pub mod memory;
 mod region;
 mod rules;
 mod signals;

@@ -86,7 +86,7 @@ impl OptOut {
 
 /// What a person allows, and how we know: all that a decision needs of an event. Travels with
 /// every job, so that today's rules can be applied again before sending.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct State {
     /// Where the person is, such as `US-CA`; `None` if unknown, which is opt-in.
     pub region: Region,
@@ -98,12 +98,20 @@ pub struct State {
     pub sources: Vec<String>,
     /// A minor by `user.minor` or by birth date.
     pub minor: bool,
+    /// When it was said, epoch milliseconds: a later refusal reaches it. For a remembered choice the
+    /// time of the oldest grant that it rests on; 0 where nothing was said.
+    pub at_ms: i64,
 }
 
 impl State {
     /// Whether any signal was given at all.
     pub fn has_signal(&self) -> bool {
         !self.sources.is_empty()
+    }
+
+    /// Whether the event has a signal of its own: then no remembered choice speaks for it.
+    pub fn speaks_for_itself(&self) -> bool {
+        self.sources.iter().any(|source| source != super::memory::MEMORY)
     }
 }
 
@@ -137,5 +145,5 @@ pub fn read(rules: &Rules, signals: &Signals, region: Region, model: Model, mino
             opt_out.sources.push("gpc".to_owned());
         }
     }
-    State { region, grants, opt_out, sources, minor }
+    State { region, grants, opt_out, sources, minor, at_ms: 0 }
 }

@@ -91,6 +91,7 @@ fn state(region: &str, grants: &str, opt_out: bool) -> State {
         opt_out: out,
         sources,
         minor: false,
+        at_ms: 0,
     }
 }
 
@@ -301,6 +302,7 @@ fn regions_are_read_in_order_and_canonical() {
         event_is_believed: false,
         headers: vec![("cf-ipcountry".to_owned(), "DE".to_owned())],
         address: None,
+        ..Whereabouts::default()
     };
     let order =
         [RegionSource::Event, RegionSource::Header("CF-IPCountry".to_owned()), RegionSource::Geoip];

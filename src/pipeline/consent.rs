@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use jiff::{Unit, civil::Date};
+use jiff::{Timestamp, Unit, civil::Date};
 
 use super::Street;
 use crate::{
@@ -31,7 +31,18 @@ pub(super) fn state(
     let region = whereabouts.region(&rules.region_from, event.consent.region.as_deref(), &geoip);
     let model = if site.sensitive.is_some() { Model::OptIn } else { rules.model(&region) };
     let minor = event.minor == Some(true) || younger(event, site);
-    (consent::read(rules, &event.consent, region, model, minor), model)
+    let mut state = consent::read(rules, &event.consent, region, model, minor);
+    if state.has_signal() {
+        state.at_ms = said_at(event).as_millisecond();
+    }
+    (state, model)
+}
+
+/// When the choice was made: when it was collected, where the sender says so, else with the event.
+/// Never later than it was heard, or no later choice could replace it.
+fn said_at(event: &Event) -> Timestamp {
+    let collected = event.consent.collected_at.as_deref().and_then(|text| text.trim().parse().ok());
+    collected.unwrap_or(event.timestamp).min(event.received_at)
 }
 
 fn younger(event: &Event, site: &Site) -> bool {

@@ -296,6 +296,11 @@ impl Committer {
                 Request::Unmark { chunks } => {
                     chunks.iter().for_each(|key| round.batch.delete(key.mark()));
                 }
+                Request::Work(mut task) if task.kind.is_short() && very_full.is_none() => {
+                    let done = round.work(&mut task);
+                    gathered.replies.push(Reply::Count(task.reply, task.count));
+                    done?;
+                }
                 Request::Work(task) => self.tasks.push_back(task),
                 Request::Close { reply } => {
                     gathered.close = Some(reply);

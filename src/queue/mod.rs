@@ -15,7 +15,12 @@ mod lane;
 mod lease;
 mod open;
 mod people;
+mod person;
+mod privacy;
+mod recall;
 mod record;
+mod refused;
+mod register;
 mod round;
 mod seal;
 mod settle;
@@ -274,6 +279,9 @@ async fn blocking<T: Send + 'static>(
         .await
         .unwrap_or_else(|_| Err(Refused::Store("a read gave up (panicked)".to_owned())))
 }
+
+/// The keys of a person's frequency records, by a subject key of theirs.
+pub type MarksOf = Arc<dyn Fn(&IdHash) -> Vec<IdHash> + Send + Sync>;
 
 /// Sees the destination's name and a pending job.
 pub type JobVisitor = Box<dyn FnMut(&str, &LeasedJob) + Send>;

@@ -25,7 +25,7 @@ mod tests;
 
 use std::net::IpAddr;
 
-pub use framing::{Form, Piece, Unframed, split};
+pub use framing::{Form, Piece, Unframed, one, split};
 
 use crate::{config::WriteKey, event::Event};
 

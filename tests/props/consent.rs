@@ -72,6 +72,7 @@ prop_compose! {
             opt_out: OptOut { sale: opted_out, ..OptOut::default() },
             sources: vec!["consent_mode".to_owned()],
             minor: false,
+            at_ms: 0,
         }
     }
 }

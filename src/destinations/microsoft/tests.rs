@@ -54,6 +54,7 @@ fn job(region: Option<&str>, ad_storage: Grant) -> Prepared {
             opt_out: Default::default(),
             sources: Vec::new(),
             minor: false,
+            at_ms: 0,
         },
         sensitive: false,
         group: "live".to_owned(),

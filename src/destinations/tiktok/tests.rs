@@ -54,6 +54,7 @@ fn job(source: ActionSource, limited: bool) -> Prepared {
             opt_out: OptOut::default(),
             sources: Vec::new(),
             minor: false,
+            at_ms: 0,
         },
         sensitive: false,
         group: "live/crm/99".to_owned(),

@@ -273,6 +273,7 @@ pub(super) fn config(destination: DestinationConfig) -> Config {
             event_ids: day,
             event_ids_at_most: 1,
             frequency: day,
+            choices: day,
             queue: day,
             traces: day,
             dead_letters: day,
@@ -329,6 +330,7 @@ pub(super) fn prepared(event_id: &str) -> Prepared {
             opt_out: OptOut::default(),
             sources: Vec::new(),
             minor: false,
+            at_ms: 0,
         },
         sensitive: false,
         group: String::new(),
@@ -442,7 +444,13 @@ impl Jobs for Line {
         }
         inside.leased += jobs.len();
         let unknown_result = std::mem::take(&mut inside.unknown);
-        Ok(Some(Lease { destination: name.to_owned(), chunks: Vec::new(), jobs, unknown_result }))
+        Ok(Some(Lease {
+            destination: name.to_owned(),
+            chunks: Vec::new(),
+            jobs,
+            later: Default::default(),
+            unknown_result,
+        }))
     }
 
     fn wait_due(&self, _: &str) -> impl Future<Output = ()> + Send {
