@@ -365,6 +365,12 @@ fn reload(parts: Reloading) -> http::Reload {
                     json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}),
                 );
             }
+            if let Err(why) = rotated(&parts.queue, &config).await {
+                let message = format!("relay.toml: queue: {why}");
+                return Err(
+                    json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}),
+                );
+            }
             let config = Arc::new(config);
             let will_withhold = withheld(&parts, config.clone()).await;
             let hash = config.hash.clone();
@@ -374,6 +380,12 @@ fn reload(parts: Reloading) -> http::Reload {
         });
         answer
     })
+}
+
+/// A new encryption key is taken over without a stop.
+async fn rotated(queue: &Queue, config: &Config) -> anyhow::Result<()> {
+    let random = clock::random().map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
+    Ok(queue.rotate(&config.queue, random).await?)
 }
 
 /// How many queued events the new rules will not let go.

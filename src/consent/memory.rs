@@ -24,21 +24,24 @@ pub struct Word {
     pub yes_ms: Option<i64>,
     /// The last no.
     pub no_ms: Option<i64>,
+    /// When that no arrived here.
+    heard_ms: i64,
 }
 
 impl Word {
     fn yes(at_ms: i64) -> Self {
-        Self { yes_ms: Some(at_ms), no_ms: None }
+        Self { yes_ms: Some(at_ms), ..Self::default() }
     }
 
-    fn no(at_ms: i64) -> Self {
-        Self { yes_ms: None, no_ms: Some(at_ms) }
+    fn no(at_ms: i64, heard_ms: i64) -> Self {
+        Self { yes_ms: None, no_ms: Some(at_ms), heard_ms }
     }
 
     /// Takes in what was said elsewhere, or at another time.
     fn merge(&mut self, other: Word) {
         self.yes_ms = self.yes_ms.max(other.yes_ms);
-        self.no_ms = self.no_ms.max(other.no_ms);
+        (self.no_ms, self.heard_ms) =
+            (self.no_ms, self.heard_ms).max((other.no_ms, other.heard_ms));
     }
 
     /// The word that stands: the newer one, at the same time the stricter one.
@@ -59,9 +62,10 @@ impl Word {
         }
     }
 
-    /// Whether it was refused at or after a time.
-    fn refused_since(&self, at_ms: i64) -> bool {
-        self.no_ms.is_some_and(|no| no >= at_ms)
+    /// Whether it was refused after something was said and accepted: later, or at the same time but
+    /// heard later. Of one request each event speaks for itself.
+    fn refused_since(&self, said_ms: i64, accepted_ms: i64) -> bool {
+        self.no_ms.is_some_and(|no| (no, self.heard_ms) > (said_ms, accepted_ms))
     }
 
     /// Whether taking in another word would change what counts, or when it was said by much.
@@ -82,7 +86,7 @@ impl Word {
     fn forget_yes(&mut self, before_ms: i64) {
         if self.yes_ms.is_some_and(|yes| yes < before_ms) {
             if self.last() == Grant::Granted {
-                self.no_ms = None;
+                (self.no_ms, self.heard_ms) = (None, 0);
             }
             self.yes_ms = None;
         }
@@ -123,13 +127,13 @@ impl Choice {
     ///
     /// What lifts an opt-out is an explicit grant to store or use data for advertising that comes
     /// without any opt-out.
-    pub fn of(state: &State) -> Option<Self> {
-        let at_ms = state.at_ms;
+    pub fn of(state: &State, heard: Timestamp) -> Option<Self> {
+        let (at_ms, heard_ms) = (state.at_ms, heard.as_millisecond());
         let mut choice = Self::default();
         for (word, (purpose, _)) in choice.purposes.iter_mut().zip(Purpose::ALL) {
             *word = match state.grants.get(purpose) {
                 Grant::Granted => Word::yes(at_ms),
-                Grant::Denied => Word::no(at_ms),
+                Grant::Denied => Word::no(at_ms, heard_ms),
                 Grant::NotAsked => Word::default(),
             };
         }
@@ -140,7 +144,7 @@ impl Choice {
         for (word, is_out) in choice.opt_outs.iter_mut().zip([out.sale, out.sharing, out.targeted])
         {
             if is_out {
-                *word = Word::no(at_ms);
+                *word = Word::no(at_ms, heard_ms);
             } else if grants_ads && !out.any() {
                 *word = Word::yes(at_ms);
             }
@@ -153,7 +157,7 @@ impl Choice {
         let mut choice = Self::default();
         for (word, (purpose, _)) in choice.purposes.iter_mut().zip(Purpose::ALL) {
             if purposes.contains(&purpose) {
-                *word = Word::no(at.as_millisecond());
+                *word = Word::no(at.as_millisecond(), at.as_millisecond());
             }
         }
         choice
@@ -161,7 +165,7 @@ impl Choice {
 
     /// A refusal of everything, for ever: of somebody whose choice cannot be read.
     pub fn unreadable() -> Self {
-        Self { purposes: [Word::no(i64::MAX); 4], opt_outs: [Word::default(); 3] }
+        Self { purposes: [Word::no(i64::MAX, i64::MAX); 4], opt_outs: [Word::default(); 3] }
     }
 
     /// Whether anything in it is refused.
@@ -171,7 +175,7 @@ impl Choice {
 
     /// Whether anything was refused at or after a time.
     pub fn refuses_since(&self, at_ms: i64) -> bool {
-        self.words().any(|word| word.refused_since(at_ms))
+        self.words().any(|word| word.no_ms.is_some_and(|no| no >= at_ms))
     }
 
     /// Whether there is nothing in it.
@@ -201,7 +205,9 @@ impl Choice {
     pub fn forget_all(&mut self, until_ms: i64) {
         for word in self.words_mut() {
             word.yes_ms.take_if(|at_ms| *at_ms <= until_ms);
-            word.no_ms.take_if(|at_ms| *at_ms <= until_ms);
+            if word.no_ms.take_if(|at_ms| *at_ms <= until_ms).is_some() {
+                word.heard_ms = 0;
+            }
         }
     }
 
@@ -240,14 +246,14 @@ impl Choice {
     }
 
     /// Applies what the person has refused meanwhile to the state of something that waits. It never
-    /// allows anything. Returns whether it changed anything.
-    pub fn bind(&self, state: &mut State, happened: Timestamp) -> bool {
+    /// allows anything. Returns whether it changed anything. `accepted_ms`: when that arrived.
+    pub fn bind(&self, state: &mut State, happened: Timestamp, accepted_ms: i64) -> bool {
         let happened_ms = happened.as_millisecond();
         // With signals of its own only what was refused after they were given counts; without, all
         // that is not lifted.
         let own_ms = state.speaks_for_itself().then_some(state.at_ms);
         let refused = |word: &Word| match own_ms {
-            Some(own_ms) => word.refused_since(own_ms),
+            Some(own_ms) => word.refused_since(own_ms, accepted_ms),
             None => word.about(happened_ms) == Grant::Denied,
         };
         let mut changed = false;
@@ -346,7 +352,8 @@ mod tests {
 
     fn choice(states: &[State]) -> Choice {
         let mut choice = Choice::default();
-        states.iter().filter_map(Choice::of).for_each(|said| choice.merge(&said));
+        let of = |state: &State| Choice::of(state, at(state.at_ms));
+        states.iter().filter_map(of).for_each(|said| choice.merge(&said));
         choice
     }
 
@@ -401,10 +408,13 @@ mod tests {
         let said =
             choice(&[all(Grant::Denied, MONDAY + DAY), all(Grant::Granted, MONDAY + 2 * DAY)]);
         let bound = |mut state: State, happened: i64| {
-            said.bind(&mut state, at(happened)).then_some(state.grants.ad_storage)
+            said.bind(&mut state, at(happened), happened).then_some(state.grants.ad_storage)
         };
         assert_eq!(bound(all(Grant::Granted, MONDAY), MONDAY), Some(Grant::Denied), "before");
         assert_eq!(bound(all(Grant::Granted, MONDAY + 2 * DAY), MONDAY + 2 * DAY), None, "after");
+        let tuesday = all(Grant::Granted, MONDAY + DAY);
+        assert_eq!(bound(tuesday.clone(), MONDAY + DAY), None, "of one request each for itself");
+        assert_eq!(bound(tuesday, MONDAY + DAY - 1), Some(Grant::Denied), "heard later");
         assert_eq!(bound(State::default(), MONDAY), Some(Grant::Denied), "silent, before");
         assert_eq!(bound(State::default(), MONDAY + 3 * DAY), None, "silent, after the grant");
     }

@@ -53,7 +53,7 @@ pub fn recheck(
         return Checked::Over(withdrawn(ERASED), prepared.event);
     }
     if let Some(later) = later {
-        later.choice.bind(&mut prepared.consent, prepared.time);
+        later.choice.bind(&mut prepared.consent, prepared.time, job.accepted_at_ms);
     }
     outdate(config, &mut prepared, now);
     match stopped(config, destination, job, &prepared, now) {

@@ -31,7 +31,7 @@ pub(super) fn of_event(
         return None;
     }
     if state.has_signal() {
-        return Choice::of(state);
+        return Choice::of(state, event.received_at);
     }
     let remembered = (street.remembered)(subjects);
     let memory = &street.config.consent.memory;
@@ -110,7 +110,7 @@ pub fn choice(
     let Read { event, warnings } = read;
     let (site, subjects) = whom(street.config, street.key, &event)?;
     let (state, _) = consent::state(street, site, &event, whereabouts);
-    let Some(choice) = Choice::of(&state) else {
+    let Some(choice) = Choice::of(&state, event.received_at) else {
         let message = "it grants nothing and refuses nothing; send what was chosen, such as \
                        \"ad_storage\": \"granted\", or \"opt_out\": true";
         return Err(rejection(&event, RejectionCode::MissingField, message, "/consent"));

@@ -57,7 +57,7 @@ impl Round<'_> {
             trace,
             received_at,
         } = admission;
-        if self.is_gone(&whose, &trace_id)? {
+        if self.is_gone(&whose, &id, &trace_id)? {
             // Nothing of it is kept, not even a trace: it would bring an erased person back.
             self.state.books.events.duplicate += 1;
             return Ok(Admitted::Duplicate { released: 0 });
@@ -101,14 +101,24 @@ impl Round<'_> {
         Ok(admitted)
     }
 
-    /// Whether an event is one of an erased person's, from before the erasure.
-    fn is_gone(&mut self, whose: &Whose, trace_id: &IdHash) -> Result<bool, StoreError> {
+    /// Whether an event is one of an erased person's, from before the erasure; a copy of an earlier
+    /// one is taken for that.
+    fn is_gone(
+        &mut self,
+        whose: &Whose,
+        id: &IdHash,
+        trace_id: &IdHash,
+    ) -> Result<bool, StoreError> {
         let homes = self.register.find(self.store, &self.shared.seal, &whose.subjects)?;
-        let known = homes.iter().filter_map(|home| self.register.get(home));
-        Ok(known.into_iter().any(|known| known.is_gone(trace_id, whose.happened_ms)))
+        let mut erased = homes
+            .iter()
+            .filter_map(|home| self.register.get(home))
+            .filter(|known| known.erased.is_some());
+        Ok(erased.clone().any(|known| known.is_gone(trace_id, whose.happened_ms))
+            || (erased.next().is_some() && self.state.ids.has(id, self.now_ms)))
     }
 
-    /// Enters in the register what an event tells of its person; under which key.
+    /// Enters in the register what an event tells of its person; by which key traces know them.
     fn remember(
         &mut self,
         whose: &Whose,
@@ -117,11 +127,12 @@ impl Round<'_> {
         entrusted: Entrusting,
     ) -> Result<Option<IdHash>, StoreError> {
         let Entrusting { event_id, to } = entrusted;
+        let first = whose.subjects.first().copied();
         if whose.subjects.len() < 2 && whose.choice.is_none() && to.is_empty() {
-            return Ok(None);
+            return Ok(first);
         }
         let joined = self.register.join(self.store, &self.shared.seal, &whose.subjects)?;
-        let Some(home) = joined else { return Ok(None) };
+        let Some(home) = joined else { return Ok(first) };
         if let Some(choice) = &whose.choice {
             self.choose(&home, choice);
         }
@@ -164,7 +175,7 @@ impl Round<'_> {
             return Ok(None);
         }
         let duplicate = Admitted::Duplicate { released: 0 };
-        if self.is_gone(&admission.whose, &admission.trace_id)?
+        if self.is_gone(&admission.whose, &admission.id, &admission.trace_id)?
             || self.state.ids.has(&admission.id, self.now_ms)
         {
             return Ok(Some(duplicate));

@@ -166,6 +166,17 @@ impl Queue {
         }
     }
 
+    /// Takes over the encryption keys of these settings while everything goes on: what was wrapped by
+    /// an earlier key is wrapped by the current one. `random`: new bytes.
+    pub async fn rotate(
+        &self,
+        settings: &crate::config::QueueSettings,
+        random: [u8; 32],
+    ) -> Result<(), Refused> {
+        let settings = Box::new(settings.clone());
+        self.ask(|reply| Request::Rotate { settings, random, reply }).await
+    }
+
     /// The books, as of one moment. States of destinations are filled in by the caller.
     #[allow(clippy::unused_async, reason = "an engine that is not embedded has to ask")]
     pub async fn stats(&self) -> Stats {

@@ -271,7 +271,9 @@ impl Round<'_> {
             match over {
                 Some(reason) => {
                     self.state.books.of(number).withdrawn += u64::from(!job.uncounted);
-                    self.correct(number, &job, false)?;
+                    if !leased.marked_before {
+                        self.correct(number, &job, false)?;
+                    }
                     self.note_outcome(number, (job.id, job.slot), "withdrawn", &reason, None);
                     stopped += 1;
                 }

@@ -156,11 +156,12 @@ impl Shared {
                 (_, Judgement::Less) => waiting.less += 1,
                 (_, Judgement::Same) => {}
             }
-            if let Place::Leased(number) | Place::Dead(_, number) = place {
-                waiting.unsent.insert((job.id, number, job.slot));
-            } else if let Place::Pending(key) = place {
-                waiting.unsent.insert((job.id, key.destination(), job.slot));
-            }
+            // Of a dead letter the register knows whether it may have arrived.
+            match place {
+                Place::Leased(number) => waiting.unsent.insert((job.id, number, job.slot)),
+                Place::Pending(key) => waiting.unsent.insert((job.id, key.destination(), job.slot)),
+                Place::Dead(..) => false,
+            };
         })?;
         Ok(waiting)
     }
@@ -203,10 +204,7 @@ impl Shared {
         let mut unsent = HashSet::new();
         let mut letters = Vec::new();
         self.each_waiting(subjects, &mut |place, name, job| match place {
-            Place::Dead(key, number) => {
-                unsent.insert((job.id, number, job.slot));
-                letters.push(key);
-            }
+            Place::Dead(key, _) => letters.push(key),
             Place::Leased(number) => {
                 unsent.insert((job.id, number, job.slot));
                 dossier.pending.push((name.to_owned(), job.clone()));
@@ -226,7 +224,7 @@ impl Shared {
             }
         }
         let mut register = Register::default();
-        let mut suspect = Suspect::default();
+        let mut suspect = Suspect::of(subjects);
         for home in register.find(&*store, &self.seal, subjects)? {
             let Some(known) = register.get(&home) else { continue };
             dossier.identifiers += known.subjects.len();
@@ -267,7 +265,7 @@ impl Shared {
     ) -> Result<(Vec<Vec<u8>>, HashSet<IdHash>), StoreError> {
         let Ok(store) = self.store() else { return Ok(Default::default()) };
         let mut register = Register::default();
-        let mut suspect = Suspect::default();
+        let mut suspect = Suspect::of(subjects);
         for home in register.find(&*store, &self.seal, subjects)? {
             let Some(known) = register.get(&home) else { continue };
             suspect.subjects.extend(known.subjects.iter().copied());

@@ -172,6 +172,11 @@ pub(super) struct Suspect {
 }
 
 impl Suspect {
+    /// Somebody of whom some keys are known.
+    pub(super) fn of(subjects: &[IdHash]) -> Self {
+        Self { subjects: subjects.iter().copied().collect(), events: HashSet::new() }
+    }
+
     /// Learns from a record's lines which events are theirs; whether any line is.
     fn learn(&mut self, lines: &[TraceLine]) -> bool {
         for line in lines {

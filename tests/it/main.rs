@@ -23,5 +23,6 @@ mod privacy;
 mod queue;
 mod readme;
 mod relay;
+mod remembered;
 mod sandbox;
 mod two_sites;

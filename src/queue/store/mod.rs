@@ -72,6 +72,11 @@ impl Batch {
         self.0.push((key, None));
     }
 
+    /// Adds the changes of another batch.
+    pub(super) fn extend(&mut self, other: Batch) {
+        self.0.extend(other.0);
+    }
+
     /// How many operations.
     pub(super) fn len(&self) -> usize {
         self.0.len()

@@ -3,6 +3,7 @@
 mod bounds;
 mod folder;
 mod leases;
+mod people;
 mod seen;
 mod speed;
 mod traps;
