@@ -21,6 +21,9 @@ use super::{
 };
 use crate::consent::memory::Remembered;
 
+/// So often a record is read again that changes while it is read.
+const TRIES: usize = 10;
+
 /// What waits of a person, by what a choice does to it.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
@@ -126,8 +129,15 @@ impl Shared {
     /// See [`super::Queue::remembered`].
     pub(super) fn remembered(&self, subjects: &[IdHash]) -> Result<Remembered, Refused> {
         let store = self.store()?;
-        register::remembered(&*store, &self.seal, subjects)
-            .map_err(|e| Refused::Store(e.to_string()))
+        let mut remembered = register::remembered(&*store, &self.seal, subjects);
+        for _ in 0..TRIES {
+            // A record of several pieces that is being replaced just now reads as torn.
+            if !matches!(remembered, Err(StoreError::Corrupt(_))) {
+                break;
+            }
+            remembered = register::remembered(&*store, &self.seal, subjects);
+        }
+        remembered.map_err(|e| Refused::Store(e.to_string()))
     }
 
     pub(super) fn refused(&self) -> MutexGuard<'_, RefusedSubjects> {
@@ -152,7 +162,7 @@ impl Shared {
                     }
                     return;
                 }
-                (Place::Dead(key, _), Judgement::Over(_)) => return waiting.dead.push(key.clone()),
+                (Place::Dead(key), Judgement::Over(_)) => return waiting.dead.push(key.clone()),
                 (_, Judgement::Less) => waiting.less += 1,
                 (_, Judgement::Same) => {}
             }
@@ -160,7 +170,7 @@ impl Shared {
             match place {
                 Place::Leased(number) => waiting.unsent.insert((job.id, number, job.slot)),
                 Place::Pending(key) => waiting.unsent.insert((job.id, key.destination(), job.slot)),
-                Place::Dead(..) => false,
+                Place::Dead(_) => false,
             };
         })?;
         Ok(waiting)
@@ -204,7 +214,7 @@ impl Shared {
         let mut unsent = HashSet::new();
         let mut letters = Vec::new();
         self.each_waiting(subjects, &mut |place, name, job| match place {
-            Place::Dead(key, _) => letters.push(key),
+            Place::Dead(key) => letters.push(key),
             Place::Leased(number) => {
                 unsent.insert((job.id, number, job.slot));
                 dossier.pending.push((name.to_owned(), job.clone()));
@@ -320,7 +330,7 @@ impl Shared {
                 (dead::head_of(found.record), dead::open(&self.seal, &found))
                 && searched.are(&dead.job)?
             {
-                let place = Place::Dead(found.key.to_vec(), head.destination);
+                let place = Place::Dead(found.key.to_vec());
                 visit(place, name(head.destination), &dead.job);
             }
             Ok(ControlFlow::Continue(()))
@@ -332,5 +342,5 @@ impl Shared {
 enum Place {
     Pending(ChunkKey),
     Leased(DestinationNo),
-    Dead(Vec<u8>, DestinationNo),
+    Dead(Vec<u8>),
 }
