@@ -328,10 +328,13 @@ pub enum Stored {
 #[error("a stored job cannot be read: {0}")]
 pub struct Unreadable(#[from] postcard::Error);
 
+/// About what a job takes: it is written without growing.
+const USUAL_BYTES: usize = 1024;
+
 impl Stored {
     /// The bytes of a job.
     pub fn encode(prepared: Prepared) -> Result<Vec<u8>, Unreadable> {
-        Ok(postcard::to_allocvec(&Stored::V1(Box::new(prepared)))?)
+        Ok(postcard::to_extend(&Stored::V1(Box::new(prepared)), Vec::with_capacity(USUAL_BYTES))?)
     }
 
     /// Reads a job of any version.

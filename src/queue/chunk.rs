@@ -190,6 +190,7 @@ pub(super) fn raw_bytes(job: &LeasedJob) -> usize {
 
 /// The bytes of some jobs of one group, in clear.
 pub(super) fn encode_jobs(group: &str, jobs: &[LeasedJob]) -> Result<Vec<u8>, StoreError> {
+    let bytes = 64 + jobs.iter().map(raw_bytes).sum::<usize>();
     let subjects: Vec<Vec<u8>> = jobs.iter().map(|job| job.subjects.concat()).collect();
     let jobs = jobs
         .iter()
@@ -209,7 +210,7 @@ pub(super) fn encode_jobs(group: &str, jobs: &[LeasedJob]) -> Result<Vec<u8>, St
             body: Raw(&job.body),
         })
         .collect();
-    postcard::to_allocvec(&Body::V1 { group, jobs })
+    postcard::to_extend(&Body::V1 { group, jobs }, Vec::with_capacity(bytes))
         .map_err(|e| StoreError::Failed(format!("jobs cannot be written: {e}")))
 }
 

@@ -130,7 +130,8 @@ fn write_record(
     for line in lines {
         head.extend_from_slice(&ids::fingerprint(line.id()).to_be_bytes());
     }
-    let text = postcard::to_allocvec(lines)
+    let bytes = 8 + lines.iter().map(TraceLine::raw_bytes).sum::<usize>();
+    let text = postcard::to_extend(lines, Vec::with_capacity(bytes))
         .map_err(|e| StoreError::Failed(format!("a trace cannot be written: {e}")))?;
     let sealed = seal.pack(&[key, &head], &text)?;
     head.extend(sealed);
