@@ -226,19 +226,8 @@ impl Shared {
                     }
                 }
             }
-            if lease.chunks.is_empty() {
-                continue;
-            }
-            match self.later(&lease.jobs) {
-                Ok(later) => {
-                    lease.later = later;
-                    return Ok(Some(lease));
-                }
-                Err(refused) => {
-                    // What its people said is not known: nothing of it may leave now.
-                    self.release(lease.chunks);
-                    return Err(refused);
-                }
+            if !lease.chunks.is_empty() {
+                return self.hear(lease).map(Some);
             }
         }
     }

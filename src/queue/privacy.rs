@@ -28,10 +28,10 @@ const WAIT: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// What somebody decided.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) enum Act {
     /// A choice, or a withdrawal.
-    Choose(Choice),
+    Choose(Box<Choice>),
     /// To be erased, with everything until then (epoch milliseconds).
     Erase(i64),
 }
@@ -92,10 +92,11 @@ impl Queue {
         said.choice.merge(&choice);
         if !choice.refuses() {
             // It allows nothing that waits, and stops nothing.
-            self.act(subjects, Some(Act::Choose(choice)), Waiting::default(), &judge).await?;
+            self.act(subjects, Some(Act::Choose(Box::new(choice))), Waiting::default(), &judge)
+                .await?;
             return Ok(Reached::default());
         }
-        self.apply(subjects, Act::Choose(choice), said, judge).await
+        self.apply(subjects, Act::Choose(Box::new(choice)), said, judge).await
     }
 
     /// Erases a person: what waits, dead letters, traces, frequency marks and the record go; a
@@ -121,7 +122,7 @@ impl Queue {
         let shared = Arc::clone(&self.inner.shared);
         let searched = subjects.clone();
         let (traces, events) =
-            blocking(move || shared.traces_of(&searched).map_err(store_failed)).await?;
+            blocking(move || shared.traces_of(&searched).map_err(Refused::from)).await?;
         let wipe = Wipe { subjects, marks, begun: false, traces, events };
         self.work(TaskKind::Wipe(Box::new(wipe))).await?;
         Ok(reached)
@@ -132,7 +133,7 @@ impl Queue {
         let shared = Arc::clone(&self.inner.shared);
         blocking(move || {
             shared.store()?;
-            shared.dossier(&subjects, &marks).map_err(store_failed)
+            shared.dossier(&subjects, &marks).map_err(Refused::from)
         })
         .await
     }
@@ -152,7 +153,7 @@ impl Queue {
             let (searched, judging) = (subjects.clone(), Arc::clone(&judge));
             let waiting = blocking(move || {
                 shared.store()?;
-                shared.waiting(&searched, &said, &judging).map_err(store_failed)
+                shared.waiting(&searched, &said, &judging).map_err(Refused::from)
             })
             .await?;
             let is_first = act.is_some();
@@ -176,7 +177,7 @@ impl Queue {
         };
         let shared = Arc::clone(&self.inner.shared);
         reached.recipients =
-            blocking(move || shared.recipients(&subjects, &unsent).map_err(store_failed)).await?;
+            blocking(move || shared.recipients(&subjects, &unsent).map_err(Refused::from)).await?;
         Ok(reached)
     }
 
@@ -191,10 +192,6 @@ impl Queue {
         let judge = Arc::clone(judge);
         self.work(TaskKind::Reach(Box::new(Reach { subjects, act, chunks, dead, judge }))).await
     }
-}
-
-fn store_failed(error: StoreError) -> Refused {
-    Refused::Store(error.to_string())
 }
 
 impl Round<'_> {

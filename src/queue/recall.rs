@@ -8,7 +8,8 @@ use std::{
 };
 
 use super::{
-    ChunkKey, Dossier, Entrusted, IdHash, JobKind, Judge, Judgement, LeasedJob, Received, Refused,
+    ChunkKey, Dossier, Entrusted, IdHash, JobKind, Judge, Judgement, Lease, LeasedJob, Received,
+    Refused,
     chunk::{self, DestinationNo},
     dead,
     lease::Shared,
@@ -102,9 +103,24 @@ impl Shared {
         .map_err(|e| Refused::Store(e.to_string()))
     }
 
+    /// Adds to a lease what its people said since.
+    pub(super) fn hear(&self, mut lease: Lease) -> Result<Lease, Refused> {
+        match self.later(&lease.jobs) {
+            Ok(later) => {
+                lease.later = later;
+                Ok(lease)
+            }
+            Err(refused) => {
+                // What they said is not known: nothing of it may leave now.
+                self.release(lease.chunks);
+                Err(refused)
+            }
+        }
+    }
+
     /// What the people of some jobs said since, by position. Only of those who may have refused
     /// something since a job was accepted the store is asked.
-    pub(super) fn later(&self, jobs: &[LeasedJob]) -> Result<BTreeMap<usize, Remembered>, Refused> {
+    fn later(&self, jobs: &[LeasedJob]) -> Result<BTreeMap<usize, Remembered>, Refused> {
         let mut suspects = Vec::new();
         {
             let refused = self.refused();
@@ -263,8 +279,8 @@ impl Shared {
         for subject in suspect.subjects.iter().flat_map(|subject| marks(subject)) {
             dossier.marks.extend(People::find(&*store, &self.seal, subject)?);
         }
-        let (traces, _) = trace::find_all(&*store, &self.seal, &mut suspect)?;
-        dossier.traces = traces.into_iter().collect();
+        let found = trace::find_all(&*store, &self.seal, &mut suspect)?;
+        dossier.traces = found.traces.into_iter().collect();
         Ok(dossier)
     }
 
@@ -281,8 +297,8 @@ impl Shared {
             suspect.subjects.extend(known.subjects.iter().copied());
             suspect.events.extend(known.events.iter().map(|event| event.id));
         }
-        let (_, keys) = trace::find_all(&*store, &self.seal, &mut suspect)?;
-        Ok((keys, suspect.events))
+        let found = trace::find_all(&*store, &self.seal, &mut suspect)?;
+        Ok((found.keys, suspect.events))
     }
 
     /// Walks over all that waits of a person: pending, on its way, dead.

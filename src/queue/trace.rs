@@ -191,25 +191,34 @@ impl Suspect {
     }
 }
 
-/// Everything kept of a person's events, by event, and the records that hold it.
+/// What is kept of a person's events.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// By event.
+    pub(super) traces: BTreeMap<IdHash, Trace>,
+    /// The records that hold it.
+    pub(super) keys: Vec<Vec<u8>>,
+}
+
+/// Everything kept of a person's events.
 pub(super) fn find_all(
     store: &dyn Store,
     seal: &Seal,
     suspect: &mut Suspect,
-) -> Result<(BTreeMap<IdHash, Trace>, Vec<Vec<u8>>), StoreError> {
+) -> Result<Found, StoreError> {
     let (from, to) = record::whole(space::TRACE);
-    let (mut traces, mut keys) = (BTreeMap::<IdHash, Trace>::new(), Vec::new());
+    let mut all = Found::default();
     record::scan(store, &from, &to, Direction::Forward, &mut |found| {
         let Some((head, sealed)) = split(found.record) else {
             return Ok(ControlFlow::Continue(()));
         };
         match open(seal, found.key, head, sealed) {
             Ok(lines) if suspect.learn(&lines) => {
-                keys.push(found.key.to_vec());
+                all.keys.push(found.key.to_vec());
                 let at = Timestamp::from_millisecond(record::time_of(found.key))
                     .unwrap_or(Timestamp::UNIX_EPOCH);
                 for line in lines.into_iter().filter(|line| suspect.events.contains(line.id())) {
-                    traces.entry(*line.id()).or_default().add(at, line);
+                    all.traces.entry(*line.id()).or_default().add(at, line);
                 }
             }
             Ok(_) => {}
@@ -217,7 +226,7 @@ pub(super) fn find_all(
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok((traces, keys))
+    Ok(all)
 }
 
 /// Rewrites a record without the lines of some events.

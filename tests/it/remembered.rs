@@ -131,6 +131,7 @@ fn denied() -> Value {
 }
 
 /// A visitor's own event, with signals.
+#[allow(clippy::needless_pass_by_value, reason = "a body is written where it is used")]
 fn visit(id: &str, user: Value, consent: Value) -> Value {
     let mut consent = consent;
     consent["region"] = json!("DE");

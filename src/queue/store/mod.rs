@@ -52,6 +52,12 @@ pub(super) enum StoreError {
     Corrupt(String),
 }
 
+impl From<StoreError> for super::Refused {
+    fn from(error: StoreError) -> Self {
+        super::Refused::Store(error.to_string())
+    }
+}
+
 /// Reads everything once: an engine reads lazily, and would tell of damage only where it is met.
 pub(super) fn verify(store: &dyn Store) -> Result<(), StoreError> {
     store.scan(&[], &[u8::MAX], Direction::Forward, &mut |_, _| ControlFlow::Continue(()))

@@ -129,6 +129,8 @@ async fn what_is_remembered_has_its_time() {
     queue.close().await;
 }
 
+type Verdict = fn(usize) -> JobVerdict;
+
 #[tokio::test]
 async fn recipients_are_those_who_had_something() {
     let mut house = House::new();
@@ -139,7 +141,7 @@ async fn recipients_are_those_who_had_something() {
         let whose = Whose { subjects: jane.to_vec(), choice: None, happened_ms: START };
         Admission { whose, ..event(n, vec![send(destination, job)]) }
     };
-    let verdicts: [(&str, fn(usize) -> JobVerdict); 5] = [
+    let verdicts: [(&str, Verdict); 5] = [
         ("delivered", delivered),
         ("rejected", dead),
         ("unknown", |_| JobVerdict::Dead { code: "unknown_result".into(), attempt: attempt() }),
