@@ -69,6 +69,11 @@ impl<'a> Searched<'a> {
         Ok(Self { store, shared, register, homes, subjects })
     }
 
+    fn had_events(&self) -> bool {
+        let known = self.homes.iter().filter_map(|home| self.register.get(home));
+        known.into_iter().any(|known| !known.events.is_empty())
+    }
+
     fn are(&mut self, job: &LeasedJob) -> Result<bool, StoreError> {
         if job.kind != JobKind::Event || !job.subjects.iter().any(|s| self.subjects.contains(s)) {
             return Ok(false);
@@ -309,8 +314,8 @@ impl Shared {
     ) -> Result<(), StoreError> {
         let Ok(store) = self.store() else { return Ok(()) };
         let mut searched = Searched::new(&*store, self, subjects)?;
-        if searched.homes.is_empty() {
-            // Whatever is queued is entered in the register: of somebody unknown there is nothing.
+        if !searched.had_events() {
+            // Whatever is queued is entered in the register: of them there is nothing to find.
             return Ok(());
         }
         let names = self.names();
