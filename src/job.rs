@@ -216,6 +216,8 @@ pub struct Decided {
     pub fate: Fate,
     /// The consent decision with its reasons, where one was taken.
     pub consent: Option<Arc<Decision>>,
+    /// Its own grants, where vendors make them differ from the event's.
+    pub grants: Option<crate::consent::Grants>,
     /// The value that the destination gets.
     pub value: Option<Money>,
 }
@@ -385,8 +387,8 @@ mod tests {
                 grants: Default::default(),
                 opt_out: OptOut::default(),
                 sources: vec!["gpc".to_owned()],
-                minor: false,
                 at_ms: 7,
+                ..State::default()
             },
             sensitive: false,
             group: "live".to_owned(),

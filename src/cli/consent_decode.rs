@@ -1,8 +1,7 @@
 //! `consent decode`: consent objects in, what their strings say and amount to out, a line each.
 //!
-//! For a person who settles a question, so strings are decoded here again, in full; what they amount
-//! to comes from the same function as everywhere. Vendors are aside: a destination's own grants
-//! are what `explain` shows.
+//! It prints what the one reader of signals saw, in full, and what that amounts to, vendors aside: a
+//! destination's own grants are what `explain` shows.
 
 use std::io::{BufRead, Write};
 
@@ -10,13 +9,8 @@ use anyhow::Context;
 use serde::{Serialize, Serializer};
 
 use crate::consent::{
-    Grants, OptOut, Signals, State,
-    additional_consent::{self, AdditionalConsent},
-    bits::{self, Unreadable},
-    cmp::{self, Choices},
-    gpp::{self, Gpp},
-    tcf::{self, Tcf},
-    us_privacy::{self, UsPrivacy},
+    Content, Grants, OptOut, Problem, Reading, additional_consent::AdditionalConsent, cmp::Choices,
+    gpp::Gpp, tcf::Tcf, us_privacy::UsPrivacy,
 };
 
 /// Longest line that is read; an event's own limit.
@@ -52,19 +46,11 @@ fn by_name<S: Serializer>(
     serializer.collect_map(cookies.iter().map(|(source, choices)| (source, choices)))
 }
 
-#[derive(Serialize)]
-struct Problem {
-    code: &'static str,
-    message: String,
-    path: String,
-}
-
-/// Decodes every line of `input`. `settle` reads one consent object and says what it amounts to, or
-/// why it is no consent object. `Ok(false)` if any line is none.
+/// Decodes every line of `input`. `settle` reads one consent object, or says why it is none. `Ok(false)` if any line is none.
 pub(super) fn run(
     mut input: impl BufRead,
     mut output: impl Write,
-    settle: impl Fn(&str) -> Result<(Signals, State), String>,
+    settle: impl Fn(&str) -> Result<Reading, String>,
 ) -> anyhow::Result<bool> {
     let mut all = true;
     let mut line = String::new();
@@ -79,7 +65,7 @@ pub(super) fn run(
             continue;
         }
         let decoded = match settle(line.trim()) {
-            Ok((signals, state)) => decode(&signals, state),
+            Ok(reading) => decode(reading),
             Err(message) => {
                 all = false;
                 unreadable(message)
@@ -99,80 +85,30 @@ fn unreadable(message: String) -> Line {
     }
 }
 
-fn decode(signals: &Signals, state: State) -> Line {
-    let mut errors = Vec::new();
-    let mut decoded = Decoded {
-        tcf: read("/tcf", signals.tcf.as_deref(), tcf::decode, &mut errors),
-        additional_consent: read(
-            "/additional_consent",
-            signals.additional_consent.as_deref(),
-            additional_consent::decode,
-            &mut errors,
-        ),
-        gpp: read("/gpp", signals.gpp.as_deref(), gpp::decode, &mut errors),
-        us_privacy: read(
-            "/us_privacy",
-            signals.us_privacy.as_deref(),
-            us_privacy::decode,
-            &mut errors,
-        ),
-        cookies: Vec::new(),
-    };
-    if let Some(tcf) = &decoded.tcf {
-        void("/tcf", tcf, &mut errors);
-    }
-    if let Some(gpp) = &decoded.gpp {
-        sections(gpp, &signals.gpp_sid, &mut errors);
-    }
-    for reading in cmp::read(&signals.cookies) {
-        match reading.choices {
-            Ok(choices) => decoded.cookies.push((reading.source, choices)),
-            Err(error) => errors.push(problem(format!("/cookies/{}", reading.source), error)),
+fn decode(reading: Reading) -> Line {
+    let Reading { seen, state } = reading;
+    let mut decoded = Decoded::default();
+    for text in seen.strings {
+        // Of several of a kind the first shows: the field itself, before what a cookie carries.
+        match text.content {
+            Content::Tcf(tcf) => keep(&mut decoded.tcf, tcf.map(|tcf| *tcf)),
+            Content::AdditionalConsent(list) => keep(&mut decoded.additional_consent, list),
+            Content::Gpp(gpp) => keep(&mut decoded.gpp, gpp),
+            Content::UsPrivacy(us) => keep(&mut decoded.us_privacy, us),
         }
     }
-    Line { decoded, grants: state.grants, opt_out: state.opt_out, errors }
-}
-
-/// Reads one string; one that a macro should have filled is absent.
-fn read<T>(
-    path: &str,
-    text: Option<&str>,
-    decode: impl Fn(&str) -> Result<T, Unreadable>,
-    errors: &mut Vec<Problem>,
-) -> Option<T> {
-    let text = text.filter(|text| !text.is_empty() && !bits::is_unfilled_macro(text))?;
-    decode(text).map_err(|error| errors.push(problem(path.to_owned(), error))).ok()
-}
-
-fn sections(gpp: &Gpp, gpp_sid: &[u32], errors: &mut Vec<Problem>) {
-    for section in &gpp.sections {
-        let name = gpp::section_name(section.id).map_or(section.id.to_string(), str::to_owned);
-        let path = format!("/gpp/{name}");
-        match &section.content {
-            Ok(gpp::Content::Tcf(tcf)) => void(&path, tcf, errors),
-            Ok(_) => {}
-            Err(error) => errors.push(problem(path, *error)),
+    for reading in seen.cookies {
+        if let Ok(choices) = reading.choices {
+            decoded.cookies.push((reading.source, choices));
         }
     }
-    let has = |id: u32| gpp.sections.iter().any(|section| u32::from(section.id) == id);
-    for id in gpp_sid.iter().filter(|id| !has(**id)) {
-        errors.push(Problem {
-            code: "section_missing",
-            message: format!("section {id} applies and is not there, so all that are there apply"),
-            path: "/gpp_sid".to_owned(),
-        });
-    }
+    Line { decoded, grants: state.grants, opt_out: state.opt_out, errors: seen.problems }
 }
 
-fn void(path: &str, tcf: &Tcf, errors: &mut Vec<Problem>) {
-    if let Some(void) = tcf.void() {
-        let message = format!("it permits nothing: {void}");
-        errors.push(Problem { code: void.code(), message, path: path.to_owned() });
+fn keep<T, E>(place: &mut Option<T>, read: Result<T, E>) {
+    if let (None, Ok(read)) = (&place, read) {
+        *place = Some(read);
     }
-}
-
-fn problem(path: String, error: Unreadable) -> Problem {
-    Problem { code: error.code(), message: error.to_string(), path }
 }
 
 #[cfg(test)]
@@ -180,9 +116,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::consent::{Rules, Signals, read};
 
     /// A stand-in for the event's reader: these tests are about what is printed.
-    fn settle(line: &str) -> Result<(Signals, State), String> {
+    fn settle(line: &str) -> Result<Reading, String> {
         let value: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
         let text = |key: &str| value[key].as_str().map(str::to_owned);
         let cookies = value["cookies"].as_object().into_iter().flatten();
@@ -195,15 +132,7 @@ mod tests {
             cookies: cookies.map(|(k, v)| (k.clone(), v.as_str().unwrap().to_owned())).collect(),
             ..Signals::default()
         };
-        let state = State {
-            region: None,
-            grants: Grants::default(),
-            opt_out: OptOut { sale: true, ..OptOut::default() },
-            sources: Vec::new(),
-            minor: false,
-            at_ms: 0,
-        };
-        Ok((signals, state))
+        Ok(read(&Rules::deny_all(), &signals, None, false))
     }
 
     fn decoded(input: &str) -> (bool, Vec<Value>) {
@@ -235,7 +164,7 @@ mod tests {
         assert_eq!(decoded["us_privacy"]["opt_out_sale"], json!("N"));
         assert_eq!(decoded["additional_consent"]["consented"], json!([89]));
         assert_eq!(decoded["cookies"]["onetrust"]["categories"], json!({"C0004": true}));
-        assert_eq!(line["grants"]["ad_storage"], json!("not_asked"));
+        assert_eq!(line["grants"]["ad_storage"], json!("granted"));
         assert_eq!(line["opt_out"]["sale"], json!(true));
         assert_eq!(line["errors"], json!([]));
     }

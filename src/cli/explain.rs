@@ -9,12 +9,12 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Exit, relay, street};
+use super::{Exit, geoip, relay, street};
 use crate::{
     clock,
-    config::{Config, Limits, Secrets},
+    config::{Limits, Secrets},
     consent::memory::{Choice, Remembered},
-    pipeline::{self, SubjectKey},
+    pipeline::{self, Street, SubjectKey},
     queue::{Admitted, IdHash, Queue},
     sources::{Form, json::Node, split},
 };
@@ -69,12 +69,21 @@ impl Explain {
         };
         let secret = queue.as_ref().map_or([0; 32], Queue::subject_secret);
         let key = SubjectKey::new(&secret);
+        let regions = geoip::regions(&config)?;
+        let remembered = |subjects: &[IdHash]| match &queue {
+            // What cannot be read is as much as a refusal, as in `serve`.
+            Some(queue) => queue
+                .remembered(subjects)
+                .unwrap_or_else(|_| Remembered { choice: Choice::unreadable(), erased_ms: None }),
+            None => Remembered::default(),
+        };
+        let street = street::street(&config, &key, &regions, &remembered);
         let now = self.now.unwrap_or(now);
         let mut exit = Exit::Fine;
         let mut out = std::io::stdout();
         for piece in pieces {
             let lines = match piece.parse(&limits) {
-                Ok(node) => explained(&node, &config, &key, queue.as_ref(), now).await?,
+                Ok(node) => explained(&node, &street, queue.as_ref(), now).await?,
                 Err(rejection) => vec![street::rejected(&Node::Null, &rejection)],
             };
             for line in lines {
@@ -84,7 +93,7 @@ impl Explain {
                 writeln!(out, "{line}").context("standard output is closed")?;
             }
         }
-        if let Some(queue) = queue {
+        if let Some(queue) = &queue {
             queue.close().await;
         }
         Ok(exit)
@@ -105,25 +114,16 @@ impl Explain {
 /// The lines of one event, with what the queue knows better.
 async fn explained(
     node: &Node<'_>,
-    config: &Config,
-    key: &SubjectKey,
+    street: &Street<'_>,
     queue: Option<&Queue>,
     now: Timestamp,
 ) -> anyhow::Result<Vec<Value>> {
-    let remembered = |subjects: &[IdHash]| match queue {
-        // What cannot be read is as much as a refusal, as in `serve`.
-        Some(queue) => queue
-            .remembered(subjects)
-            .unwrap_or_else(|_| Remembered { choice: Choice::unreadable(), erased_ms: None }),
-        None => Remembered::default(),
-    };
-    let street = street::street(config, key, &remembered);
-    let verdict = match street::run(node, &street, now) {
+    let verdict = match street::run(node, street, now) {
         Ok(verdict) => verdict,
         Err(rejection) => return Ok(vec![street::rejected(node, &rejection)]),
     };
     let known = match queue {
-        Some(queue) => queue.foresee(verdict.clone().admission(&street)).await?,
+        Some(queue) => queue.foresee(verdict.clone().admission(street)).await?,
         None => None,
     };
     let status = match known {
@@ -131,5 +131,5 @@ async fn explained(
         Some(Admitted::Suppressed) => Some("suppressed"),
         _ => None,
     };
-    Ok(pipeline::explain(&verdict, &street, status, now))
+    Ok(pipeline::explain(&verdict, street, status, now))
 }

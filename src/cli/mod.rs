@@ -5,9 +5,12 @@
 mod admin;
 mod cases;
 mod check;
+mod consent;
+mod consent_decode;
 mod demo;
 mod explain;
 mod gauges;
+mod geoip;
 mod http_client;
 mod identity;
 mod init;
@@ -64,6 +67,7 @@ enum Command {
     Explain(explain::Explain),
     Send(send::Send),
     Identity(identity::Identity),
+    Consent(consent::Consent),
     Sandbox(sandbox::Sandbox),
     #[command(flatten)]
     Admin(admin::Admin),
@@ -82,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Explain(command) => relay::block_on(command.run(now())),
         Command::Send(command) => relay::block_on(command.run()),
         Command::Identity(command) => command.run(),
+        Command::Consent(command) => command.run(),
         Command::Sandbox(command) => relay::block_on(command.run()),
         Command::Admin(command) => relay::block_on(command.run()),
     };

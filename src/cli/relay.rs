@@ -2,7 +2,7 @@
 //! stops. `serve` and `demo` are the same relay.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, gauges};
+use super::{Exit, gauges, geoip};
 use crate::{
     clock::{self, Clock},
     config::{self, Config, LoadOptions, Loaded, Secrets},
@@ -121,7 +121,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
     let Some(config) = usable(loaded) else { return Ok(None) };
 
     let clock = clock::system();
-    let geoip = region_of_addresses(&config)?;
+    let geoip = geoip::regions(&config)?;
     let queue = open_queue(&options.data, &config, &clock)?;
     let key = SubjectKey::new(&queue.subject_secret());
     let public = bind(config.listen.public, options.take_free_ports).await?;
@@ -281,22 +281,6 @@ fn say_loudly(loaded: &Loaded, mode: Mode) {
     for warning in loaded.warnings() {
         tracing::warn!("{warning}");
     }
-}
-
-type Regions = Arc<dyn Fn(IpAddr) -> Option<String> + Send + Sync>;
-
-/// The regions of a MaxMind-format database: country, with the first subdivision where it has one.
-fn region_of_addresses(config: &Config) -> anyhow::Result<Regions> {
-    let Some(path) = &config.geoip else { return Ok(Arc::new(|_| None)) };
-    let reader = maxminddb::Reader::open_readfile(path).with_context(|| {
-        format!("geoip: {} cannot be read; it must be a MaxMind-format database", path.display())
-    })?;
-    Ok(Arc::new(move |address| {
-        let found: maxminddb::geoip2::City<'_> = reader.lookup(address).ok()?.decode().ok()??;
-        let country = found.country.iso_code?;
-        let state = found.subdivisions.first().and_then(|subdivision| subdivision.iso_code);
-        Some(state.map_or_else(|| country.to_owned(), |state| format!("{country}-{state}")))
-    }))
 }
 
 pub(super) fn open_queue(folder: &Path, config: &Config, clock: &Clock) -> anyhow::Result<Queue> {

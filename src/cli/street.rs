@@ -1,11 +1,12 @@
 //! What `explain` and `test` share: a configuration without secrets, and events run down the street
 //! exactly as `serve` runs them.
 
-use std::{net::IpAddr, path::Path};
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::geoip::Regions;
 use crate::{
     config::{self, Config, LoadOptions, Loaded, Secrets},
     consent::{Whereabouts, memory::Remembered},
@@ -33,22 +34,24 @@ pub(super) fn explain(
     node: &Node<'_>,
     config: &Config,
     key: &SubjectKey,
+    regions: &Regions,
     now: Timestamp,
 ) -> Vec<Value> {
-    let street = street(config, key, &nothing);
+    let street = street(config, key, regions, &nothing);
     match run(node, &street, now) {
         Ok(verdict) => pipeline::explain(&verdict, &street, None, now),
         Err(rejection) => vec![rejected(node, &rejection)],
     }
 }
 
-/// The street of somebody who is not there: a backend that may send everything, no database.
+/// The street with the configured database.
 pub(super) fn street<'a>(
     config: &'a Config,
     key: &'a SubjectKey,
+    regions: &'a Regions,
     remembered: &'a dyn Fn(&[IdHash]) -> Remembered,
 ) -> Street<'a> {
-    Street { config, key, geoip: &|_: IpAddr| None, remembered }
+    Street { config, key, geoip: &**regions, remembered }
 }
 
 /// What is remembered where there is no data folder.
@@ -56,7 +59,7 @@ pub(super) fn nothing(_: &[IdHash]) -> Remembered {
     Remembered::default()
 }
 
-/// Runs one event down the street.
+/// Runs one event down the street, as if a backend that may send everything had sent it.
 pub(super) fn run(
     node: &Node<'_>,
     street: &Street<'_>,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Exit, cases, street};
+use super::{Exit, cases, geoip, street};
 use crate::{pipeline::SubjectKey, sources::json};
 
 /// Runs the configuration's own cases (`config/tests/*.toml`): an event in, decisions and parts of
@@ -25,12 +25,13 @@ impl Test {
         };
         let cases = cases::read(&self.config.join("tests"))?;
         let key = SubjectKey::new(&[0; 32]);
+        let regions = geoip::regions(&config)?;
         let (mut held, mut failed) = (0, 0);
         for case in &cases {
             let name = case.file.file_stem().unwrap_or_default().to_string_lossy();
             let text = case.event.to_string();
             let node = json::parse(&text, config.limits.nesting)?;
-            let lines = street::explain(&node, &config, &key, case.now);
+            let lines = street::explain(&node, &config, &key, &regions, case.now);
             let differences = cases::differences(&case.expect, &lines);
             if differences.is_empty() {
                 held += 1;

@@ -10,7 +10,7 @@ use super::{
     resolve::{Consent, Context, Documents, Draft, Events, Relay},
 };
 use crate::{
-    consent::{OptOut, State},
+    consent::State,
     destinations::{BrowserDedup, Mode},
     event::{ActionSource, Field},
     job::{Flags, Prepared, Sent},
@@ -228,14 +228,7 @@ fn ordinary_job(event: &str, entry: u16) -> Prepared {
         other: String::new(),
         adjusts: None,
         calibrated: None,
-        consent: State {
-            region: None,
-            grants: crate::consent::Grants::default(),
-            opt_out: OptOut::default(),
-            sources: Vec::new(),
-            minor: false,
-            at_ms: 0,
-        },
+        consent: State::default(),
         sensitive: false,
         group: String::new(),
         expires_at: Timestamp::UNIX_EPOCH,

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     DestinationRule, Grant, InRegion, IpForm, Model, Purpose, Region, RegionRule, Rules, State,
-    WhenDenied, WhenOptedOut,
+    WhenDenied, WhenOptedOut, seen::CONSENT_MODE,
 };
 use crate::event::{ActionSource, Field, FieldSet};
 
@@ -180,29 +180,32 @@ pub fn decide(rules: &Rules, question: &Question<'_>) -> Decision {
     let region_rule = rules.region(&state.region);
     let there = rule.in_region(region_rule);
     let model = if question.sensitive { Model::OptIn } else { rules.model(&state.region) };
-    if let Some(refusal) = needs_refused(rule, there, question, model, region_rule) {
+    if let Some(refusal) = needs_refused(rules, rule, there, question, model, region_rule) {
         return refusal;
     }
 
     let mut reasons = Vec::new();
     let mut permit = allowed_fields(rule, there, question, region_rule);
-    if state.opt_out.any() {
+    if state.opt_out.any() || state.provider_only {
         let (outcome, id) = opted_out_outcome(rule, there);
-        let by = state.opt_out.sources.join(", ");
+        let by = match state.opt_out.any() {
+            true => format!("opted out ({})", state.opt_out.sources.join(", ")),
+            false => "for service providers only by the industry's US agreement".to_owned(),
+        };
         let has_ip = permit.fields.contains(Field::Ip) && question.present.contains(Field::Ip);
         let message = match outcome {
-            WhenOptedOut::Drop => format!("opted out ({by})"),
+            WhenOptedOut::Drop => by,
             WhenOptedOut::Limited if !restricted_applies(question.purposes, &state.region) => {
-                format!("opted out ({by}), and the restricted mode means nothing here")
+                format!("{by}, and the restricted mode means nothing here")
             }
             WhenOptedOut::Limited if !(question.purposes.can_restrict)(&state.region, has_ip) => {
-                format!("opted out ({by}), and the restricted mode needs the state or an address")
+                format!("{by}, and the restricted mode needs the state or an address")
             }
             WhenOptedOut::Limited => {
                 permit.limited = true;
-                format!("opted out ({by}): restricted mode")
+                format!("{by}: restricted mode")
             }
-            WhenOptedOut::Send => format!("opted out ({by}): sent to a processor"),
+            WhenOptedOut::Send => format!("{by}: sent to a processor"),
         };
         if !permit.limited && outcome != WhenOptedOut::Send {
             return held(ReasonCode::OptedOut, &id, message);
@@ -289,6 +292,7 @@ fn needs<'r>(rule: &'r DestinationRule, there: Option<&'r InRegion>) -> (&'r [Pu
 
 /// Held where a needed purpose is denied anywhere, or missing where the law wants a grant.
 fn needs_refused(
+    rules: &Rules,
     rule: &DestinationRule,
     there: Option<&InRegion>,
     question: &Question<'_>,
@@ -301,7 +305,7 @@ fn needs_refused(
     for purpose in needed {
         match state.grants.get(*purpose) {
             Grant::Denied => {
-                let message = format!("{} is denied", purpose.name());
+                let message = format!("{} is denied{}", purpose.name(), by(rules, state, *purpose));
                 let part =
                     there.filter(|_| own).map(|part| format!("{}/{}", rule.name, part.region));
                 let id = part.as_ref().unwrap_or(&rule.name);
@@ -313,7 +317,7 @@ fn needs_refused(
     }
     let purpose = missing?.name();
     let id = region_rule.map_or("default".to_owned(), |region| format!("region/{}", region.name));
-    Some(if state.has_signal() {
+    Some(if !state.is_silent() {
         held(
             ReasonCode::NoConsent,
             &id,
@@ -326,6 +330,14 @@ fn needs_refused(
             format!("no consent signal, and the law here wants {purpose} granted"),
         )
     })
+}
+
+/// Which signals deny a purpose, in brackets; its own field goes without saying.
+fn by(rules: &Rules, state: &State, purpose: Purpose) -> String {
+    let Some(said) = &state.said else { return String::new() };
+    let sources: Vec<&str> =
+        said.denying(rules, purpose).filter(|source| *source != CONSENT_MODE).collect();
+    if sources.is_empty() { String::new() } else { format!(" ({})", sources.join(", ")) }
 }
 
 fn opted_out_outcome(rule: &DestinationRule, there: Option<&InRegion>) -> (WhenOptedOut, String) {

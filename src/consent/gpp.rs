@@ -52,14 +52,13 @@ pub enum Content {
 /// What the US sections that apply amount to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UsChoices {
-    /// What the person opted out of; sources such as `gpp:usca`.
-    pub opt_out: OptOut,
+    /// The US sections that were read or should have been, such as `gpp:usca`, each with what it
+    /// opts out of: sale, sharing, targeting.
+    pub sections: Vec<(String, [bool; 3])>,
     /// A section says that the person is a known child.
     pub child: bool,
     /// A covered transaction in service provider mode: a platform may act for the site only.
     pub service_provider_only: bool,
-    /// The US sections that were read or should have been, such as `gpp:usca`.
-    pub sources: Vec<String>,
 }
 
 /// Reads a GPP string.
@@ -202,14 +201,17 @@ impl UsChoices {
             && (is("mspa_service_provider_mode", &[1]) || is("mspa_mode", &[2]));
     }
 
-    fn note(&mut self, source: String, [sale, sharing, targeted]: [bool; 3]) {
-        self.opt_out.sale |= sale;
-        self.opt_out.sharing |= sharing;
-        self.opt_out.targeted |= targeted;
-        if sale || sharing || targeted {
-            self.opt_out.sources.push(source.clone());
+    fn note(&mut self, source: String, out: [bool; 3]) {
+        self.sections.push((source, out));
+    }
+
+    /// What the person opted out of, all sections together.
+    pub fn opt_out(&self) -> OptOut {
+        let mut opt_out = OptOut::default();
+        for (source, out) in &self.sections {
+            opt_out.add(source, *out);
         }
-        self.sources.push(source);
+        opt_out
     }
 }
 
@@ -251,7 +253,7 @@ mod tests {
     }
 
     fn opted_out(section: Section) -> [bool; 3] {
-        let out = Gpp { sections: vec![section] }.us_choices(&[], false).opt_out;
+        let out = Gpp { sections: vec![section] }.us_choices(&[], false).opt_out();
         assert_eq!(out.any(), !out.sources.is_empty());
         [out.sale, out.sharing, out.targeted]
     }
@@ -289,12 +291,12 @@ mod tests {
             ("DBABBg~BUo", true),
         ] {
             let choices = decode(text).unwrap().us_choices(&[], false);
-            let opt_out = &choices.opt_out;
+            let opt_out = &choices.opt_out();
             let all = [opt_out.sale, opt_out.sharing, opt_out.targeted];
             assert_eq!(all, [out; 3], "{text}");
-            assert_eq!(choices.sources, ["gpp:usca"]);
+            assert_eq!(choices.sections[0].0, "gpp:usca");
         }
-        assert!(unreadable().opt_out.any());
+        assert!(unreadable().opt_out().any());
     }
 
     #[test]
@@ -337,15 +339,15 @@ mod tests {
             // The site says that what cannot be read applies.
             (&[9, 99], &["gpp:99"]),
         ] {
-            assert_eq!(gpp.us_choices(gpp_sid, false).opt_out.sources, sources, "{gpp_sid:?}");
+            assert_eq!(gpp.us_choices(gpp_sid, false).opt_out().sources, sources, "{gpp_sid:?}");
         }
     }
 
     #[test]
     fn the_us_privacy_string_in_it_counts_as_on_its_own() {
         let gpp = decode("DBABTA~1NNN").unwrap();
-        assert!(!gpp.us_choices(&[], false).opt_out.any());
-        let california = gpp.us_choices(&[], true).opt_out;
+        assert!(!gpp.us_choices(&[], false).opt_out().any());
+        let california = gpp.us_choices(&[], true).opt_out();
         assert!(california.sale && !california.sharing);
         assert_eq!(california.sources, ["gpp:uspv1"]);
     }

@@ -22,6 +22,8 @@ const REFRESH_MS: i64 = 60 * 60 * 1000;
 pub struct Word {
     /// The last yes.
     pub yes_ms: Option<i64>,
+    /// That yes named vendors (a TC string): it lifts a no, and grants no destination by itself.
+    to_vendors: bool,
     /// The last no.
     pub no_ms: Option<i64>,
     /// When that no arrived here.
@@ -29,17 +31,18 @@ pub struct Word {
 }
 
 impl Word {
-    fn yes(at_ms: i64) -> Self {
-        Self { yes_ms: Some(at_ms), ..Self::default() }
+    fn yes(at_ms: i64, to_vendors: bool) -> Self {
+        Self { yes_ms: Some(at_ms), to_vendors, ..Self::default() }
     }
 
     fn no(at_ms: i64, heard_ms: i64) -> Self {
-        Self { yes_ms: None, no_ms: Some(at_ms), heard_ms }
+        Self { no_ms: Some(at_ms), heard_ms, ..Self::default() }
     }
 
     /// Takes in what was said elsewhere, or at another time.
     fn merge(&mut self, other: Word) {
-        self.yes_ms = self.yes_ms.max(other.yes_ms);
+        (self.yes_ms, self.to_vendors) =
+            (self.yes_ms, self.to_vendors).max((other.yes_ms, other.to_vendors));
         (self.no_ms, self.heard_ms) =
             (self.no_ms, self.heard_ms).max((other.no_ms, other.heard_ms));
     }
@@ -78,6 +81,7 @@ impl Word {
         };
         both != *self
             && (both.last() != self.last()
+                || both.to_vendors != self.to_vendors
                 || moved(self.yes_ms, both.yes_ms)
                 || moved(self.no_ms, both.no_ms))
     }
@@ -88,7 +92,7 @@ impl Word {
             if self.last() == Grant::Granted {
                 (self.no_ms, self.heard_ms) = (None, 0);
             }
-            self.yes_ms = None;
+            (self.yes_ms, self.to_vendors) = (None, false);
         }
     }
 }
@@ -132,7 +136,7 @@ impl Choice {
         let mut choice = Self::default();
         for (word, (purpose, _)) in choice.purposes.iter_mut().zip(Purpose::ALL) {
             *word = match state.grants.get(purpose) {
-                Grant::Granted => Word::yes(at_ms),
+                Grant::Granted => Word::yes(at_ms, state.names_vendors()),
                 Grant::Denied => Word::no(at_ms, heard_ms),
                 Grant::NotAsked => Word::default(),
             };
@@ -146,7 +150,7 @@ impl Choice {
             if is_out {
                 *word = Word::no(at_ms, heard_ms);
             } else if grants_ads && !out.any() {
-                *word = Word::yes(at_ms);
+                *word = Word::yes(at_ms, false);
             }
         }
         (choice != Self::default()).then_some(choice)
@@ -204,7 +208,9 @@ impl Choice {
     /// Forgets everything that was said until a time.
     pub fn forget_all(&mut self, until_ms: i64) {
         for word in self.words_mut() {
-            word.yes_ms.take_if(|at_ms| *at_ms <= until_ms);
+            if word.yes_ms.take_if(|at_ms| *at_ms <= until_ms).is_some() {
+                word.to_vendors = false;
+            }
             if word.no_ms.take_if(|at_ms| *at_ms <= until_ms).is_some() {
                 word.heard_ms = 0;
             }
@@ -227,7 +233,7 @@ impl Choice {
                     *state.grants.get_mut(purpose) = Grant::Denied;
                     spoke = true;
                 }
-                Grant::Granted if terms.grants => {
+                Grant::Granted if terms.grants && !word.to_vendors => {
                     let yes_ms = word.yes_ms.unwrap_or(i64::MIN);
                     if yes_ms >= terms.since.as_millisecond() {
                         *state.grants.get_mut(purpose) = Grant::Granted;
@@ -445,6 +451,23 @@ mod tests {
         let said = choice(&[opted_out(MONDAY), state]);
         let spoken = spoken(said, MONDAY + 2 * DAY, true);
         assert!(spoken.opt_out.sale && spoken.opt_out.sharing && spoken.opt_out.targeted);
+    }
+
+    #[test]
+    fn what_named_vendors_lifts_a_refusal_and_grants_nobody() {
+        let mut named = choice(&[all(Grant::Granted, MONDAY + DAY)]);
+        named.words_mut().for_each(|word| word.to_vendors = true);
+        let mut said = choice(&[all(Grant::Denied, MONDAY)]);
+        said.merge(&named);
+        assert_eq!(spoken(said, MONDAY + 2 * DAY, true), State::default());
+        said.merge(&choice(&[all(Grant::Granted, MONDAY + DAY)]));
+        assert_eq!(
+            spoken(said, MONDAY + 2 * DAY, true),
+            State::default(),
+            "of equals the stricter"
+        );
+        said.merge(&choice(&[all(Grant::Granted, MONDAY + 2 * DAY)]));
+        assert_eq!(spoken(said, MONDAY + 2 * DAY, true).grants.ad_storage, Grant::Granted);
     }
 
     #[test]

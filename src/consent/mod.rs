@@ -8,14 +8,19 @@
 
 pub mod additional_consent;
 pub mod bits;
+mod categories;
 pub mod cmp;
+mod consent_mode;
 mod decide;
 pub mod gpp;
 pub mod ids;
 pub mod memory;
 mod region;
 mod rules;
+mod said;
+mod seen;
 mod signals;
+mod state;
 pub mod tcf;
 pub mod tcf_canada;
 #[cfg(test)]
@@ -23,6 +28,7 @@ mod tests;
 pub mod us_privacy;
 pub mod us_section;
 
+pub use categories::{is_for_email, known as known_categories};
 pub use decide::{Decision, Permit, PropertyRule, Purposes, Question, Reason, ReasonCode, decide};
 pub use region::{
     Region, RegionSource, Whereabouts, canonical as canonical_region, expand as expand_region,
@@ -31,7 +37,10 @@ pub use rules::{
     DestinationRule, InRegion, IpForm, Memory, Model, RegionRule, Role, Rules, VendorId,
     WhenDenied, WhenOptedOut,
 };
-pub use signals::{OptOut, OptOutClaim, Signals, State, read};
+pub use said::{Said, VendorIds};
+pub use seen::{Content, Problem, Seen, Text};
+pub use signals::{OptOutClaim, Signals};
+pub use state::{OptOut, Reading, State, read};
 
 use serde::{Deserialize, Serialize};
 

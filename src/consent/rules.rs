@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Purpose, Region, RegionSource, region::covers};
+use super::{Purpose, Region, RegionSource, VendorIds, region::covers};
 use crate::event::FieldSet;
 
 /// All rules.
@@ -262,6 +262,23 @@ impl Rules {
     /// The model of a region; unknown and unmatched regions are opt-in.
     pub fn model(&self, region: &Region) -> Model {
         self.region(region).map_or(Model::OptIn, |rule| rule.model)
+    }
+
+    /// The ids that a destination has on lists of vendors, where its platform's are `known`.
+    pub fn vendor_ids(&self, destination: &str, platform: &str, known: VendorIds) -> VendorIds {
+        let Some(rule) = self.destination(destination, platform) else { return known };
+        VendorIds {
+            tcf: match rule.tcf_vendor_id {
+                VendorId::Known => known.tcf,
+                VendorId::Id(id) => u16::try_from(id).ok(),
+                VendorId::None => None,
+            },
+            ac: match rule.ac_provider_id {
+                VendorId::Known => known.ac,
+                VendorId::Id(id) => Some(id),
+                VendorId::None => None,
+            },
+        }
     }
 
     /// The rule for a destination: its own entry replaces its platform's whole.

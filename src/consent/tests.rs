@@ -90,8 +90,7 @@ fn state(region: &str, grants: &str, opt_out: bool) -> State {
         grants,
         opt_out: out,
         sources,
-        minor: false,
-        at_ms: 0,
+        ..State::default()
     }
 }
 
@@ -283,12 +282,13 @@ fn a_destinations_own_entry_replaces_its_platforms_whole() {
 fn gpc_counts_everywhere_or_in_opt_out_regions() {
     let mut rules = rules();
     let signals = Signals { gpc: Some(true), ..Signals::default() };
-    let read = |rules: &Rules, model| read(rules, &signals, None, model, false);
-    assert!(read(&rules, Model::OptIn).opt_out.any());
+    let read =
+        |rules: &Rules, region: &str| read(rules, &signals, Some(region.to_owned()), false).state;
+    assert!(read(&rules, "DE").opt_out.any());
     rules.gpc_everywhere = false;
-    assert!(!read(&rules, Model::OptIn).opt_out.any());
-    assert!(read(&rules, Model::OptOut).opt_out.any());
-    assert_eq!(read(&rules, Model::OptIn).sources, ["gpc"]);
+    assert!(!read(&rules, "DE").opt_out.any());
+    assert!(read(&rules, "US").opt_out.any());
+    assert_eq!(read(&rules, "DE").sources, ["gpc"]);
 }
 
 #[test]

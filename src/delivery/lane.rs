@@ -23,11 +23,11 @@ use super::{
     limit::{Exhausted, Limiter},
     retry,
     settle::cut,
-    sign::sign,
+    sign::{Fresh, sign},
     token::{NoToken, Tokens},
 };
 use crate::{
-    clock::{Chance, Clock, Stopwatch},
+    clock::{self, Chance, Clock, Stopwatch},
     config::{Config, DestinationConfig},
     destinations::{Answer, Auth, Call, CallPurpose, Fault, FaultKind, Mode, Outcome, Response},
     queue::Attempt,
@@ -323,7 +323,12 @@ pub(super) async fn exchange(
     now: Timestamp,
 ) -> Result<(Response, Option<SecretString>), Failed> {
     let token = today.token(auth, now).await?;
-    let response = today.client.send(sign(call, auth, token.as_ref())).await?;
+    let random = clock::random().map_err(|_| Failed::NotSent {
+        after: None,
+        message: "the system gives no random bytes to sign with".to_owned(),
+    })?;
+    let fresh = Fresh::of(now, random);
+    let response = today.client.send(sign(call, auth, token.as_ref(), &fresh)).await?;
     Ok((response, token))
 }
 

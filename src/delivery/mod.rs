@@ -16,6 +16,7 @@ pub mod health;
 pub mod jobs;
 mod lane;
 pub mod limit;
+mod oauth1;
 mod probe;
 pub mod recheck;
 pub mod retry;

@@ -3,6 +3,8 @@
 //! Nothing leaves that today's configuration would not allow, nor what its person has refused since:
 //! fields are dropped, or the job is. It never adds anything, and never prepares anew.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
 use super::settle::{REJECTED, RETENTION, TOO_OLD, expiry};
@@ -53,7 +55,11 @@ pub fn recheck(
         return Checked::Over(withdrawn(ERASED), prepared.event);
     }
     if let Some(later) = later {
-        later.choice.bind(&mut prepared.consent, prepared.time, job.accepted_at_ms);
+        let mut state = again(config, destination, &prepared).into_owned();
+        if later.choice.bind(&mut state, prepared.time, job.accepted_at_ms) {
+            // It stands as it is: read anew from its signals it would know nothing of that.
+            prepared.consent = State { said: None, ..state };
+        }
     }
     outdate(config, &mut prepared, now);
     match stopped(config, destination, job, &prepared, now) {
@@ -110,7 +116,7 @@ pub fn judge(
 /// A remembered grant that may not be used any more, by age or by today's `use_for`, is none.
 fn outdate(config: &Config, prepared: &mut Prepared, now: Timestamp) {
     let state: &mut State = &mut prepared.consent;
-    if state.speaks_for_itself() || !state.has_signal() {
+    if state.speaks_for_itself() || state.is_silent() {
         return;
     }
     let memory = &config.consent.memory;
@@ -162,16 +168,29 @@ fn permit(
     prepared: &Prepared,
 ) -> Result<consent::Permit, consent::ReasonCode> {
     let site = config.sites.get(&prepared.site);
+    let (rules, platform) = (&config.consent, destination.platform);
+    let state = again(config, destination, prepared);
     let question = Question {
         destination: &destination.name,
-        platform: destination.platform.name,
-        purposes: &destination.platform.purposes,
+        platform: platform.name,
+        purposes: &platform.purposes,
         action_source: prepared.action_source,
         present: prepared.present(),
-        state: &prepared.consent,
+        state: &state,
         sensitive: prepared.sensitive || site.is_some_and(|site| site.sensitive.is_some()),
     };
-    consent::decide(&config.consent, &question).permit
+    consent::decide(rules, &question).permit
+}
+
+/// A job's state under today's rules.
+fn again<'p>(
+    config: &Config,
+    destination: &DestinationConfig,
+    prepared: &'p Prepared,
+) -> Cow<'p, State> {
+    let (rules, platform) = (&config.consent, destination.platform);
+    let ids = rules.vendor_ids(&destination.name, platform.name, platform.vendor_ids());
+    prepared.consent.again(rules, ids)
 }
 
 fn withdrawn(reason: &str) -> JobVerdict {

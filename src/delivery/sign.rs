@@ -1,13 +1,32 @@
 //! A call and what proves who we are → the request that goes out. Pure.
 //!
-//! Where a token is needed it is an argument: [`super::token`] gets it.
+//! Where a token is needed it is an argument: [`super::token`] gets it. So is what makes a request
+//! the only one of its kind: [`Fresh`].
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use jiff::Timestamp;
 use ring::hmac;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+use super::oauth1;
 use crate::destinations::{Auth, Call};
+
+/// What is drawn anew for every attempt: retries too have a time and a nonce of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fresh {
+    /// The time.
+    pub now: Timestamp,
+    /// Letters and digits that never come again.
+    pub nonce: String,
+}
+
+impl Fresh {
+    /// Of this time and these random bytes.
+    pub fn of(now: Timestamp, random: [u8; 16]) -> Self {
+        Self { now, nonce: random.iter().map(|byte| format!("{byte:02x}")).collect() }
+    }
+}
 
 /// A request with its credentials; never logged, so that it has no `Debug` of its contents.
 pub struct Signed {
@@ -45,7 +64,7 @@ impl std::fmt::Debug for Header {
 
 /// Signs a call. `token` is the access token of the OAuth kinds; without one such a call goes out
 /// unsigned, and is refused by the platform.
-pub fn sign(call: &Call, auth: &Auth, token: Option<&SecretString>) -> Signed {
+pub fn sign(call: &Call, auth: &Auth, token: Option<&SecretString>, fresh: &Fresh) -> Signed {
     let plain = |(name, value): &(String, String)| Header {
         name: name.clone(),
         value: value.clone(),
@@ -77,6 +96,24 @@ pub fn sign(call: &Call, auth: &Auth, token: Option<&SecretString>) -> Signed {
         }
         Auth::HmacSha256 { header, secret: key } => {
             secret(header, format!("sha256={}", hmac_hex(key, &call.body)));
+        }
+        Auth::OAuth1 { consumer_key, consumer_secret, token, token_secret } => {
+            let keys = oauth1::Keys {
+                consumer_key: consumer_key.expose_secret(),
+                consumer_secret: consumer_secret.expose_secret(),
+                token: token.expose_secret(),
+                token_secret: token_secret.expose_secret(),
+            };
+            let is_form = call.headers.iter().any(|(name, value)| {
+                name == "content-type" && value.starts_with("application/x-www-form-urlencoded")
+            });
+            let form = is_form.then_some(call.body.as_slice());
+            let request = oauth1::Request { method: call.method, url: &call.url, form };
+            if let Some(header) =
+                oauth1::header(&keys, &request, fresh.now.as_second(), &fresh.nonce)
+            {
+                secret("authorization", header);
+            }
         }
         Auth::OAuthRefresh { .. } | Auth::ServiceAccount { .. } => {
             if let Some(token) = token {
@@ -113,9 +150,13 @@ mod tests {
         }
     }
 
+    fn fresh() -> Fresh {
+        Fresh::of(Timestamp::from_second(1_700_000_000).unwrap(), [0xa7; 16])
+    }
+
     fn header(auth: &Auth, token: Option<&str>) -> (String, String) {
         let token = token.map(SecretString::from);
-        let signed = sign(&call(), auth, token.as_ref());
+        let signed = sign(&call(), auth, token.as_ref(), &fresh());
         let header = signed.headers.into_iter().find(|header| header.is_secret).unwrap();
         (header.name, header.value)
     }
@@ -136,9 +177,26 @@ mod tests {
     }
 
     #[test]
+    fn oauth1_signs_with_the_attempts_own_time_and_nonce() {
+        let key = |text: &str| SecretString::from(text);
+        let auth = Auth::OAuth1 {
+            consumer_key: key("ck"),
+            consumer_secret: key("hidden-1"),
+            token: key("tk"),
+            token_secret: key("hidden-2"),
+        };
+        let (name, value) = header(&auth, None);
+        assert_eq!(name, "authorization");
+        let nonce = "a7".repeat(16);
+        assert!(value.contains(&format!("oauth_nonce=\"{nonce}\"")), "{value}");
+        assert!(value.contains("oauth_timestamp=\"1700000000\""), "{value}");
+        assert!(!value.contains("hidden"), "a secret is shown: {value}");
+    }
+
+    #[test]
     fn a_token_in_the_query_is_escaped_and_kept_beside_what_is_there() {
         let auth = Auth::Query { name: "access_token", value: SecretString::from("a b&c") };
-        let signed = sign(&call(), &auth, None);
+        let signed = sign(&call(), &auth, None, &fresh());
         assert_eq!(signed.url, "https://hooks.example.com/in?a=1&access_token=a+b%26c");
         assert!(!format!("{signed:?}{:?}", signed.headers).contains("a+b"));
     }

@@ -123,6 +123,7 @@ fn request(auth: &Auth, now: Timestamp) -> Result<Signed, NoToken> {
         | Auth::Header { .. }
         | Auth::Query { .. }
         | Auth::Basic { .. }
+        | Auth::OAuth1 { .. }
         | Auth::HmacSha256 { .. } => {
             let message = "this kind of proof has no tokens".to_owned();
             Err(fault(FaultKind::Misconfigured, "no_token", message))

@@ -121,6 +121,7 @@ pub(super) static PLATFORM: Platform = Platform {
         "the conversion rule's number; a rule for the API alone, not the Insight Tag's",
     )],
     has_test_mode: false,
+    contract: include_str!("../sandbox/contracts/linkedin.json"),
     configure,
 };
 

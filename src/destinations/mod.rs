@@ -4,21 +4,29 @@
 //! table iterate it. No platform's name occurs in the code outside its own file, its contract and
 //! its registry line.
 
+mod amazon;
 mod answer;
+mod criteo;
 mod ga4;
 mod google_ads;
 mod linkedin;
 mod meta;
 mod microsoft;
+mod openai;
+mod outbrain;
 mod pinterest;
 mod prepare;
+mod quora;
 mod reddit;
 mod settings;
 mod snapchat;
+mod taboola;
 mod take;
+mod the_trade_desk;
 mod tiktok;
 mod webhook;
 mod wire;
+mod x;
 
 use std::{fmt::Debug, time::Duration};
 
@@ -27,8 +35,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    consent::{Permit, Purposes, ReasonCode},
-    event::{ActionSource, Event, Field, FieldSet, Money},
+    consent::{Permit, Purposes, ReasonCode, VendorIds},
+    event::{ActionSource, Currency, Event, Field, FieldSet, Money},
     identity::Memo,
     job::{Prepared, Skip},
 };
@@ -47,6 +55,14 @@ pub static REGISTRY: &[&Platform] = &[
     &tiktok::PLATFORM,
     &snapchat::PLATFORM,
     &pinterest::PLATFORM,
+    &x::PLATFORM,
+    &amazon::PLATFORM,
+    &openai::PLATFORM,
+    &the_trade_desk::PLATFORM,
+    &taboola::PLATFORM,
+    &outbrain::PLATFORM,
+    &criteo::PLATFORM,
+    &quora::PLATFORM,
     &webhook::PLATFORM,
 ];
 
@@ -94,6 +110,9 @@ pub struct Platform {
     pub entry_keys: &'static [Key],
     /// Whether it has a test mode.
     pub has_test_mode: bool,
+    /// What it accepts and answers, by its vendor's pages: the sandbox's contract, as JSON. Nothing
+    /// here reads it; it stands here so that a platform is listed once.
+    pub contract: &'static str,
     /// Builds the destination, or names every problem of its settings.
     pub configure: fn(&Settings) -> Configured,
 }
@@ -102,6 +121,11 @@ pub struct Platform {
 pub type Configured = Result<Box<dyn Destination>, Vec<Problem>>;
 
 impl Platform {
+    /// The ids that it has on lists of vendors, where `consent.toml` does not say.
+    pub fn vendor_ids(&self) -> VendorIds {
+        VendorIds { tcf: self.tcf_vendor_id, ac: self.ac_provider_id }
+    }
+
     /// The fields that it takes of an event of this source: what an app tells of its device is
     /// nothing to take of a website's event.
     pub fn takes_from(&self, source: ActionSource) -> FieldSet {
@@ -175,6 +199,8 @@ pub struct Occasion<'a> {
     pub entry: u16,
     /// The value decided for this entry, converted if it asks for it.
     pub value: Option<Money>,
+    /// There is no value only because there is no rate to convert it by.
+    pub unconverted: bool,
     /// A calibrated value, for those that take it beside the revenue.
     pub calibrated: Option<Money>,
     /// The site's country, for phone numbers without a country code.
@@ -229,6 +255,13 @@ pub trait Destination: Debug + Send + Sync {
 
     /// What proves who we are. What is needed, not how it is got.
     fn auth(&self) -> Auth;
+
+    /// Whether it takes amounts in a currency. One that it does not take is converted where a rate
+    /// is configured; `prepare` skips what still has one.
+    fn takes_currency(&self, currency: Currency) -> bool {
+        let _: Currency = currency;
+        true
+    }
 
     /// Whether the platform recognises a resend of this job.
     fn is_deduplicated(&self, job: &Prepared) -> bool;
@@ -443,6 +476,17 @@ pub enum Auth {
         header: &'static str,
         /// The key.
         secret: SecretString,
+    },
+    /// `Authorization: OAuth`: OAuth 1.0a, signed with HMAC-SHA1 (RFC 5849).
+    OAuth1 {
+        /// The application.
+        consumer_key: SecretString,
+        /// Its secret.
+        consumer_secret: SecretString,
+        /// The user's token.
+        token: SecretString,
+        /// Its secret.
+        token_secret: SecretString,
     },
     /// OAuth 2.0 with a refresh token.
     OAuthRefresh {

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Occasion, Preparation, Refusal, Take, Taken};
 use crate::{
     consent::{Permit, Region, expand_region},
-    event::{Event, Field, FieldSet, Item},
+    event::{Currency, Event, Field, FieldSet, Item},
     identity::{Dropped, ip_in_form},
     job::{Flags, Prepared, Skip, SkipCode},
 };
@@ -37,8 +37,7 @@ pub(super) fn prepare(
     let oldest = SignedDuration::try_from(recipe.oldest).unwrap_or(SignedDuration::MAX);
     let age = now.duration_since(event.timestamp);
     if age > oldest {
-        let days = oldest.as_hours() / 24;
-        let message = format!("older than the {days} days that the platform takes");
+        let message = format!("older than the {} that the platform takes", words(oldest));
         return Err(Refusal::Skip(Skip::new(SkipCode::TooOld, message)));
     }
     let may = |field: Field| permit.fields.contains(field);
@@ -104,6 +103,38 @@ pub(super) fn missing(what: &str) -> Refusal {
 /// Refused because the platform has no form for it.
 pub(super) fn unsupported(message: impl Into<String>) -> Refusal {
     Refusal::Skip(Skip::new(SkipCode::Unsupported, message))
+}
+
+/// Refused because the platform does not take the value's currency: it is never written in another,
+/// nor left out. `wanted` says which it takes.
+pub(super) fn check_currency(
+    occasion: &Occasion<'_>,
+    takes: impl Fn(Currency) -> bool,
+    wanted: &str,
+) -> Result<(), Refusal> {
+    let refuse = |message: String| Err(Refusal::Skip(Skip::new(SkipCode::Currency, message)));
+    match occasion.value {
+        Some(value) if !takes(value.currency) => refuse(format!(
+            "the value is in {}, and the platform takes {wanted}: give the destination a currency \
+             that it takes, and events.toml [rates]",
+            value.currency
+        )),
+        None if occasion.unconverted => refuse(format!(
+            "the platform takes {wanted}, and there is no rate to convert the value by: look at \
+             events.toml [rates]"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A length of time in its largest whole unit.
+fn words(time: SignedDuration) -> String {
+    match time.as_mins() {
+        minutes @ ..60 => format!("{minutes} minutes"),
+        minutes @ ..1_440 => format!("{} hours", minutes / 60),
+        1_440 => "day".to_owned(),
+        minutes => format!("{} days", minutes / 1_440),
+    }
 }
 
 /// Whether a person may be in the EEA, the United Kingdom or Switzerland; unknown places count as

@@ -135,6 +135,7 @@ pub(super) static PLATFORM: Platform = Platform {
         Key::new("custom_event_name", KeyKind::Text, "its name, for tracking_type = \"CUSTOM\""),
     ],
     has_test_mode: true,
+    contract: include_str!("../sandbox/contracts/reddit.json"),
     configure,
 };
 

@@ -199,6 +199,8 @@ impl Settings {
                 });
                 if let Some(objection) = refuse(&name) {
                     problems.push(Problem::new(path(), objection));
+                } else if name.is_empty() && problems.last().is_none_or(|p| p.path != path()) {
+                    problems.push(Problem::new(path(), "the name must not be empty"));
                 }
                 list.push(name);
             }

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, hash::Hash};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rust_decimal::Decimal;
 use serde_json::{Map, Number, Value};
 
@@ -82,6 +83,18 @@ impl Object {
         // A map of strings and values always serialises.
         serde_json::to_string(&self.0).unwrap_or_default()
     }
+}
+
+/// What a query keeps as it is (RFC 3986, section 2.3); anything else is percent-encoded, a blank
+/// as `%20`.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A query; what is absent leaves no parameter.
+pub(super) fn query<'a>(pairs: impl IntoIterator<Item = (&'a str, Option<String>)>) -> String {
+    let written = pairs.into_iter().filter_map(|(name, text)| {
+        Some(format!("{name}={}", utf8_percent_encode(&text?, UNRESERVED)))
+    });
+    written.collect::<Vec<_>>().join("&")
 }
 
 /// Events of one request, written and joined by commas.
@@ -172,6 +185,13 @@ mod tests {
         let members: Vec<_> = batches.iter().map(|batch| batch.members.clone()).collect();
         assert_eq!(members, [vec![0, 1, 2], vec![3, 4], vec![5], vec![6]]);
         assert!(batches.iter().all(|batch| batch.events.len() + 2 <= 12));
+    }
+
+    #[test]
+    fn queries_are_encoded_exactly() {
+        let text = |text: &str| Some(text.to_owned());
+        let pairs = [("a", text("x y+z&=%~é")), ("b", None), ("c-d", text("1.5"))];
+        assert_eq!(query(pairs), "a=x%20y%2Bz%26%3D%25~%C3%A9&c-d=1.5");
     }
 
     #[test]

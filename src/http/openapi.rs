@@ -264,6 +264,16 @@ fn event() -> Value {
     for (_, name) in Purpose::ALL {
         consent.insert(name.to_owned(), json!({"type": "string", "enum": ["granted", "denied"]}));
     }
+    for name in ["tcf", "additional_consent", "gpp", "us_privacy", "gcs", "gcd", "region", "id"] {
+        consent.insert(name.to_owned(), json!({"type": "string"}));
+    }
+    for name in ["gpc", "dnt", "gdpr_applies"] {
+        consent.insert(name.to_owned(), json!({"type": "boolean"}));
+    }
+    let map = |of: &str| json!({"type": "object", "additionalProperties": {"type": of}});
+    consent.insert("categories".to_owned(), map("boolean"));
+    consent.insert("cookies".to_owned(), map("string"));
+    consent.insert("gpp_sid".to_owned(), json!({"type": "array", "items": {"type": "integer"}}));
     json!({
         "type": "object",
         "required": ["event"],

@@ -7,7 +7,7 @@ use super::{Street, SubjectKey, consent, rejection};
 use crate::{
     config::{Config, Site},
     consent::{
-        State, Whereabouts,
+        Reading, State, Whereabouts,
         memory::{Choice, Terms},
     },
     event::{Event, Field},
@@ -30,7 +30,7 @@ pub(super) fn of_event(
     if subjects.is_empty() || event.test {
         return None;
     }
-    if state.has_signal() {
+    if !state.is_silent() {
         return Choice::of(state, event.received_at);
     }
     let remembered = (street.remembered)(subjects);
@@ -109,7 +109,7 @@ pub fn choice(
 ) -> Result<ChoiceMade, Rejection> {
     let Read { event, warnings } = read;
     let (site, subjects) = whom(street.config, street.key, &event)?;
-    let (state, _) = consent::state(street, site, &event, whereabouts);
+    let (Reading { state, .. }, _) = consent::read(street, site, &event, whereabouts);
     let Some(choice) = Choice::of(&state, event.received_at) else {
         let message = "it grants nothing and refuses nothing; send what was chosen, such as \
                        \"ad_storage\": \"granted\", or \"opt_out\": true";

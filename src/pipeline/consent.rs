@@ -7,7 +7,7 @@ use jiff::{Timestamp, Unit, civil::Date};
 use super::Street;
 use crate::{
     config::Site,
-    consent::{self, Model, State, Whereabouts},
+    consent::{self, Model, Reading, Whereabouts},
     event::{Event, Field},
 };
 
@@ -15,12 +15,12 @@ use crate::{
 const MINIMUM_AGE: u8 = 13;
 
 /// Reads the signals of an event by the law of where its person is.
-pub(super) fn state(
+pub(super) fn read(
     street: &Street<'_>,
     site: &Site,
     event: &Event,
     whereabouts: &Whereabouts,
-) -> (State, Model) {
+) -> (Reading, Model) {
     let rules = &street.config.consent;
     let geoip = || {
         let address = whereabouts.address.or_else(|| {
@@ -31,11 +31,11 @@ pub(super) fn state(
     let region = whereabouts.region(&rules.region_from, event.consent.region.as_deref(), &geoip);
     let model = if site.sensitive.is_some() { Model::OptIn } else { rules.model(&region) };
     let minor = event.minor == Some(true) || younger(event, site);
-    let mut state = consent::read(rules, &event.consent, region, model, minor);
-    if state.has_signal() {
-        state.at_ms = said_at(event).as_millisecond();
+    let mut reading = consent::read(rules, &event.consent, region, minor);
+    if !reading.state.is_silent() {
+        reading.state.at_ms = said_at(event).as_millisecond();
     }
-    (state, model)
+    (reading, model)
 }
 
 /// When the choice was made: when it was collected, where the sender says so, else with the event.

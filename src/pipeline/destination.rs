@@ -6,11 +6,11 @@ use crate::{
     config::DestinationConfig,
     consent::{self, Question},
     destinations::{Mode, Occasion, Refusal},
-    event::Field,
+    event::{Currency, Field, Money},
     job::{Decided, Fate, Skip, SkipCode},
     plan::Facts,
     sources::{Warning, WarningCode},
-    value::{Amounts, Valued, value_for_entry},
+    value::{Amounts, NoValue, Valued, value_for_entry},
 };
 
 use super::part::{Scene, warn_no_value};
@@ -31,6 +31,7 @@ pub(super) fn decide(
         entry,
         fate,
         consent: None,
+        grants: None,
         value: None,
     };
     if let Some(skip) = not_for_it(scene, config, warnings) {
@@ -44,6 +45,10 @@ pub(super) fn decide(
         return;
     };
 
+    let rules = &scene.street.config.consent;
+    let ids = rules.vendor_ids(&config.name, config.platform.name, config.platform.vendor_ids());
+    let state = scene.seen.state_for(scene.state, rules, ids);
+    let grants = (state.grants != scene.state.grants).then_some(state.grants);
     // Only what the platform takes of such an event: what an app tells of its device was not
     // taken away from a website's event.
     let takes = config.platform.takes_from(scene.event.action_source);
@@ -53,16 +58,17 @@ pub(super) fn decide(
         purposes: &config.platform.purposes,
         action_source: scene.event.action_source,
         present: scene.event.present().intersection(takes),
-        state: scene.state,
+        state: &state,
         sensitive: scene.site.sensitive.is_some(),
     };
-    let decision = Arc::new(consent::decide(&scene.street.config.consent, &question));
+    let decision = Arc::new(consent::decide(rules, &question));
     for (entry, entry_value) in (0u16..).zip(entries) {
         let permit = match &decision.permit {
             Ok(permit) => permit,
             Err(code) => {
                 let mut held = decided(entry, Fate::Held(*code));
                 held.consent = Some(decision.clone());
+                held.grants = grants;
                 decisions.push(held);
                 continue;
             }
@@ -73,23 +79,25 @@ pub(super) fn decide(
             event_value: event_value.value,
         };
         let own = entry_value.rule.is_some() || entry_value.currency.is_some();
-        let value = if own {
+        let (value, unconverted) = if own {
             let rates = scene.street.config.rates.as_ref();
             let valued = value_for_entry(entry_value, &amounts, rates, scene.now);
             let what = format!("{} for {}", scene.planned.name, config.name);
             warn_no_value(&what, valued.warning.as_ref(), warnings);
-            valued.value
+            (valued.value, matches!(valued.warning, Some(NoValue::NoRate(_))))
         } else {
-            event_value.value
+            (event_value.value, false)
         };
+        let value = value.map(|value| in_a_currency_it_takes(value, scene, config));
         let occasion = Occasion {
             event: scene.event,
             plan_event: &scene.planned.name,
             entry,
             value,
+            unconverted,
             calibrated: None,
             site_country: scene.site.country.as_deref(),
-            state: scene.state,
+            state: &state,
             sensitive: scene.site.sensitive.is_some(),
             test: scene.event.test || config.mode == Mode::Test,
             memo: scene.memo,
@@ -97,6 +105,7 @@ pub(super) fn decide(
         let mut one = decided(entry, Fate::Held(consent::ReasonCode::NoRule));
         one.value = value;
         one.consent = Some(decision.clone());
+        one.grants = grants;
         one.fate = match config.handler.prepare(&occasion, permit, scene.now) {
             Ok(preparation) => {
                 warn_dropped(&preparation.dropped, warnings);
@@ -126,6 +135,22 @@ pub(super) fn decide(
     }
 }
 
+/// The value as it is where the platform takes its currency, else converted to the site's or to
+/// US dollars where a rate is configured. What cannot be converted is left to the platform, which
+/// skips it: never sent as something else.
+fn in_a_currency_it_takes(value: Money, scene: &Scene<'_>, config: &DestinationConfig) -> Money {
+    let takes = |currency: &Currency| config.handler.takes_currency(*currency);
+    if takes(&value.currency) {
+        return value;
+    }
+    let others = scene.site.currency.into_iter().chain(Currency::parse("USD"));
+    let rates = scene.street.config.rates.as_ref();
+    others
+        .filter(takes)
+        .find_map(|currency| rates?.convert(value, currency, scene.now).ok())
+        .unwrap_or(value)
+}
+
 /// Why an event is not for a destination at all.
 fn not_for_it(
     scene: &Scene<'_>,
@@ -136,7 +161,8 @@ fn not_for_it(
         let message = format!("{} takes no events of {}", config.name, scene.site.name);
         return Some(Skip::new(SkipCode::OtherSite, message));
     }
-    if scene.event.test && !config.platform.has_test_mode {
+    let is_test = scene.event.test || config.mode == Mode::Test;
+    if is_test && !config.platform.has_test_mode {
         let message = format!("{} has no test mode, and this is a test", config.platform.title);
         return Some(Skip::new(SkipCode::TestMode, message));
     }

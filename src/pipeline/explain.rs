@@ -74,7 +74,7 @@ pub fn explain(
 
 fn consent(verdict: &Verdict) -> Value {
     let state = &verdict.state;
-    json!({
+    let mut shown = json!({
         "region": state.region,
         "model": match verdict.model { Model::OptIn => "opt_in", Model::OptOut => "opt_out" },
         "grants": grants(&state.grants),
@@ -85,7 +85,12 @@ fn consent(verdict: &Verdict) -> Value {
             "sources": state.opt_out.sources,
         },
         "sources": state.sources,
-    })
+    });
+    // What gives no permission because it cannot be read, and why.
+    if let (false, Some(shown)) = (verdict.seen.problems.is_empty(), shown.as_object_mut()) {
+        shown.insert("errors".to_owned(), json!(verdict.seen.problems));
+    }
+    shown
 }
 
 /// Grants by purpose, for explanations and traces.
@@ -170,6 +175,9 @@ fn destination(decided: &Decided, config: &DestinationConfig, now: Timestamp) ->
     if let (Some(value), Some(object)) = (decided.value, shown.as_object_mut()) {
         object.insert("value".to_owned(), money(value));
     }
+    if let (Some(own), Some(object)) = (&decided.grants, shown.as_object_mut()) {
+        object.insert("grants".to_owned(), grants(own));
+    }
     if let (Fate::Shadow(_), Some(object)) = (&decided.fate, shown.as_object_mut()) {
         object.insert("shadow".to_owned(), Value::Bool(true));
     }
@@ -194,6 +202,9 @@ fn request(call: &Call, config: &DestinationConfig) -> Value {
         Auth::Bearer(_) | Auth::OAuthRefresh { .. } | Auth::ServiceAccount { .. } => {
             headers.insert("authorization".to_owned(), json!("Bearer [REDACTED]"));
         }
+        Auth::OAuth1 { .. } => {
+            headers.insert("authorization".to_owned(), json!("OAuth [REDACTED]"));
+        }
         Auth::Basic { .. } => {
             headers.insert("authorization".to_owned(), json!("Basic [REDACTED]"));
         }
@@ -209,7 +220,11 @@ fn request(call: &Call, config: &DestinationConfig) -> Value {
             url.push_str("=[REDACTED]");
         }
     }
-    let body = serde_json::from_slice(&call.body)
-        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&call.body).into_owned()));
+    let body = match call.body.as_slice() {
+        // A call of which everything stands in the URL.
+        [] => Value::Null,
+        body => serde_json::from_slice(body)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned())),
+    };
     json!({"method": call.method, "url": url, "headers": headers, "body": body})
 }

@@ -24,7 +24,7 @@ pub use trace::{TraceDecision, TraceRecord, TraceV1, TracedFate};
 use crate::{
     config::Config,
     consent::{
-        Model, State, Whereabouts,
+        Model, Reading, Seen, State, Whereabouts,
         memory::{Choice, Remembered},
     },
     event::{Event, Field},
@@ -63,6 +63,8 @@ pub struct Verdict {
     pub status: AdmissionStatus,
     /// The consent state that came out of its signals.
     pub state: State,
+    /// Every consent string as it came with what it decoded to, for the record.
+    pub seen: Seen,
     /// The law's logic where the person is.
     pub model: Model,
     /// The plan events that it feeds (none unless accepted).
@@ -107,7 +109,7 @@ pub fn run(
         let message = format!("no site is called {:?}", event.site);
         return Err(rejection(&event, RejectionCode::SiteUnknown, message, "/site"));
     };
-    let (mut state, model) = consent::state(street, site, &event, whereabouts);
+    let (Reading { seen, mut state }, model) = consent::read(street, site, &event, whereabouts);
     let country = event.texts.first(Field::Country).or(site.country.as_deref());
     let memo = Memo::default();
     let identifiers = subject_digests(&memo, &event, country);
@@ -126,6 +128,7 @@ pub fn run(
                     event,
                     status,
                     state,
+                    seen,
                     model,
                     parts: Vec::new(),
                     warnings,
@@ -157,6 +160,7 @@ pub fn run(
             site,
             event: &event,
             state: &state,
+            seen: &seen,
             memo: &memo,
             identifiers: &identifiers,
             subjects: &subjects,
@@ -177,7 +181,7 @@ pub fn run(
         warnings.push(Warning::new(WarningCode::NoSignal, message));
     }
     warnings.dedup();
-    Ok(Verdict { event, status, state, model, parts, warnings, subjects, choice })
+    Ok(Verdict { event, status, state, seen, model, parts, warnings, subjects, choice })
 }
 
 fn check_required(event: &Event, kind: Kind, required: &[String]) -> Result<(), Rejection> {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::{Street, destination};
 use crate::{
     config::Site,
-    consent::State,
+    consent::{Seen, State},
     event::{Event, Field},
     identity::Memo,
     job::Decided,
@@ -42,6 +42,7 @@ pub(super) struct Scene<'a> {
     pub(super) site: &'a Site,
     pub(super) event: &'a Event,
     pub(super) state: &'a State,
+    pub(super) seen: &'a Seen,
     pub(super) memo: &'a Memo,
     /// Digests of the person's identifiers, strongest first.
     pub(super) identifiers: &'a [(Field, [u8; 32])],

@@ -1,8 +1,8 @@
 //! A platform's contract: its paths, credentials, limits, shapes and answers, as data.
 //!
 //! One JSON file a platform under `contracts/`, written from the vendor's documentation and not
-//! from the mapping, so that a mistake in the mapping is seen. [`all`] is the list of them;
-//! nothing else in the sandbox knows a platform.
+//! from the mapping, so that a mistake in the mapping is seen. The registry has the list of them;
+//! nothing in the sandbox knows a platform.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,37 +17,21 @@ use super::{
     shape::{Condition, Shape, Span},
     violation::Kind,
 };
-
-macro_rules! contracts {
-    ($($name:literal),* $(,)?) => {
-        &[$(($name, include_str!(concat!("contracts/", $name, ".json")))),*]
-    };
-}
-
-/// The contracts: a platform is one file and its name here.
-static SOURCES: &[(&str, &str)] = contracts![
-    "ga4",
-    "google_ads",
-    "linkedin",
-    "meta",
-    "microsoft",
-    "pinterest",
-    "reddit",
-    "snapchat",
-    "tiktok",
-    "webhook"
-];
+use crate::destinations::{Platform, REGISTRY};
 
 static CONTRACTS: LazyLock<Vec<Contract>> = LazyLock::new(|| {
-    let read = |(name, text): &(&str, &str)| match Contract::parse(name, text) {
+    let read = |platform: &&Platform| match Contract::parse(platform.name, platform.contract) {
         Ok(contract) => Some(contract),
         Err(problem) => {
             // The files are compiled in and a test reads each, so that this is never seen.
-            tracing::error!(contract = name, %problem, "a contract of the sandbox cannot be read");
+            let contract = platform.name;
+            tracing::error!(contract, %problem, "a contract of the sandbox cannot be read");
             None
         }
     };
-    SOURCES.iter().filter_map(read).collect()
+    let mut contracts: Vec<Contract> = REGISTRY.iter().filter_map(read).collect();
+    contracts.sort_by(|one, other| one.platform.cmp(&other.platform));
+    contracts
 });
 
 /// Every contract, by name.
@@ -414,12 +398,12 @@ mod tests {
 
     #[test]
     fn every_contract_can_be_read() {
-        for (name, text) in SOURCES {
-            if let Err(problem) = Contract::parse(name, text) {
-                panic!("{name}: {problem}");
+        for platform in REGISTRY {
+            if let Err(problem) = Contract::parse(platform.name, platform.contract) {
+                panic!("{}: {problem}", platform.name);
             }
         }
-        assert_eq!(all().len(), SOURCES.len());
+        assert_eq!(all().len(), REGISTRY.len());
     }
 
     #[test]

@@ -3,13 +3,14 @@
 //! It refuses what the real platforms refuse, in their own words; it shows what arrived; and it
 //! goes wrong on demand. A contract is one JSON file under `contracts/`, written from the vendor's
 //! documentation and never from the mapping under `destinations/`, so that both can be held against
-//! each other. The sandbox knows nothing of the relay: not its events, its queue or its settings.
+//! each other. The sandbox knows nothing of the relay but the registry's list of contracts: not its
+//! events, its queue or its settings.
 //!
 //! Every secret that it takes is `sandbox-` and the name of its key (`sandbox-access_token`);
 //! OAuth tokens are those that its own token endpoints give.
 //!
-//! A new platform is one file under `contracts/` and its name in `contract.rs`; `shape.rs` lists
-//! the words that it can use.
+//! A new platform's contract is one file under `contracts/`, which its registry entry includes;
+//! `shape.rs` lists the words that it can use.
 //!
 //! Two ways in: [`serve`] over HTTP, and [`check()`] in the process, for holding an assembled request
 //! against its contract.

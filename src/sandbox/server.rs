@@ -303,6 +303,8 @@ fn instead(hit: &Hit, court: &Court<'_>) -> Reply {
             let mut vars = base_vars(court);
             vars.insert("retry_after".to_owned(), (*retry_after).into());
             vars.insert("retry_after_minutes".to_owned(), (retry_after / 60).into());
+            let retry_at = court.now.as_second().saturating_add_unsigned(*retry_after);
+            vars.insert("retry_at".to_owned(), retry_at.into());
             if let Some(code) = court.contract.code(name) {
                 vars.extend(code.vars.clone());
             }

@@ -34,6 +34,51 @@ const FIELDS: [&str; 23] = [
     "language",
 ];
 
+/// Reads a consent object that stands on its own; paths are as in an event.
+pub fn object(node: &Node<'_>, door: &Door<'_>) -> Result<Signals, Rejection> {
+    match node {
+        Node::Object(_) => signals(node, door, &mut Vec::new()),
+        other => {
+            let message = format!("expected a consent object, not {}", other.kind());
+            Err(Path::Root.key("consent").invalid(message))
+        }
+    }
+}
+
+/// Categories that the SDKs of others put into `context`: Segment's `consent.categoryPreferences`,
+/// RudderStack's `consentManagement`. `None`: it is none of these.
+///
+/// <https://www.twilio.com/docs/segment/privacy/consent-management/consent-in-segment-connections>,
+/// <https://www.rudderstack.com/docs/data-governance/consent-management/> (checked 2026-11-22).
+pub(super) fn from_context(
+    key: &str,
+    node: &Node<'_>,
+    path: &Path<'_>,
+) -> Result<Option<Vec<(String, bool)>>, Rejection> {
+    match (key, node) {
+        ("consent", Node::Object(_)) => match node.get("categoryPreferences") {
+            Some(preferences) => {
+                categories(preferences, &path.key("categoryPreferences")).map(Some)
+            }
+            None => Ok(None),
+        },
+        ("consentManagement", Node::Object(_)) => {
+            let mut choices = Vec::new();
+            for (name, allowed) in [("allowedConsentIds", true), ("deniedConsentIds", false)] {
+                let path = path.key(name);
+                let ids = typed::list(node.get(name).unwrap_or(&Node::Null), &path)?;
+                for (i, id) in ids.iter().enumerate() {
+                    if let Some(id) = typed::text(id, &Path::Index(&path, i))? {
+                        choices.push((id.to_owned(), allowed));
+                    }
+                }
+            }
+            Ok(Some(choices))
+        }
+        _ => Ok(None),
+    }
+}
+
 /// Reads the signals. `Sec-GPC` counts for browsers only: a backend's header is the backend's.
 pub(super) fn signals(
     node: &Node<'_>,

@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::{
-    Rejection, WarningCode,
+    Rejection, WarningCode, consent,
     json::Node,
     native::Draft,
     person::Group,
@@ -84,7 +84,9 @@ pub(super) fn context(draft: &mut Draft<'_>, node: &Node<'_>) -> Result<(), Reje
                 }
             }
             (_, None) => {
-                if let Some(value) = free(draft, node, &path)? {
+                if let Some(choices) = consent::from_context(key, node, &path)? {
+                    draft.event.consent.categories.extend(choices);
+                } else if let Some(value) = free(draft, node, &path)? {
                     let key = draft.free_text(key);
                     draft.event.other_context.insert(key, value);
                 }

@@ -25,6 +25,7 @@ mod tests;
 
 use std::net::IpAddr;
 
+pub use consent::object as consent_object;
 pub use framing::{Form, Piece, Unframed, one, split};
 
 use crate::{config::WriteKey, event::Event};

@@ -171,6 +171,23 @@ async fn a_limit_that_could_not_be_kept_is_refused() {
 }
 
 #[tokio::test]
+async fn without_a_test_mode_nothing_is_sent_in_test_mode() {
+    let folder = Folder::shipped();
+    folder.edit("relay.toml", |text| text.replace("mode = \"sandbox\"", "mode = \"test\""));
+    folder.write(
+        "destinations.toml",
+        "[linkedin]\nplatform = \"linkedin\"\nsites = [\"shop_us\"]\n\
+         access_token = { env = \"T\" }\n",
+    );
+    folder.write("consent.toml", "version = \"1\"\n[regions.us]\nmatch = [\"*\"]\nmodel = \"opt_out\"\n[destinations.linkedin]\nmay_send = [\"user.email\", \"click_ids\"]\n");
+    folder.write("events.toml", "[events.purchase]\nkind = \"macro\"\n[events.purchase.destinations]\nlinkedin = { conversion_rule = \"1\" }\n");
+    let line = explain(&folder, &bought("c6")).await.remove(0);
+    let linkedin = &line["destinations"]["linkedin"];
+    assert_eq!(linkedin["decision"], "skip", "{line:#}");
+    assert_eq!(linkedin["reasons"][0]["code"], "test_mode");
+}
+
+#[tokio::test]
 async fn wrong_usage_ends_with_2() {
     let folder = Folder::shipped();
     for arguments in [&["identity", "--platform", "metaa"][..], &["explain", "--nwo", NOW][..]] {

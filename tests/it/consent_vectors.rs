@@ -92,7 +92,7 @@ fn an_unreadable_section_costs_only_itself_and_counts_as_opted_out() {
         let [section] = &*read.sections else { panic!("{name}: {} sections", read.sections.len()) };
         assert_eq!(u64::from(section.id), case[1].as_u64().unwrap(), "{name}");
         assert!(section.content.is_err(), "{name} was accepted");
-        let out = read.us_choices(&[], false).opt_out;
+        let out = read.us_choices(&[], false).opt_out();
         let is_us = section.id > 5;
         assert_eq!((out.sale, out.sharing, out.targeted), (is_us, is_us, is_us), "{name}");
     }

@@ -163,7 +163,11 @@ fn shown(call: &Call) -> Value {
         "method": call.method,
         "url": call.url,
         "headers": call.headers,
-        "body": serde_json::from_slice::<Value>(&call.body).unwrap(),
+        "body": if call.method == "GET" && call.body.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice::<Value>(&call.body).unwrap()
+        },
         "members": call.members,
     })
 }

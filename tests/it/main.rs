@@ -9,11 +9,16 @@
     reason = "a test may stop where it is wrong; clippy's own exemption misses their helpers"
 )]
 
+mod adding_a_platform;
 mod bad_days;
 mod config;
 mod conformance;
+mod consent_cli;
+mod consent_matrix;
 mod consent_vectors;
 mod delivery;
+mod every_platform;
+mod examples;
 mod fixtures;
 mod harness;
 mod kill;
@@ -25,4 +30,6 @@ mod readme;
 mod relay;
 mod remembered;
 mod sandbox;
+#[path = "../fixtures/strings.rs"]
+mod strings;
 mod two_sites;

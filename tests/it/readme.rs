@@ -17,11 +17,12 @@ fn table() -> String {
             Some(ends) => format!("{} (until {ends})", api.version),
             None => api.version.to_owned(),
         });
-        let oldest = (platform.oldest)(ActionSource::Website).as_secs() / 3600;
-        let oldest = match oldest {
-            hours if hours >= 24 * 3650 => "any".to_owned(),
-            hours if hours % 24 == 0 => format!("{} d", hours / 24),
-            hours => format!("{hours} h"),
+        let oldest = (platform.oldest)(ActionSource::Website).as_secs() / 60;
+        let oldest = match (oldest / 60, oldest % 60) {
+            (hours, _) if hours >= 24 * 3650 => "any".to_owned(),
+            (0, minutes) => format!("{minutes} min"),
+            (hours, 0) if hours % 24 == 0 => format!("{} d", hours / 24),
+            (hours, _) => format!("{hours} h"),
         };
         let dedup = match platform.dedup {
             Dedup::EventId => "event id",
@@ -45,9 +46,13 @@ fn table() -> String {
             "" => platform.title.to_owned(),
             docs => format!("[{}]({docs})", platform.title),
         };
+        let events = match platform.batch.events {
+            1 => "1 event".to_owned(),
+            events => format!("{events} events"),
+        };
         table.push_str(&format!(
-            "| `{}` | {title} | {api} | {} events | {oldest} | {dedup} | {browser} | {fields} |\n",
-            platform.name, platform.batch.events
+            "| `{}` | {title} | {api} | {events} | {oldest} | {dedup} | {browser} | {fields} |\n",
+            platform.name
         ));
     }
     table

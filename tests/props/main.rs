@@ -16,3 +16,5 @@ mod normalize;
 mod plan;
 mod queue;
 mod sources;
+#[path = "../fixtures/strings.rs"]
+mod strings;

@@ -11,7 +11,7 @@ use crate::{
     },
     consent::{
         DestinationRule, InRegion, IpForm, Memory, Model, Purpose, RegionRule, RegionSource, Role,
-        Rules, VendorId, WhenDenied, WhenOptedOut, expand_region,
+        Rules, VendorId, WhenDenied, WhenOptedOut, expand_region, is_for_email, known_categories,
     },
     destinations::Platform,
     event::{ActionSource, Class, Field, FieldSet},
@@ -69,10 +69,7 @@ pub(super) fn read(
         rules.regions.push(region(name, section, &mut patterns));
     }
     for (category, node) in root.table("categories").entries() {
-        if is_empty_list(&node) {
-            node.warning("stands for no purpose: without effect");
-        }
-        rules.categories.push((category.to_owned(), purposes(&node)));
+        rules.categories.push((category.to_owned(), self::category(category, &node)));
     }
     for (name, section) in root.table("destinations").sections() {
         let meant = names.find(name, section.place(), context.report);
@@ -84,6 +81,36 @@ pub(super) fn read(
         None => relay.geoip.is_none(),
     };
     Consent { rules, lacks_region_source }
+}
+
+/// What a category stands for, beside what is known of such ids.
+fn category(id: &str, node: &Node<'_>) -> Vec<Purpose> {
+    let purposes = purposes(node);
+    if is_for_email(id) {
+        node.error("is consent to messages, not to advertising; take the entry away");
+    }
+    // An id that several platforms have is known by what it stands for at any of them.
+    let mut known = known_categories().filter(|(known, _)| *known == id).peekable();
+    if known.peek().is_none() {
+        let near = known_categories().find(|(known, _)| known.eq_ignore_ascii_case(id));
+        if let Some((near, _)) = near {
+            node.warning(format!("ids are compared exactly; did you mean {near:?}?"));
+        }
+        if is_empty_list(node) {
+            node.warning("stands for no purpose: without effect");
+        }
+        return purposes;
+    }
+    let usual: Vec<Purpose> = known.flat_map(|(_, purposes)| purposes.iter().copied()).collect();
+    let more = purposes.iter().filter(|purpose| !usual.contains(purpose));
+    let more: Vec<&str> = more.map(|purpose| purpose.name()).collect();
+    if !more.is_empty() {
+        node.warning(format!(
+            "grants more than this category usually stands for: {}",
+            more.join(", ")
+        ));
+    }
+    purposes
 }
 
 fn is_empty_list(node: &Node<'_>) -> bool {
@@ -257,8 +284,12 @@ fn destination(
             })
             .unwrap_or_default(),
         regions: by_region,
-        tcf_vendor_id: section.get("tcf_vendor_id").map_or(VendorId::Known, |n| vendor_id(&n)),
-        ac_provider_id: section.get("ac_provider_id").map_or(VendorId::Known, |n| vendor_id(&n)),
+        tcf_vendor_id: section
+            .get("tcf_vendor_id")
+            .map_or(VendorId::Known, |n| vendor_id(&n, MAX_VENDOR)),
+        ac_provider_id: section
+            .get("ac_provider_id")
+            .map_or(VendorId::Known, |n| vendor_id(&n, MAX_PROVIDER)),
         role,
         recipient: text("recipient"),
         country: section.get("country").and_then(|node| relay::country(&node)),
@@ -270,16 +301,23 @@ fn destination(
     rule
 }
 
-fn vendor_id(node: &Node<'_>) -> VendorId {
+/// The highest id that a TC string can name: it writes them in 16 bits.
+const MAX_VENDOR: u64 = 65_535;
+
+/// Beyond any id of Google's list, which an Additional Consent string writes in digits.
+const MAX_PROVIDER: u64 = 999_999;
+
+fn vendor_id(node: &Node<'_>, max: u64) -> VendorId {
     if node.as_text() == Some("none") {
         return VendorId::None;
     }
     if node.as_text().is_some() {
         node.expected("the vendor's id (a number), or \"none\"");
-        return VendorId::Known;
+        return VendorId::None;
     }
-    let id = node.integer(1, 65_535).and_then(|id| u32::try_from(id).ok());
-    id.map_or(VendorId::Known, VendorId::Id)
+    // What is not understood cannot grant; it is an error anyway.
+    let id = node.integer(1, max).and_then(|id| u32::try_from(id).ok());
+    id.map_or(VendorId::None, VendorId::Id)
 }
 
 fn needs(

@@ -51,6 +51,7 @@ const ADS: Platform = Platform {
     ],
     entry_keys: &[key("action", KeyKind::Text)],
     has_test_mode: true,
+    contract: "",
     configure,
 };
 
@@ -70,6 +71,7 @@ const STATS: Platform = Platform {
     keys: &[key("stream", KeyKind::Text)],
     entry_keys: &[key("name", KeyKind::Text)],
     has_test_mode: false,
+    contract: "",
     ..ADS
 };
 

@@ -80,6 +80,60 @@ fn of_regions_and_rules() {
 }
 
 #[test]
+fn of_categories_and_vendors() {
+    let rules = "region_from = [\"event\"]\n[destinations.ads]\n[destinations.hook]\n\
+                 needs = [\"analytics_storage\"]\n[categories]\n";
+    let with = |category: &str| {
+        lines(&check_good_but("consent.toml", &format!("{rules}{category}"))).join("\n")
+    };
+    for (category, told) in [
+        (
+            "c0004 = [\"ad_storage\"]",
+            "consent.toml:6: categories.c0004: ids are compared exactly; did you mean \"C0004\"?",
+        ),
+        (
+            "C0001 = [\"ad_storage\", \"ad_user_data\"]",
+            "grants more than this category usually stands for: ad_storage, ad_user_data",
+        ),
+        ("Advertising = []", "stands for no purpose: without effect"),
+        ("Advertising = [\"ad_stoarge\"]", "did you mean \"ad_storage\"?"),
+        (
+            "buyer_accepts_marketing = [\"ad_storage\"]",
+            "is consent to messages, not to advertising",
+        ),
+    ] {
+        let found = with(category);
+        assert!(found.contains(told), "{category}: {found}");
+    }
+    // Tightening what is known needs no word of warning.
+    let tighter =
+        format!("{rules}C0002 = []\nC0004 = [\"ad_storage\"]\nAds = [\"ad_user_data\"]\n");
+    assert_eq!(lines(&check_good_but("consent.toml", &tighter)), Vec::<String>::new());
+
+    let rules = |id: &str| {
+        format!(
+            "region_from = [\"event\"]\n[destinations.ads]\n{id}\n[destinations.hook]\n\
+             needs = [\"analytics_storage\"]\n"
+        )
+    };
+    for id in [
+        "tcf_vendor_id = 0",
+        "tcf_vendor_id = 65536",
+        "tcf_vendor_id = \"755\"",
+        "tcf_vendor_id = [755]",
+        "ac_provider_id = -1",
+        "ac_provider_id = \"NONE\"",
+        "ac_provider_id = 1000000",
+    ] {
+        let found = lines(&check_good_but("consent.toml", &rules(id))).join("\n");
+        assert!(found.starts_with("error: consent.toml:3: destinations.ads."), "{id}: {found}");
+    }
+    for id in ["tcf_vendor_id = 755", "tcf_vendor_id = \"none\"", "ac_provider_id = 70000"] {
+        assert_eq!(lines(&check_good_but("consent.toml", &rules(id))), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn of_modes() {
     let live = lines(&check_good_but("relay.toml", &GOOD[0].1.replace("sandbox", "live")));
     assert!(live.iter().any(|f| f.contains("live without a consent.lock")), "{live:?}");

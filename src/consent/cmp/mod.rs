@@ -1,7 +1,7 @@
 //! What consent platforms hand over: their cookies and events, read into categories.
 //!
 //! Categories are the platform's own ids, compared exactly; which purposes they stand for is
-//! configuration ([`grants`]). Formats were seen in public documentation and code (checked
+//! [`categories`](super::categories)' affair. Formats were seen in public documentation and code (checked
 //! 2026-11-22). Cookies can be edited by the visitor: a grant from one is as good as the
 //! first-party page, and an answer that was never given is none.
 
@@ -13,10 +13,7 @@ mod usercentrics;
 
 use serde::{Serialize, Serializer};
 
-use super::{
-    Grant, Grants, Purpose,
-    bits::{MAX_BYTES, Unreadable},
-};
+use super::bits::{MAX_BYTES, Unreadable};
 
 /// What one consent platform says.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -92,35 +89,6 @@ pub fn read(cookies: &[(String, String)]) -> Vec<Reading> {
     readings
 }
 
-/// Categories → purposes by a configured map. A purpose that a refused category stands for is
-/// denied, whatever other categories say; a category that the map does not name says nothing.
-pub fn grants<'a>(
-    categories: impl IntoIterator<Item = (&'a str, bool)>,
-    map: &[(String, Vec<Purpose>)],
-) -> Grants {
-    let mut grants = Grants::default();
-    for (category, allowed) in categories {
-        let said = if allowed { Grant::Granted } else { Grant::Denied };
-        for (_, purposes) in map.iter().filter(|(id, _)| id == category) {
-            for purpose in purposes {
-                let place = grants.get_mut(*purpose);
-                *place = place.strictest(said);
-            }
-        }
-    }
-    grants
-}
-
-impl Choices {
-    /// What the categories amount to by a configured map; nothing, while there is no answer.
-    pub fn grants(&self, map: &[(String, Vec<Purpose>)]) -> Grants {
-        if !self.answered {
-            return Grants::default();
-        }
-        grants(self.categories.iter().map(|(id, allowed)| (&**id, *allowed)), map)
-    }
-}
-
 /// A list of choices → each id once, refused where it is refused anywhere. Sorted by id.
 fn once(mut choices: Vec<(String, bool)>) -> Vec<(String, bool)> {
     // `false` sorts before `true`, so that the first of an id is the stricter one.
@@ -169,23 +137,6 @@ mod tests {
             assert_eq!(one(name, &long).choices, Err(Unreadable::TooLong), "{name}");
         }
         assert_eq!(one("didomi_dcs", "CQAAA").choices, Err(Unreadable::Version));
-    }
-
-    #[test]
-    fn a_refused_category_beats_a_granted_one_and_unknown_ones_say_nothing() {
-        let map = [
-            ("C0004".to_owned(), vec![Purpose::AdStorage, Purpose::AdUserData]),
-            ("C0005".to_owned(), vec![Purpose::AdUserData]),
-            ("C0002".to_owned(), vec![Purpose::AnalyticsStorage]),
-        ];
-        let read = grants([("C0004", true), ("C0005", false), ("c0002", true)], &map);
-        assert_eq!(
-            read,
-            Grants { ad_storage: Grant::Granted, ad_user_data: Grant::Denied, ..Grants::default() }
-        );
-        let unanswered =
-            Choices { categories: vec![("C0004".to_owned(), true)], ..Choices::default() };
-        assert_eq!(unanswered.grants(&map), Grants::default());
     }
 
     #[test]

@@ -135,6 +135,7 @@ pub(super) static PLATFORM: Platform = Platform {
     ],
     entry_keys: &[Key::new("name", KeyKind::Text, "the event name in GA4")],
     has_test_mode: true,
+    contract: include_str!("../../sandbox/contracts/ga4.json"),
     configure,
 };
 

@@ -120,6 +120,7 @@ pub(super) static PLATFORM: Platform = Platform {
     ],
     entry_keys: &[Key::new("conversion_action", KeyKind::Text, "the conversion action's number")],
     has_test_mode: true,
+    contract: include_str!("../../sandbox/contracts/google_ads.json"),
     configure,
 };
 

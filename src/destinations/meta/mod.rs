@@ -132,6 +132,7 @@ pub(super) static PLATFORM: Platform = Platform {
     ],
     entry_keys: &[Key::new("name", KeyKind::Text, "the event name at Meta")],
     has_test_mode: true,
+    contract: include_str!("../../sandbox/contracts/meta.json"),
     configure,
 };
 

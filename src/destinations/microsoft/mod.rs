@@ -131,6 +131,7 @@ pub(super) static PLATFORM: Platform = Platform {
         ),
     ],
     has_test_mode: false,
+    contract: include_str!("../../sandbox/contracts/microsoft.json"),
     configure,
 };
 

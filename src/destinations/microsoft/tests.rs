@@ -53,8 +53,7 @@ fn job(region: Option<&str>, ad_storage: Grant) -> Prepared {
             grants,
             opt_out: Default::default(),
             sources: Vec::new(),
-            minor: false,
-            at_ms: 0,
+            ..Default::default()
         },
         sensitive: false,
         group: "live".to_owned(),

@@ -125,6 +125,7 @@ pub(super) static PLATFORM: Platform = Platform {
     ],
     entry_keys: &[Key::new("name", KeyKind::Text, "the event name at Pinterest")],
     has_test_mode: true,
+    contract: include_str!("../../sandbox/contracts/pinterest.json"),
     configure,
 };
 

@@ -130,6 +130,7 @@ pub(super) static PLATFORM: Platform = Platform {
     ],
     entry_keys: &[Key::new("name", KeyKind::Text, "the event name at Snapchat")],
     has_test_mode: true,
+    contract: include_str!("../../sandbox/contracts/snapchat.json"),
     configure,
 };
 

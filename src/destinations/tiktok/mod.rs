@@ -149,6 +149,7 @@ pub(super) static PLATFORM: Platform = Platform {
     ],
     entry_keys: &[Key::new("name", KeyKind::Text, "the event name at TikTok")],
     has_test_mode: true,
+    contract: include_str!("../../sandbox/contracts/tiktok.json"),
     configure,
 };
 

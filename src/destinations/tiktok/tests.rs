@@ -53,8 +53,7 @@ fn job(source: ActionSource, limited: bool) -> Prepared {
             grants: Grants::default(),
             opt_out: OptOut::default(),
             sources: Vec::new(),
-            minor: false,
-            at_ms: 0,
+            ..State::default()
         },
         sensitive: false,
         group: "live/crm/99".to_owned(),

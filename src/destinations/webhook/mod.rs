@@ -100,6 +100,7 @@ pub(super) static PLATFORM: Platform = Platform {
     ],
     entry_keys: &[Key::new("name", KeyKind::Text, "the event's name at the receiver")],
     has_test_mode: false,
+    contract: include_str!("../../sandbox/contracts/webhook.json"),
     configure,
 };
 

@@ -4,6 +4,8 @@
 //!   metadata: every sync is followed by `fdatasync` on the `db` file through a handle of our own.
 //! - Opening reads unsynced log from the page cache and syncs a snapshot that points at it: the
 //!   `db` file and its folder are synced *before* opening.
+//! - `conf`, without which nothing can be opened, is written at the first opening and never synced:
+//!   every file is, after opening, before the folder's entries are.
 //! - A half-written `snap.*.generating` is taken for the newest snapshot: it is removed first.
 //! - A snapshot that does not fit the log is `Corruption` for good, though the log alone has
 //!   everything: the folder is copied aside, the snapshots are removed, and it is opened again.
@@ -45,7 +47,7 @@ pub(in crate::queue) fn open(folder: &Path) -> Result<Arc<dyn Store>, StoreError
     fs::create_dir_all(folder).map_err(|e| failed("cannot make the store's folder", &e))?;
     remove_snapshots(folder, Snapshots::Unfinished)
         .map_err(|e| failed("cannot remove an unfinished snapshot", &e))?;
-    sync_existing(folder).map_err(|e| failed("cannot sync the store before opening", &e))?;
+    sync_all(folder).map_err(|e| failed("cannot sync the store before opening", &e))?;
     match open_once(folder) {
         Err(StoreError::Corrupt(why)) => recover(folder, &why),
         other => other,
@@ -87,9 +89,8 @@ fn open_once(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
         .open(log_file(folder))
         .map_err(|e| failed("cannot open the store's log", &e))?;
     let store = Sled { db, log };
-    // The folder's entry of a new log must survive a power cut too.
     store.sync()?;
-    sync_folder(folder).map_err(|e| failed("cannot sync the store's folder", &e))?;
+    sync_all(folder).map_err(|e| failed("cannot sync the store's folder", &e))?;
     Ok(Arc::new(store))
 }
 
@@ -203,16 +204,14 @@ fn has_snapshots(folder: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-fn sync_existing(folder: &Path) -> io::Result<()> {
-    match File::options().read(true).write(true).open(log_file(folder)) {
-        Ok(log) => log.sync_data()?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+/// Syncs the folder's files, then their entries in the folder.
+fn sync_all(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            File::options().read(true).write(true).open(entry.path())?.sync_data()?;
+        }
     }
-    sync_folder(folder)
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 

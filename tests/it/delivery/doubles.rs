@@ -62,6 +62,7 @@ const fn platform(endpoint: &'static str, dedup: Dedup) -> Platform {
         keys: &[],
         entry_keys: &[],
         has_test_mode: false,
+        contract: "",
         configure: |_| Err(Vec::new()),
     }
 }
@@ -329,8 +330,7 @@ pub(super) fn prepared(event_id: &str) -> Prepared {
             grants: Default::default(),
             opt_out: OptOut::default(),
             sources: Vec::new(),
-            minor: false,
-            at_ms: 0,
+            ..State::default()
         },
         sensitive: false,
         group: String::new(),

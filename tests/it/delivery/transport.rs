@@ -7,7 +7,7 @@ use conversion_relay::{
     delivery::{
         State,
         client::{Client, Failure, MOST_BODY_BYTES, Terms},
-        sign::sign,
+        sign::{Fresh, sign},
     },
     destinations::{Auth, Call, CallPurpose, Mode, Response},
 };
@@ -32,7 +32,8 @@ async fn get(url: &str) -> Result<Response, Failure> {
         body: Vec::new(),
         members: Vec::new(),
     };
-    Client::new(terms).send(sign(&call, &Auth::None, None)).await
+    let fresh = Fresh::of(jiff::Timestamp::UNIX_EPOCH, [0; 16]);
+    Client::new(terms).send(sign(&call, &Auth::None, None, &fresh)).await
 }
 
 /// A server that reads a request and then writes these bytes and hangs up.

@@ -1,5 +1,6 @@
 //! The sandbox against the platforms' sheets: what must be taken, and each trap that must not.
 
+mod cases;
 mod google;
 mod linkedin;
 mod meta;

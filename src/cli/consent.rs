@@ -1,0 +1,71 @@
+//! `consent`: questions about consent signals, without a relay.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{Exit, consent_decode, street};
+use crate::{
+    consent::{Rules, canonical_region, read},
+    sources::{self, Door, json},
+};
+
+/// Nesting of JSON that a consent object may have; an event's own default.
+const NESTING: usize = 32;
+
+/// Questions about consent signals.
+#[derive(Debug, Args)]
+pub(super) struct Consent {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Decode(Decode),
+}
+
+/// Consent objects, as in an event, on standard input; what their strings say and what they amount
+/// to, a line each, on standard output. Ends with 1 if any line is no consent object.
+#[derive(Debug, Args)]
+struct Decode {
+    /// A configuration folder, for its consent.toml: categories, GPC and regions as they count
+    /// there. Without it the known categories, and GPC everywhere.
+    #[arg(long, value_name = "DIR")]
+    config: Option<PathBuf>,
+}
+
+impl Consent {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let Command::Decode(decode) = self.command;
+        decode.run()
+    }
+}
+
+impl Decode {
+    fn run(self) -> anyhow::Result<Exit> {
+        let rules = match &self.config {
+            None => Rules::deny_all(),
+            Some(dir) => {
+                let loaded = street::load_offline(dir);
+                let Some(config) = loaded.config else {
+                    for finding in loaded.findings {
+                        eprintln!("{finding}");
+                    }
+                    return Ok(Exit::Configuration);
+                };
+                config.consent
+            }
+        };
+        let settle = |line: &str| {
+            let node = json::parse(line, NESTING).map_err(|malformed| malformed.to_string())?;
+            let signals = sources::consent_object(&node, &Door::default())
+                .map_err(|rejection| format!("{}: {}", rejection.path, rejection.message))?;
+            let region = signals.region.as_deref().and_then(canonical_region);
+            Ok(read(&rules, &signals, region, false))
+        };
+        let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
+        let all = consent_decode::run(input, output, settle)?;
+        Ok(if all { Exit::Fine } else { Exit::Failed })
+    }
+}

@@ -1,0 +1,173 @@
+//! The body: one object an event (GEN, EventCreate). Amazon has no place for a list of products.
+
+use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
+use rust_decimal::{Decimal, RoundingStrategy};
+use serde_json::{Value, json};
+
+use super::names::Name;
+use crate::{
+    consent::Grant,
+    destinations::wire::{self, Object},
+    event::{ActionSource, Field},
+    job::Prepared,
+};
+
+/// Attributes of one's own; three more have names of Amazon's (AMZ).
+pub(super) const CUSTOM_ATTRIBUTES: usize = 10;
+
+/// ISO 8601 with its zone, to the second (AMZ); a fraction is not among the examples.
+const TIME: DateTimePrinter = DateTimePrinter::new().precision(Some(0));
+
+/// What the settings say of the body.
+#[derive(Debug)]
+pub(super) struct Wording {
+    /// Which data set gets the events.
+    pub(super) data_set: Option<String>,
+    /// For events that tell no country.
+    pub(super) country: Option<String>,
+    /// Properties that are sent as attributes.
+    pub(super) custom_data: Vec<String>,
+}
+
+impl Wording {
+    /// The event's own country, else that of the person's region, else the setting's.
+    pub(super) fn country_of<'a>(&'a self, job: &'a Prepared) -> Option<&'a str> {
+        let region = job.consent.region.as_deref().and_then(|region| region.split('-').next());
+        let is_country = |code: &&str| code.len() == 2;
+        job.clear(Field::Country).or(region.filter(is_country)).or(self.country.as_deref())
+    }
+}
+
+pub(super) fn event(job: &Prepared, name: &Name, wording: &Wording, now: Timestamp) -> Object {
+    let description = Object::default()
+        .with("name", name.name.as_str())
+        .with("conversionType", name.kind)
+        .with("eventSource", source(job).unwrap_or("OFFLINE"))
+        .with("eventIngestionMethod", "SERVER_TO_SERVER")
+        .maybe("dataSetName", wording.data_set.as_deref());
+    let value = job.value.map(|value| {
+        let rounded =
+            value.amount.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
+        wire::number(rounded)
+    });
+    let purchase = name.is_purchase();
+    let units = wire::units(&job.items).filter(|units| purchase && *units > Decimal::ZERO);
+    let event = Object::default()
+        .object("eventDescription", description)
+        .maybe("countryCode", wording.country_of(job))
+        // Not in the future, of which nothing is said.
+        .with("eventTime", TIME.timestamp_to_string(&job.time.min(now)))
+        .with("matchKeys", match_keys(job))
+        // Of a purchase it is money, of all others a number without a currency (AMZ).
+        .maybe("value", value)
+        .maybe(
+            "currencyCode",
+            job.value.filter(|_| purchase).map(|value| value.currency.code().to_owned()),
+        )
+        .maybe("unitsSold", units.and_then(wire::integer))
+        .with("eventId", job.event_id.as_str())
+        .object("consent", consent(job))
+        .list("customData", custom_data(job, wording))
+        .maybe("amazonAdEventKey", job.clear(Field::AmznClickId));
+    if job.flags.limited {
+        event.with("dataProcessingOptions", json!({"options": "LIMITED_DATA_USE"}))
+    } else {
+        event
+    }
+}
+
+/// Where it happened; an app's system is part of it, `None` where that is not known.
+pub(super) fn source(job: &Prepared) -> Option<&'static str> {
+    match (job.action_source, job.clear(Field::AppOs)) {
+        (ActionSource::Website, _) => Some("WEBSITE"),
+        (ActionSource::App, Some("ios" | "ipados" | "tvos")) => Some("IOS"),
+        (ActionSource::App, Some("fire os" | "fireos" | "fire_tv" | "firetv")) => Some("FIRE_TV"),
+        // Amazon's television sticks say that they are Android; their models begin with AFT.
+        (ActionSource::App, Some("android"))
+            if job.clear(Field::AppDeviceModel).is_some_and(|model| model.starts_with("aft")) =>
+        {
+            Some("FIRE_TV")
+        }
+        (ActionSource::App, Some("android")) => Some("ANDROID"),
+        (ActionSource::App, _) => None,
+        _ => Some("OFFLINE"),
+    }
+}
+
+/// AMZ, match keys: an object each, with a list of one.
+pub(super) fn match_keys(job: &Prepared) -> Vec<Value> {
+    let hashed = [
+        ("EMAIL", Field::Email),
+        ("PHONE", Field::Phone),
+        ("FIRST_NAME", Field::FirstName),
+        ("LAST_NAME", Field::LastName),
+        ("ADDRESS", Field::Street),
+        ("CITY", Field::City),
+        ("STATE", Field::Region),
+        ("POSTAL", Field::PostalCode),
+    ];
+    let key = |kind: &str, value: String| json!({"type": kind, "values": [value]});
+    let mut keys: Vec<Value> = hashed
+        .into_iter()
+        .filter_map(|(kind, field)| Some(key(kind, job.hashed(field).next()?.hex())))
+        .collect();
+    // In clear (AMZ).
+    keys.extend(job.clear(Field::AdvertisingId).map(|id| key("MAID", id.to_owned())));
+    keys
+}
+
+/// What is known, never more: a purpose nobody asked about is left out.
+fn consent(job: &Prepared) -> Object {
+    let word = |grant: Grant| match grant {
+        Grant::Granted => Some("GRANTED"),
+        Grant::Denied => Some("DENIED"),
+        Grant::NotAsked => None,
+    };
+    let grants = job.flags.grants;
+    let geo = Object::default().maybe("ipAddress", job.clear(Field::Ip));
+    let consent = Object::default().object("geo", geo);
+    // `amznUserData` is required in it (SEG).
+    match word(grants.ad_user_data) {
+        Some(user_data) => consent.object(
+            "amazonConsent",
+            Object::default()
+                .with("amznUserData", user_data)
+                .maybe("amznAdStorage", word(grants.ad_storage)),
+        ),
+        None => consent,
+    }
+}
+
+/// Attributes by the settings' names, and what a single product is. Amazon's sample checks values
+/// for letters, digits and `_` only, so that others are left out.
+fn custom_data(job: &Prepared, wording: &Wording) -> Vec<Value> {
+    let other = job.other();
+    let mut attributes: Vec<Value> = wording
+        .custom_data
+        .iter()
+        .filter_map(|name| match other.get(name)? {
+            Value::String(text) => attribute(name, "STRING", text),
+            Value::Number(number) if number.is_i64() => {
+                attribute(name, "INTEGER", &number.to_string())
+            }
+            _ => None,
+        })
+        .collect();
+    if let [item] = job.items.as_slice() {
+        for (name, text) in
+            [("brand", &item.brand), ("productId", &item.id), ("category", &item.category)]
+        {
+            attributes.extend(text.as_deref().and_then(|text| attribute(name, "STRING", text)));
+        }
+    }
+    attributes
+}
+
+fn attribute(name: &str, kind: &str, value: &str) -> Option<Value> {
+    is_attribute(value).then(|| json!({"name": name, "dataType": kind, "value": value}))
+}
+
+/// Letters, digits and `_` (AMZ, sample validator).
+pub(super) fn is_attribute(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}

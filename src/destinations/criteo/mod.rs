@@ -1,0 +1,270 @@
+//! Criteo OneTag, server to server: one event a call, within minutes of its happening, always
+//! answered with 200 and a list of errors.
+//!
+//! The general host answers with a redirect to a region's, which is never followed: `endpoint` names
+//! the region's host. Of the three digests of an e-mail only the SHA-256 is sent: the MD5 is no
+//! protection, and the third is made of it.
+//!
+//! Pages are those of the sheet, checked 2026-11-22; `DOC` stands for
+//! <https://guides.criteotilt.com/onetag/s2s/>.
+
+mod answer;
+mod body;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{
+    Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
+    Destination, Key, KeyKind, Occasion, Platform, Preparation, Problem, Quota, Refusal, Response,
+    Settings, Take,
+    prepare::{Recipe, missing, prepare, taken, unsupported},
+    settings::Names,
+};
+use crate::{
+    consent::{Permit, Purpose, Purposes},
+    event::{ActionSource, Field, FieldSet},
+    identity::Rule,
+    job::{Prepared, Skip, SkipCode},
+};
+
+/// As in the URL (DOC).
+const VERSION: &str = "s2s_v0";
+
+/// What describes the visitor stands once a request, so that it holds one event.
+const BATCH: BatchLimits = BatchLimits { events: 1, bytes: 1_000_000 };
+
+/// In minutes. Criteo wants events in near real time; a quarter of an hour is what integrators keep
+/// to.
+const MAX_AGE_MINUTES: i64 = 15;
+
+/// DOC; some integrations write `user_agent`.
+const USER_AGENT_KEY: &str = "useragent";
+
+const TRANSACTION: &str = "trackTransaction";
+
+/// DOC. There are no names of one's own.
+const NAMES: &[&str] = &[
+    "viewHome",
+    "viewPage",
+    "login",
+    "viewList",
+    "viewItem",
+    "viewSearch",
+    "addToCart",
+    "viewBasket",
+    "beginCheckout",
+    "addPaymentInfo",
+    TRANSACTION,
+];
+
+const FROM_APP: &[ActionSource] = &[ActionSource::App];
+
+/// DOC: trimmed and in lower case before it is hashed; one of each.
+const TAKES: &[Take] = &[
+    Take::hashed(Field::Email, Rule::EmailPlain).at_most(1),
+    Take::clear(Field::AnonymousId, Rule::ExternalId),
+    Take::clear(Field::CrtoId, Rule::Verbatim),
+    Take::clear(Field::AdvertisingId, Rule::Verbatim).only_from(FROM_APP),
+    Take::clear(Field::AppOs, Rule::Lower).only_from(FROM_APP),
+    Take::clear(Field::Ip, Rule::Verbatim),
+    Take::clear(Field::UserAgent, Rule::Verbatim),
+    Take::clear(Field::PageUrl, Rule::Verbatim),
+    Take::clear(Field::Referrer, Rule::Verbatim),
+    Take::clear(Field::DeviceType, Rule::Lower),
+    Take::clear(Field::Country, Rule::CountryUpper),
+    Take::clear(Field::Locale, Rule::Lower),
+    Take::clear(Field::OrderId, Rule::Verbatim),
+    Take::clear(Field::SearchTerm, Rule::Verbatim),
+];
+
+const FIELDS: FieldSet =
+    taken(TAKES, &[Field::Value, Field::Currency, Field::Items, Field::OtherProperties]);
+
+/// Without one of these Criteo answers `UserIdentifierMissing`.
+const IDENTIFYING: FieldSet =
+    FieldSet::of(&[Field::Email, Field::AnonymousId, Field::CrtoId, Field::AdvertisingId]);
+
+/// What Criteo is.
+pub(super) static PLATFORM: Platform = Platform {
+    name: "criteo",
+    title: "Criteo OneTag S2S",
+    docs: "https://guides.criteotilt.com/onetag/s2s/",
+    api: Some(ApiVersion { version: VERSION, ends: None }),
+    endpoint: "https://widget.criteo.com",
+    token_endpoint: "",
+    batch: BATCH,
+    oldest: |_| minutes(MAX_AGE_MINUTES.unsigned_abs()),
+    // Not documented: a modest one.
+    quota: Quota { requests_per_second: 50, burst: 100, requests_per_day: None },
+    // Transactions, by their id.
+    dedup: Dedup::Partly,
+    browser_dedup: BrowserDedup::TransactionId,
+    takes: TAKES,
+    purposes: Purposes {
+        needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
+        personalization_flag: false,
+        restricted_in: &[],
+        can_restrict: |_, _| false,
+        // Its own id; items, without which there is no transaction.
+        default_fields: |_| FieldSet::of(&[Field::CrtoId, Field::Items]),
+        takes: FIELDS,
+    },
+    tcf_vendor_id: Some(91),
+    ac_provider_id: None,
+    keys: &[
+        Key::new(
+            "account_id",
+            KeyKind::Text,
+            "the partner id; sent as it is written, a number or a text",
+        ),
+        Key::new("mapping_key", KeyKind::Text, "the caller id that Criteo gave for its user ids"),
+        Key::new("max_age_minutes", KeyKind::Number, "the oldest event, in minutes; default 15"),
+        Key::new("user_agent_key", KeyKind::Text, "the key of the user agent; default useragent"),
+    ],
+    entry_keys: &[Key::new("name", KeyKind::Text, "the event name at Criteo")],
+    has_test_mode: false,
+    contract: include_str!("../../sandbox/contracts/criteo.json"),
+    configure,
+};
+
+const fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(minutes * 60)
+}
+
+fn configure(settings: &Settings) -> Configured {
+    let mut problems = Vec::new();
+    settings.required_text("account_id", &mut problems);
+    let account = match settings.table.get("account_id") {
+        Some(toml::Value::Integer(number)) => json!(number),
+        Some(toml::Value::String(text)) => json!(text),
+        _ => Value::Null,
+    };
+    let max_age = match settings.table.get("max_age_minutes").map(toml::Value::as_integer) {
+        None => MAX_AGE_MINUTES,
+        Some(Some(number @ 1..=1_440)) => number,
+        Some(_) => {
+            problems.push(Problem::new("max_age_minutes", "must be a number from 1 to 1440"));
+            MAX_AGE_MINUTES
+        }
+    };
+    let names = settings.entry_names(standard, refuse, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let base = settings.endpoint.trim_end_matches('/');
+    let text = |key: &str| settings.text(key).filter(|text| !text.is_empty());
+    Ok(Box::new(Criteo {
+        url: format!("{base}/m/event?version={VERSION}"),
+        wording: body::Wording {
+            account,
+            mapping_key: text("mapping_key"),
+            user_agent_key: text("user_agent_key").unwrap_or_else(|| USER_AGENT_KEY.to_owned()),
+        },
+        max_age: minutes(max_age.unsigned_abs()),
+        names,
+    }))
+}
+
+/// The name of an event: the same words, or those of the usual analytics vocabulary.
+fn standard(event: &str) -> Option<String> {
+    let known = match event {
+        "page_view" => "viewPage",
+        "view_item" | "product_viewed" => "viewItem",
+        "view_item_list" | "product_list_viewed" => "viewList",
+        "search" | "view_search_results" => "viewSearch",
+        "product_added" => "addToCart",
+        "view_cart" | "cart_viewed" => "viewBasket",
+        "checkout_started" => "beginCheckout",
+        "purchase" | "order_completed" => TRANSACTION,
+        _ => {
+            let bare = event.replace('_', "");
+            NAMES.iter().find(|name| name.eq_ignore_ascii_case(&bare))?
+        }
+    };
+    Some(known.to_owned())
+}
+
+fn refuse(name: &str) -> Option<String> {
+    if name.is_empty() || NAMES.contains(&name) {
+        return None;
+    }
+    Some(format!("must be one of {}; Criteo takes no other names", NAMES.join(", ")))
+}
+
+#[derive(Debug)]
+struct Criteo {
+    url: String,
+    wording: body::Wording,
+    max_age: Duration,
+    names: Names,
+}
+
+impl Destination for Criteo {
+    fn prepare(
+        &self,
+        occasion: &Occasion<'_>,
+        permit: &Permit,
+        now: Timestamp,
+    ) -> Result<Preparation, Refusal> {
+        let Some(name) = self.names.get(occasion.plan_event, occasion.entry) else {
+            return Err(Refusal::Skip(Skip::new(SkipCode::NotMapped, "no entry for this event")));
+        };
+        if occasion.event.adjusts.is_some() {
+            return Err(unsupported("Criteo takes no adjustment of a transaction"));
+        }
+        let recipe = Recipe { takes: TAKES, fields: FIELDS, oldest: self.max_age };
+        let mut preparation = prepare(&recipe, occasion, permit, now)?;
+        let prepared = &mut preparation.prepared;
+        if prepared.clear(Field::AppOs).and_then(body::advertising_key).is_none() {
+            prepared.texts.retain(|(field, _)| *field != Field::AdvertisingId);
+        }
+        if prepared.present().intersection(IDENTIFYING).is_empty() {
+            let message = "nothing that Criteo could match by: no e-mail, no crto_id, no id of the \
+                           visitor, no advertising id of a known system";
+            return Err(Refusal::Skip(Skip::new(SkipCode::IdentityTooWeak, message)));
+        }
+        let has_product = prepared.items.iter().any(|item| item.id.is_some());
+        if name == TRANSACTION && !has_product {
+            return Err(missing("properties.items (with ids), the only value of a transaction,"));
+        }
+        Ok(preparation)
+    }
+
+    fn assemble(&self, jobs: &[Prepared], now: Timestamp) -> Vec<Call> {
+        let named = jobs
+            .iter()
+            .enumerate()
+            .filter_map(|(index, job)| Some((index, job, self.names.get(&job.event, job.entry)?)));
+        named
+            .map(|(index, job, name)| {
+                let body = body::request(job, name, &self.wording, now).json();
+                Call {
+                    purpose: CallPurpose::Send,
+                    method: "POST",
+                    url: self.url.clone(),
+                    headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+                    body: body.into_bytes(),
+                    members: vec![index],
+                }
+            })
+            .collect()
+    }
+
+    fn classify(&self, call: &Call, response: &Response, now: Timestamp) -> Answer {
+        answer::classify(call, response, now)
+    }
+
+    fn auth(&self) -> Auth {
+        Auth::None
+    }
+
+    fn is_deduplicated(&self, job: &Prepared) -> bool {
+        self.names.get(&job.event, job.entry) == Some(TRANSACTION)
+    }
+}
+
+#[cfg(test)]
+mod tests;

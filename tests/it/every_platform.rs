@@ -1,0 +1,151 @@
+//! Every platform of the registry in one relay, configured by its own fixtures: a purchase with all
+//! that any of them asks for reaches each one's sandbox, signed and paid in its own way.
+
+use std::fmt::Write as _;
+
+use conversion_relay::destinations::{KeyKind, Platform, REGISTRY};
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::harness::{Folder, Relay, assert_balanced, binary, purchase};
+
+fn fixture(platform: &str, file: &str) -> String {
+    let path = format!("{}/tests/fixtures/{platform}/{file}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// A platform's section, its secrets as references, and its entries for a purchase.
+fn section(platform: &Platform) -> (String, toml::Value) {
+    let mut table: toml::Table = fixture(platform.name, "settings.toml").parse().unwrap();
+    let entries = table["events"]["purchase"].clone();
+    table.remove("events");
+    for key in platform.keys.iter().filter(|key| key.kind == KeyKind::Secret) {
+        if let Some(value) = table.get_mut(key.name) {
+            let name = format!("{}_{}", platform.name, key.name).to_uppercase();
+            *value = toml::Value::Table(toml::Table::from_iter([("env".to_owned(), name.into())]));
+        }
+    }
+    table.insert("platform".to_owned(), platform.name.into());
+    table.insert("sites".to_owned(), vec!["shop_us"].into());
+    let whole = toml::Table::from_iter([(platform.name.to_owned(), table.into())]);
+    (toml::to_string(&whole).unwrap(), entries)
+}
+
+fn folder() -> Folder {
+    let folder = Folder::shipped();
+    let (mut destinations, mut consent) = (String::new(), String::new());
+    let mut entries = toml::Table::new();
+    for platform in REGISTRY {
+        let (section, entry) = section(platform);
+        writeln!(destinations, "{section}").unwrap();
+        entries.insert(platform.name.to_owned(), entry);
+        writeln!(
+            consent,
+            "[destinations.{}]\nneeds = [\"ad_storage\"]\n\
+             may_send = [\"user\", \"context\", \"click_ids\", \"lead\", \"properties\"]",
+            platform.name
+        )
+        .unwrap();
+    }
+    let event = toml::Table::from_iter([
+        ("kind".to_owned(), "macro".into()),
+        ("destinations".to_owned(), entries.into()),
+    ]);
+    let events = toml::Table::from_iter([("purchase".to_owned(), event.into())]);
+    let plan = toml::Table::from_iter([("events".to_owned(), events.into())]);
+    let rates = "[rates]\nfile = \"rates.csv\"\n";
+    folder.write("destinations.toml", &destinations);
+    folder.write("events.toml", &format!("{rates}{}", toml::to_string(&plan).unwrap()));
+    let regions = "version = \"1\"\nregion_from = [\"event\"]\n\
+                   [regions.us]\nmatch = [\"US\"]\nmodel = \"opt_out\"\n\
+                   [regions.other]\nmatch = [\"*\"]\nmodel = \"opt_in\"\n";
+    folder.write("consent.toml", &format!("{regions}{consent}"));
+    folder
+}
+
+/// What the harness buys, with every platform's click ids.
+fn bought(id: &str) -> Value {
+    let mut event = purchase(id);
+    for platform in REGISTRY {
+        let own: Value =
+            serde_json::from_str(&fixture(platform.name, "purchase/event.json")).unwrap();
+        for (key, value) in own["click_ids"].as_object().into_iter().flatten() {
+            if key != "clicked_at" {
+                event["click_ids"][key] = value.clone();
+            }
+        }
+    }
+    event
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purchase_reaches_each_in_one_run() {
+    // Kept: with it the data goes.
+    let folder = folder();
+    let relay = Relay::start(&folder).await;
+    let (status, answer) = relay.post(&bought("everywhere-1")).await;
+    assert_eq!((status, &answer["accepted"]), (202, &Value::from(1)), "{answer}");
+    let stats = relay.drained().await;
+    assert_balanced(&stats);
+    for platform in REGISTRY {
+        let name = platform.name;
+        let received = relay.received(name).await;
+        let refused: Vec<_> = received
+            .iter()
+            .flat_map(|line| line["refused"].as_array().cloned().unwrap_or_default())
+            .collect();
+        assert!(refused.is_empty(), "{name}: {refused:?}");
+        let taken = received
+            .iter()
+            .flat_map(|line| line["accepted"].as_array().cloned().unwrap_or_default())
+            .count();
+        let books = &stats["destinations"][name];
+        assert!(taken > 0, "{name} got nothing: {books:#} {received:#?}");
+        assert_eq!(books["delivered"], taken, "{name} {books:#}");
+    }
+    relay.stop().await;
+}
+
+/// What `explain` says of a purchase in a currency, for one destination.
+async fn explained(folder: &Folder, currency: &str, destination: &str) -> Value {
+    let mut event = bought("currency-1");
+    event["properties"]["currency"] = currency.into();
+    event["timestamp"] = "2026-11-22T03:00:00Z".into();
+    let mut command = binary();
+    command.args(["explain", "--now", "2026-11-22T04:00:00Z", "-", "--config"]);
+    let mut child = command
+        .arg(folder.config())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(event.to_string().as_bytes()).await.unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    let line: Value = serde_json::from_slice(&output.stdout).unwrap();
+    line["destinations"][destination].clone()
+}
+
+#[tokio::test]
+async fn a_currency_that_is_not_taken_is_converted_or_skipped() {
+    let folder = folder();
+    let skipped = explained(&folder, "PLN", "amazon").await;
+    assert_eq!(skipped["decision"], "skip", "{skipped:#}");
+    assert_eq!(skipped["reasons"][0]["code"], "currency");
+    folder.edit("rates.csv", |text| format!("{text}PLN,4.2500,2026-11-20\n"));
+    // To the site's currency: 129.90 / 4.25 * 1.1592.
+    let sent = explained(&folder, "PLN", "amazon").await;
+    assert_eq!(sent["decision"], "send", "{sent:#}");
+    let event = &sent["requests"][0]["body"]["events"][0];
+    let money = (event["value"].to_string(), event["currencyCode"].clone());
+    assert_eq!(money, ("35.43".to_owned(), "USD".into()));
+    // One that takes all currencies gets it as it came.
+    let body = explained(&folder, "PLN", "x").await["requests"][0]["body"].clone();
+    assert_eq!(body["conversions"][0]["price_currency"], "PLN");
+}
+
+#[tokio::test]
+async fn an_explained_signature_is_hidden() {
+    let folder = folder();
+    let shown = explained(&folder, "USD", "x").await;
+    assert_eq!(shown["requests"][0]["headers"]["authorization"], "OAuth [REDACTED]");
+}
