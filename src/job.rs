@@ -403,6 +403,7 @@ mod tests {
                 grants: Default::default(),
                 opt_out: OptOut::default(),
                 sources: vec!["gpc".to_owned()],
+                at_ms: 7,
                 ..State::default()
             },
             sensitive: false,

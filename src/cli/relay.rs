@@ -28,7 +28,7 @@ use crate::{
     destinations::{Mode, REGISTRY},
     http::{self, DeliveryControl, Throttle},
     pipeline::SubjectKey,
-    queue::{Disk, Opening, Queue, Stats},
+    queue::{Disk, Judge, Judgement, Opening, Queue, Stats},
     sandbox::{self, Sandbox, SandboxOptions},
     telemetry::{DEFAULT_FILTER, LogFormat, Metrics, init_logging},
 };
@@ -137,6 +137,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         clock::chances(),
         stop.child_token(),
     ));
+    let judge = judge(config.clone(), clock.clone());
     let reload = reload(Reloading {
         folder: options.config.clone(),
         sandbox_base: base,
@@ -155,6 +156,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         clock: clock.clone(),
         geoip,
         throttle: Throttle::default(),
+        judge,
         delivery: Arc::new(Control(delivery.clone())),
         reload,
         metrics: {
@@ -361,6 +363,12 @@ fn reload(parts: Reloading) -> http::Reload {
                     json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}),
                 );
             }
+            if let Err(why) = rotated(&parts.queue, &config).await {
+                let message = format!("relay.toml: queue: {why}");
+                return Err(
+                    json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}),
+                );
+            }
             let config = Arc::new(config);
             let will_withhold = withheld(&parts, config.clone()).await;
             let hash = config.hash.clone();
@@ -370,6 +378,12 @@ fn reload(parts: Reloading) -> http::Reload {
         });
         answer
     })
+}
+
+/// A new encryption key is taken over without a stop.
+async fn rotated(queue: &Queue, config: &Config) -> anyhow::Result<()> {
+    let random = clock::random().map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
+    Ok(queue.rotate(&config.queue, random).await?)
 }
 
 /// How many queued events the new rules will not let go.
@@ -387,6 +401,17 @@ async fn withheld(parts: &Reloading, config: Arc<Config>) -> u64 {
         tracing::warn!(%error, "what the new rules withhold could not be counted");
     }
     count.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+/// What a choice does to what waits, by today's rules; what left the configuration goes nowhere.
+fn judge(config: Arc<ArcSwap<Config>>, clock: Clock) -> Judge {
+    Arc::new(move |destination, job, said| {
+        let config = config.load();
+        match config.destinations.get(destination) {
+            Some(known) => recheck::judge(&config, known, job, said, clock()),
+            None => Judgement::Same,
+        }
+    })
 }
 
 /// What operators may do to delivery.

@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 
 use super::DestinationConfig;
 use crate::{
-    consent::{Grant, Grants, IpForm, OptOut, Permit, PropertyRule, Signals, State},
+    consent::{Grant, Grants, IpForm, Permit, PropertyRule, Signals, State},
     destinations::{Occasion, Refusal},
     event::{
         ActionSource, Adjustment, AdjustmentKind, Class, Currency, Event, EventId, Field, FieldSet,
@@ -50,15 +50,7 @@ fn refused(
         ad_personalization: yes,
         analytics_storage: yes,
     };
-    let state = State {
-        region: Some("US".to_owned()),
-        grants,
-        opt_out: OptOut::default(),
-        provider_only: false,
-        sources: Vec::new(),
-        minor: false,
-        said: None,
-    };
+    let state = State { region: Some("US".to_owned()), grants, ..State::default() };
     let permit = Permit {
         fields: FieldSet::all(),
         properties: PropertyRule::default(),

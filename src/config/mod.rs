@@ -316,6 +316,8 @@ pub struct Retention {
     pub event_ids_at_most: usize,
     /// Frequency marks.
     pub frequency: Duration,
+    /// Remembered grants: `[memory] max_age` of `consent.toml`.
+    pub choices: Duration,
     /// Pending jobs, at the longest.
     pub queue: Duration,
     /// The text of answers.

@@ -25,10 +25,11 @@ use super::{
     open::cannot_open,
     record::{self, space},
     round::{Bounds, Round, State},
+    seal,
     store::{self, Direction, Opener, Store, StoreError},
     upkeep::{Sweeps, Task},
 };
-use crate::{clock::Stopwatch, telemetry};
+use crate::{clock::Stopwatch, config::QueueSettings, telemetry};
 
 /// An operation of sled takes 10 to 16 µs: so many keep an acknowledgement under 10 ms.
 const OPERATIONS: usize = 500;
@@ -58,6 +59,12 @@ pub(super) enum Request {
     Keep { name: String, text: Vec<u8>, reply: oneshot::Sender<Result<(), Refused>> },
     /// A released lease had set marks.
     Unmark { chunks: Vec<ChunkKey> },
+    /// See [`super::Queue::rotate`].
+    Rotate {
+        settings: Box<QueueSettings>,
+        random: [u8; 32],
+        reply: oneshot::Sender<Result<(), Refused>>,
+    },
     /// Long work for an operator.
     Work(Task),
     /// See [`super::Queue::close`].
@@ -318,6 +325,23 @@ impl Committer {
                 Request::Unmark { chunks } => {
                     chunks.iter().for_each(|key| round.batch.delete(key.mark()));
                 }
+                Request::Rotate { settings, random, reply } => {
+                    let masters = self.folder.master_keys(&settings, &random);
+                    let rotated = masters.and_then(|masters| {
+                        seal::rotate(&**store, &mut round.batch, &masters, &random)
+                    });
+                    match rotated {
+                        Ok(()) => gathered.replies.push(Reply::Done(reply)),
+                        Err(why) => {
+                            gathered.refused.push((Reply::Done(reply), Refused::Store(why.0)));
+                        }
+                    }
+                }
+                Request::Work(mut task) if task.kind.is_short() && very_full.is_none() => {
+                    let done = round.work(&mut task);
+                    gathered.replies.push(Reply::Count(task.reply, task.count));
+                    done?;
+                }
                 Request::Work(task) => self.tasks.push_back(task),
                 Request::Close { reply } => {
                     gathered.close = Some(reply);
@@ -445,9 +469,9 @@ impl Committer {
                     self.shared.release(settlement.lease.chunks);
                     Reply::Done(reply).send(Some(refusal));
                 }
-                Request::Mark { reply, .. } | Request::Keep { reply, .. } => {
-                    Reply::Done(reply).send(Some(refusal));
-                }
+                Request::Mark { reply, .. }
+                | Request::Keep { reply, .. }
+                | Request::Rotate { reply, .. } => Reply::Done(reply).send(Some(refusal)),
                 // The mark stays: a result that is known is taken for unknown, which is safe.
                 Request::Unmark { .. } => {}
                 Request::Work(task) => {

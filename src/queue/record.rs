@@ -28,6 +28,8 @@ pub(super) mod space {
     pub(in crate::queue) const IDS: u8 = b'i';
     /// Persons' frequency records: keyed hash.
     pub(in crate::queue) const PERSON: u8 = b'p';
+    /// The register of people: subject key.
+    pub(in crate::queue) const KNOWN: u8 = b'w';
     /// Dead letters: time, sequence.
     pub(in crate::queue) const DEAD: u8 = b'd';
     /// Traces: time, sequence.

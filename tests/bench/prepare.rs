@@ -39,7 +39,8 @@ fn main() {
     let config = config::load(&dir, &options).config.unwrap();
     let key = SubjectKey::new(&[7; 32]);
     let geoip = |_: IpAddr| None;
-    let street = Street { config: &config, key: &key, geoip: &geoip };
+    let remembered = |_: &[[u8; 16]]| Default::default();
+    let street = Street { config: &config, key: &key, geoip: &geoip, remembered: &remembered };
     let whereabouts = Whereabouts { event_is_believed: true, ..Whereabouts::default() };
     let now = "2026-11-22T04:00:00Z".parse().unwrap();
     let text = r#"{"event": "purchase", "event_id": "bench-1", "site": "shop_us", "timestamp": "2026-11-22T03:59:00Z",

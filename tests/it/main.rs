@@ -33,6 +33,7 @@ mod privacy;
 mod queue;
 mod readme;
 mod relay;
+mod remembered;
 mod sandbox;
 #[path = "../fixtures/strings.rs"]
 mod strings;

@@ -274,6 +274,7 @@ pub(super) fn config(destination: DestinationConfig) -> Config {
             event_ids: day,
             event_ids_at_most: 1,
             frequency: day,
+            choices: day,
             queue: day,
             traces: day,
             dead_letters: day,
@@ -458,7 +459,13 @@ impl Jobs for Line {
         }
         inside.leased += jobs.len();
         let unknown_result = std::mem::take(&mut inside.unknown);
-        Ok(Some(Lease { destination: name.to_owned(), chunks: Vec::new(), jobs, unknown_result }))
+        Ok(Some(Lease {
+            destination: name.to_owned(),
+            chunks: Vec::new(),
+            jobs,
+            later: Default::default(),
+            unknown_result,
+        }))
     }
 
     fn wait_due(&self, _: &str) -> impl Future<Output = ()> + Send {
