@@ -8,6 +8,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
     Exit,
+    audit::warn_of_stale_lock,
     online::{self, Tried},
     relay,
 };
@@ -57,6 +58,7 @@ impl Check {
             registry: REGISTRY,
         };
         let mut loaded = load(&self.config, &options);
+        warn_of_stale_lock(&mut loaded, &self.config);
         loaded.look_at_versions(now.to_zoned(TimeZone::UTC).date());
         let mut tried = None;
         if loaded.config.is_some() && self.online {

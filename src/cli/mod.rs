@@ -3,6 +3,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 mod admin;
+mod approve;
+mod audit;
 mod cases;
 mod check;
 mod consent;
@@ -69,6 +71,8 @@ enum Command {
     Send(send::Send),
     Identity(identity::Identity),
     Consent(consent::Consent),
+    Audit(audit::Audit),
+    Approve(approve::Approve),
     Sandbox(sandbox::Sandbox),
     #[command(flatten)]
     Admin(admin::Admin),
@@ -88,6 +92,8 @@ pub fn main() -> ExitCode {
         Command::Send(command) => relay::block_on(command.run()),
         Command::Identity(command) => command.run(),
         Command::Consent(command) => command.run(),
+        Command::Audit(command) => command.run(),
+        Command::Approve(command) => command.run(now()),
         Command::Sandbox(command) => relay::block_on(command.run()),
         Command::Admin(command) => relay::block_on(command.run()),
     };

@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{gauges, geoip};
+use super::{audit::warn_of_stale_lock, gauges, geoip};
 use crate::{
     clock::{self, Clock},
     config::{self, Config, LoadOptions, Loaded, Secrets, Severity, versions},
@@ -115,7 +115,8 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         sandbox_server = Some(server);
     }
     let base = sandbox.map(|address| format!("http://{address}"));
-    let loaded = load(&options.config, Secrets::Resolve, base.clone());
+    let mut loaded = load(&options.config, Secrets::Resolve, base.clone());
+    warn_of_stale_lock(&mut loaded, &options.config);
     say_loudly(&loaded, draft.mode);
     let Some(config) = usable(loaded) else { return Ok(None) };
 

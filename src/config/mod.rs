@@ -6,12 +6,14 @@
 //! the line of every key, so that one run reports everything that is wrong.
 
 mod adjusting;
+mod approval;
 mod describe;
 mod document;
 mod finding;
 mod load;
 mod resolve;
 mod secret;
+mod signature;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -35,8 +37,9 @@ use crate::{
 };
 
 pub use finding::{Finding, Severity};
-pub use load::{LoadOptions, Loaded, environment, load};
+pub use load::{FILES, LoadOptions, Loaded, environment, load};
 pub use secret::{Fallback, PLACEHOLDER, Secrets};
+pub use signature::sign as ssh_sign;
 
 /// A whole, valid configuration.
 #[derive(Debug)]
@@ -75,6 +78,8 @@ pub struct Config {
     pub consent: consent::Rules,
     /// Destinations by name.
     pub destinations: BTreeMap<String, Arc<DestinationConfig>>,
+    /// What people have approved, and whether that is asked for.
+    pub approval: consent::Approval,
 }
 
 /// The listeners.

@@ -34,7 +34,10 @@ pub(super) fn across_files(
     about_consent(documents, consent, drafts, context);
     about_destinations(events, drafts, context);
     about_conversion(relay, events, drafts, context.report);
-    if context.mode == Mode::Live && (context.vault.file)("consent.lock").is_err() {
+    let is_there = |name| (context.vault.file)(name).is_ok();
+    // Where approval is asked for, its standing is reported with the lock itself.
+    let is_asked_for = consent.rules.require_approval || is_there(crate::consent::APPROVALS_FILE);
+    if context.mode == Mode::Live && !is_there(crate::consent::LOCK_FILE) && !is_asked_for {
         let message = "live without a consent.lock: nobody has approved what leaves; run `audit \
                        --lock`, then `approve`";
         context.report.warning(&documents.consent.place(), message);

@@ -115,7 +115,7 @@ fn permit(
         state: &state,
         sensitive: prepared.sensitive || site.is_some_and(|site| site.sensitive.is_some()),
     };
-    consent::decide(rules, &question).permit
+    config.decide(destination, &prepared.event, &prepared.site, &question).permit
 }
 
 fn withdrawn(reason: &str) -> JobVerdict {

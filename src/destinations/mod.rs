@@ -268,6 +268,12 @@ pub trait Destination: Debug + Send + Sync {
     /// if there is one; a follow-up if it wants one. Never panics, whatever the bytes.
     fn classify(&self, call: &Call, response: &Response, now: Timestamp) -> Answer;
 
+    /// The fields that its settings choose among those that its platform takes; `None`: all of
+    /// them. What is not here never leaves, whatever the rules allow.
+    fn chosen(&self) -> Option<FieldSet> {
+        None
+    }
+
     /// What proves who we are. What is needed, not how it is got.
     fn auth(&self) -> Auth;
 

@@ -172,6 +172,9 @@ fn destination(decided: &Decided, config: &DestinationConfig, now: Timestamp) ->
         "removed": removed,
         "requests": requests,
     });
+    if let (Some(consent), Some(object)) = (&decided.consent, shown.as_object_mut()) {
+        object.insert("rule".to_owned(), json!(consent.rule));
+    }
     if let (Some(value), Some(object)) = (decided.value, shown.as_object_mut()) {
         object.insert("value".to_owned(), money(value));
     }

@@ -366,6 +366,11 @@ impl OwnSandbox {
         accepted_ids(&received(&self.http, &self.url, platform).await)
     }
 
+    /// What arrived on a platform.
+    pub(crate) async fn received(&self, platform: &str) -> Vec<Value> {
+        received(&self.http, &self.url, platform).await
+    }
+
     /// Sets faults.
     pub(crate) async fn faults(&self, faults: &Value) {
         let url = format!("{}/sandbox/v1/faults", self.url);

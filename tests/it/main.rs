@@ -11,6 +11,7 @@
 
 mod adding_a_platform;
 mod adjustments;
+mod audit;
 mod bad_days;
 mod config;
 mod conformance;
@@ -21,6 +22,7 @@ mod delivery;
 mod every_platform;
 mod examples;
 mod fixtures;
+mod four_eyes;
 mod grants;
 mod harness;
 mod kill;

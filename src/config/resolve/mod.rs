@@ -94,6 +94,7 @@ pub(super) fn resolve(
         rates: events.rates,
         consent: consent.rules,
         destinations,
+        approval: crate::consent::Approval::default(),
     })
 }
 

@@ -292,6 +292,7 @@ pub(super) fn config(destination: DestinationConfig) -> Config {
         consent: Rules {
             version: String::new(),
             require_approval: false,
+            allowed_signers: None,
             region_from: Vec::new(),
             gpc_everywhere: true,
             trust_gdpr_applies: false,
@@ -300,6 +301,7 @@ pub(super) fn config(destination: DestinationConfig) -> Config {
             categories: Vec::new(),
             destinations: vec![rule],
         },
+        approval: Default::default(),
         destinations: BTreeMap::from([("d".to_owned(), Arc::new(destination))]),
     }
 }
