@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 
 use super::{
-    DestinationConfig,
+    DestinationConfig, adjusting,
     finding::Report,
     resolve::{Consent, Context, Documents, Draft, Events, Relay},
 };
@@ -34,7 +34,10 @@ pub(super) fn across_files(
     about_consent(documents, consent, drafts, context);
     about_destinations(events, drafts, context);
     about_conversion(relay, events, drafts, context.report);
-    if context.mode == Mode::Live && (context.vault.file)("consent.lock").is_err() {
+    let is_there = |name| (context.vault.file)(name).is_ok();
+    // Where approval is asked for, its standing is reported with the lock itself.
+    let is_asked_for = consent.rules.require_approval || is_there(crate::consent::APPROVALS_FILE);
+    if context.mode == Mode::Live && !is_there(crate::consent::LOCK_FILE) && !is_asked_for {
         let message = "live without a consent.lock: nobody has approved what leaves; run `audit \
                        --lock`, then `approve`";
         context.report.warning(&documents.consent.place(), message);
@@ -187,6 +190,30 @@ pub(super) fn browser_copies(
                         "{} cannot recognise its browser tag's copy of {name:?} as the one that \
                          {:?} sends: it counts twice",
                         platform.title, destination.name
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// Adjustments that a platform has no form of: every one of them would be skipped.
+pub(super) fn adjustments_without_form(
+    events: &Events,
+    destinations: &BTreeMap<String, Arc<DestinationConfig>>,
+    report: &Report,
+) {
+    let adjustments = events.plan.events.iter().filter(|(_, event)| event.kind == Kind::Adjustment);
+    for (name, _) in adjustments {
+        let Some(place) = events.event_places.get(name) else { continue };
+        for destination in destinations.values() {
+            if let Some(why) = adjusting::has_no_form(destination, name) {
+                report.warning(
+                    &place.below("destinations").below(&destination.name),
+                    format!(
+                        "{} has no form of any adjustment as it is mapped here, so that every one \
+                         is skipped (unsupported): {why}",
+                        destination.platform.title
                     ),
                 );
             }

@@ -61,7 +61,8 @@ pub(super) fn decide(
         state: &state,
         sensitive: scene.site.sensitive.is_some(),
     };
-    let decision = Arc::new(consent::decide(rules, &question));
+    let (event, site) = (&scene.planned.name, &scene.site.name);
+    let decision = Arc::new(scene.street.config.decide(config, event, site, &question));
     for (entry, entry_value) in (0u16..).zip(entries) {
         let permit = match &decision.permit {
             Ok(permit) => permit,

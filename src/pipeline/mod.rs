@@ -109,6 +109,10 @@ pub fn run(
         let message = format!("no site is called {:?}", event.site);
         return Err(rejection(&event, RejectionCode::SiteUnknown, message, "/site"));
     };
+    if event.adjusts.is_some() {
+        // What was paid back is in the same currency as every other amount of the site.
+        event.currency = event.currency.or(site.currency);
+    }
     let (Reading { seen, mut state }, model) = consent::read(street, site, &event, whereabouts);
     let country = event.texts.first(Field::Country).or(site.country.as_deref());
     let memo = Memo::default();

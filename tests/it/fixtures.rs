@@ -19,7 +19,7 @@ use conversion_relay::{
 use serde_json::{Value, json};
 
 #[path = "../fixtures/mod.rs"]
-mod support;
+pub(crate) mod support;
 
 const CASES: [&str; 4] = ["purchase", "minimal", "micro", "opted_out"];
 const RESPONSES: [&str; 7] =

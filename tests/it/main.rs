@@ -10,6 +10,8 @@
 )]
 
 mod adding_a_platform;
+mod adjustments;
+mod audit;
 mod bad_days;
 mod config;
 mod conformance;
@@ -20,10 +22,13 @@ mod delivery;
 mod every_platform;
 mod examples;
 mod fixtures;
+mod four_eyes;
+mod grants;
 mod harness;
 mod kill;
 mod layers;
 mod metrics;
+mod online;
 mod privacy;
 mod queue;
 mod readme;
@@ -33,3 +38,4 @@ mod sandbox;
 #[path = "../fixtures/strings.rs"]
 mod strings;
 mod two_sites;
+mod versions;

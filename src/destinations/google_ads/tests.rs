@@ -1,4 +1,9 @@
+use std::collections::BTreeMap;
+
+use secrecy::SecretString;
+
 use super::*;
+use crate::destinations::Entry;
 
 fn settings(table: &str) -> Settings {
     let secret = |key: &str| (key.to_owned(), SecretString::from("google_ads-secret".to_owned()));

@@ -269,6 +269,10 @@ impl Destination for Webhook {
             .collect()
     }
 
+    fn chosen(&self) -> Option<FieldSet> {
+        Some(self.chosen.union(self.fields.beside()))
+    }
+
     /// By the status alone: a receiver's body means nothing to us.
     fn classify(&self, call: &Call, response: &Response, now: Timestamp) -> Answer {
         by_status(call, response, now)
