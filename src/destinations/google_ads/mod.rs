@@ -55,7 +55,6 @@ const TAKES: &[Take] = &[
     Take::clear(Field::Gclid, Rule::Verbatim),
     Take::clear(Field::Gbraid, Rule::Verbatim),
     Take::clear(Field::Wbraid, Rule::Verbatim),
-    Take::clear(Field::Dclid, Rule::Verbatim),
     Take::clear(Field::GoogleSessionAttributes, Rule::Verbatim),
     Take::clear(Field::AdvertisingId, Rule::Verbatim),
     Take::clear(Field::OrderId, Rule::Verbatim),
@@ -64,12 +63,12 @@ const TAKES: &[Take] = &[
 const FIELDS: FieldSet =
     taken(TAKES, &[Field::Value, Field::Currency, Field::Discount, Field::Items]);
 
-/// Its own click ids.
+/// Its own click ids; `dclid` is Campaign Manager's, of Floodlight activities and not of conversion
+/// actions (DOC/events/cm360).
 const CLICKS: FieldSet = FieldSet::of(&[
     Field::Gclid,
     Field::Gbraid,
     Field::Wbraid,
-    Field::Dclid,
     Field::GoogleSessionAttributes,
 ]);
 

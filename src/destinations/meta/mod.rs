@@ -59,7 +59,8 @@ const TAKES: &[Take] = &[
     hashed(Field::Region, Rule::StateCompact),
     hashed(Field::PostalCode, Rule::PostalCompact),
     hashed(Field::Country, Rule::CountryLower),
-    hashed(Field::ExternalId, Rule::Lower),
+    // Without white space, as Meta's own param builder makes it.
+    hashed(Field::ExternalId, Rule::LowerNoSpace),
     Take::clear(Field::SubscriptionId, Rule::Verbatim),
     Take::clear(Field::LeadMeta, Rule::Verbatim),
     Take::clear(Field::LeadCrm, Rule::Verbatim).only_from(FROM_CRM),
