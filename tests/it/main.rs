@@ -12,6 +12,7 @@
 mod adding_a_platform;
 mod audit;
 mod bad_days;
+mod bad_input;
 mod config;
 mod conformance;
 mod consent_cli;
@@ -33,4 +34,5 @@ mod relay;
 mod sandbox;
 #[path = "../fixtures/strings.rs"]
 mod strings;
+mod traps;
 mod two_sites;

@@ -65,12 +65,8 @@ const FIELDS: FieldSet =
 
 /// Its own click ids; `dclid` is Campaign Manager's, of Floodlight activities and not of conversion
 /// actions (DOC/events/cm360).
-const CLICKS: FieldSet = FieldSet::of(&[
-    Field::Gclid,
-    Field::Gbraid,
-    Field::Wbraid,
-    Field::GoogleSessionAttributes,
-]);
+const CLICKS: FieldSet =
+    FieldSet::of(&[Field::Gclid, Field::Gbraid, Field::Wbraid, Field::GoogleSessionAttributes]);
 
 /// An address is one only if it has all four (PROTO AddressInfo).
 const ADDRESS: FieldSet =
@@ -96,7 +92,7 @@ pub(super) static PLATFORM: Platform = Platform {
         needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
         personalization_flag: true,
         restricted_in: &[],
-        can_restrict: |_, _| false,
+        can_restrict: |_, _, _| false,
         default_fields: |_| CLICKS,
         takes: FIELDS,
     },

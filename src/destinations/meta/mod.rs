@@ -117,7 +117,7 @@ pub(super) static PLATFORM: Platform = Platform {
         needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
         personalization_flag: true,
         restricted_in: &["US"],
-        can_restrict: |region, has_ip| has_ip || ldu_state(region).is_some(),
+        can_restrict: |region, has_ip, _| has_ip || ldu_state(region).is_some(),
         default_fields,
         takes: FIELDS,
     },
