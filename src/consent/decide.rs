@@ -17,8 +17,9 @@ pub struct Purposes {
     pub personalization_flag: bool,
     /// Regions (as patterns: `US`) whose law gives the platform's restricted mode a meaning.
     pub restricted_in: &'static [&'static str],
-    /// Whether restricted mode can be stated for a region, with or without an address.
-    pub can_restrict: fn(region: &Region, has_ip: bool) -> bool,
+    /// Whether restricted mode can be stated for a region, with or without an address, of an event
+    /// from this source.
+    pub can_restrict: fn(region: &Region, has_ip: bool, source: ActionSource) -> bool,
     /// The fields that leave where `may_send` is absent: required ones and its own click ids.
     pub default_fields: fn(ActionSource) -> FieldSet,
     /// The fields that the platform takes at all.
@@ -194,6 +195,10 @@ const SENSITIVE_PROPERTIES: [&str; 16] = [
     "keyword",
 ];
 
+fn can_restrict(question: &Question<'_>, has_ip: bool) -> bool {
+    (question.purposes.can_restrict)(&question.state.region, has_ip, question.action_source)
+}
+
 /// Decides for one destination.
 pub fn decide(rules: &Rules, question: &Question<'_>) -> Decision {
     let state = question.state;
@@ -226,8 +231,12 @@ pub fn decide(rules: &Rules, question: &Question<'_>) -> Decision {
             WhenOptedOut::Limited if !restricted_applies(question.purposes, &state.region) => {
                 format!("{by}, and the restricted mode means nothing here")
             }
-            WhenOptedOut::Limited if !(question.purposes.can_restrict)(&state.region, has_ip) => {
-                format!("{by}, and the restricted mode needs the state or an address")
+            WhenOptedOut::Limited if !can_restrict(question, has_ip) => {
+                // With an address or without: it is the source that has no such mode.
+                match can_restrict(question, true) {
+                    true => format!("{by}, and the restricted mode needs the state or an address"),
+                    false => format!("{by}, and there is no restricted mode for such an event"),
+                }
             }
             WhenOptedOut::Limited => {
                 permit.limited = true;

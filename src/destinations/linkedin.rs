@@ -89,14 +89,15 @@ pub(super) static PLATFORM: Platform = Platform {
     dedup: Dedup::EventId,
     // By the same event id, but tag and API have a rule each, both linked to the campaign; the
     // tag's copy is the one that stays (DOC/../conversions/deduplication).
-    browser_dedup: BrowserDedup::EventId,
+    // DOC/deduplication: pixel and API are separate rules, and the pixel's event is kept.
+    browser_dedup: BrowserDedup::OwnRule,
     takes: TAKES,
     purposes: Purposes {
         needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
         // There is no flag of any kind: what has no consent is not sent.
         personalization_flag: false,
         restricted_in: &[],
-        can_restrict: |_, _| false,
+        can_restrict: |_, _, _| false,
         default_fields: |_| FieldSet::of(&[Field::LiFatId]),
         takes: FIELDS,
     },

@@ -195,8 +195,11 @@ pub enum Dedup {
 /// By what a platform recognises the copy of its own browser tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BrowserDedup {
-    /// Event name and id.
+    /// Event name and id; events that [`Destination::is_deduplicated`] denies (page loads, which
+    /// have no name) not at all.
     EventId,
+    /// The event id, where each source has a conversion rule of its own: the tag's copy is kept.
+    OwnRule,
     /// The transaction id, and that only of some events.
     TransactionId,
     /// Not at all.
@@ -246,6 +249,8 @@ pub struct Preparation {
     pub prepared: Prepared,
     /// Identity that could not be normalised, with the reason (never the value).
     pub dropped: Vec<(Field, crate::identity::Dropped)>,
+    /// Items that were cut from the end, because the platform takes no more.
+    pub items_cut: usize,
 }
 
 /// A configured destination: pure, and all that delivery needs to know of a platform.

@@ -29,7 +29,7 @@ use crate::{
     },
     event::{Event, Field},
     identity::{Memo, subject_digests},
-    plan::{Facts, Kind, UnknownEvents},
+    plan::{EVENT_ID, Facts, Kind, UnknownEvents},
     queue::{Admission, AdmissionStatus, IdHash},
     sources::{Read, Rejection, RejectionCode, Warning, WarningCode},
 };
@@ -201,7 +201,9 @@ fn check_required(event: &Event, kind: Kind, required: &[String]) -> Result<(), 
         (Kind::Adjustment, Some(_)) | (Kind::Micro | Kind::Macro, None) => {}
     }
     for path in required {
-        if !event.has_path(path) {
+        let is_there =
+            if path == EVENT_ID { !event.event_id.derived } else { event.has_path(path) };
+        if !is_there {
             let message = format!("the plan requires {path} for this event");
             let pointer = format!("/{}", path.replace('.', "/"));
             return Err(rejection(event, RejectionCode::MissingField, message, &pointer));

@@ -13,6 +13,7 @@ mod adding_a_platform;
 mod adjustments;
 mod audit;
 mod bad_days;
+mod bad_input;
 mod config;
 mod conformance;
 mod consent_cli;
@@ -37,5 +38,6 @@ mod remembered;
 mod sandbox;
 #[path = "../fixtures/strings.rs"]
 mod strings;
+mod traps;
 mod two_sites;
 mod versions;

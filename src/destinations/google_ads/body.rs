@@ -97,7 +97,6 @@ fn ad_identifiers(job: &Prepared) -> Object {
         .maybe("gclid", job.clear(Field::Gclid))
         .maybe("gbraid", gbraid)
         .maybe("wbraid", wbraid)
-        .maybe("dclid", job.clear(Field::Dclid))
         .maybe("sessionAttributes", job.clear(Field::GoogleSessionAttributes))
         .maybe("mobileDeviceId", job.clear(Field::AdvertisingId))
 }

@@ -57,7 +57,6 @@ const TAKES: &[Take] = &[
     Take::clear(Field::Gclid, Rule::Verbatim),
     Take::clear(Field::Gbraid, Rule::Verbatim),
     Take::clear(Field::Wbraid, Rule::Verbatim),
-    Take::clear(Field::Dclid, Rule::Verbatim),
     Take::clear(Field::GoogleSessionAttributes, Rule::Verbatim),
     Take::clear(Field::AdvertisingId, Rule::Verbatim),
     Take::clear(Field::OrderId, Rule::Verbatim),
@@ -66,14 +65,10 @@ const TAKES: &[Take] = &[
 const FIELDS: FieldSet =
     taken(TAKES, &[Field::Value, Field::Currency, Field::Discount, Field::Items]);
 
-/// Its own click ids.
-const CLICKS: FieldSet = FieldSet::of(&[
-    Field::Gclid,
-    Field::Gbraid,
-    Field::Wbraid,
-    Field::Dclid,
-    Field::GoogleSessionAttributes,
-]);
+/// Its own click ids; `dclid` is Campaign Manager's, of Floodlight activities and not of conversion
+/// actions (DOC/events/cm360).
+const CLICKS: FieldSet =
+    FieldSet::of(&[Field::Gclid, Field::Gbraid, Field::Wbraid, Field::GoogleSessionAttributes]);
 
 /// An address is one only if it has all four (PROTO AddressInfo).
 const ADDRESS: FieldSet =
@@ -99,7 +94,7 @@ pub(super) static PLATFORM: Platform = Platform {
         needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
         personalization_flag: true,
         restricted_in: &[],
-        can_restrict: |_, _| false,
+        can_restrict: |_, _, _| false,
         default_fields: |_| CLICKS,
         takes: FIELDS,
     },

@@ -91,7 +91,7 @@ pub(super) static PLATFORM: Platform = Platform {
         // `adPersonalization` is refused here (PROTO consent).
         personalization_flag: false,
         restricted_in: &[],
-        can_restrict: |_, _| false,
+        can_restrict: |_, _, _| false,
         default_fields: |_| CLICKS,
         takes: FIELDS,
     },

@@ -73,7 +73,8 @@ const TAKES: &[Take] = &[
     hashed(Field::Region, Rule::StateCompact),
     hashed(Field::PostalCode, Rule::PostalCompact),
     hashed(Field::Country, Rule::CountryLower),
-    hashed(Field::ExternalId, Rule::Lower),
+    // Without white space, as Meta's own param builder makes it.
+    hashed(Field::ExternalId, Rule::LowerNoSpace),
     Take::clear(Field::SubscriptionId, Rule::Verbatim),
     Take::clear(Field::LeadMeta, Rule::Verbatim),
     Take::clear(Field::LeadCrm, Rule::Verbatim).only_from(FROM_CRM),
@@ -130,7 +131,7 @@ pub(super) static PLATFORM: Platform = Platform {
         needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
         personalization_flag: true,
         restricted_in: &["US"],
-        can_restrict: |region, has_ip| has_ip || ldu_state(region).is_some(),
+        can_restrict: |region, has_ip, _| has_ip || ldu_state(region).is_some(),
         default_fields,
         takes: FIELDS,
     },

@@ -76,7 +76,7 @@ pub(super) static PLATFORM: Platform = Platform {
         // It has no field of consent at all: what has none is not sent.
         personalization_flag: false,
         restricted_in: &[],
-        can_restrict: |_, _| false,
+        can_restrict: |_, _, _| false,
         default_fields: |_| FieldSet::of(&[Field::Msclkid]),
         takes: FIELDS,
     },

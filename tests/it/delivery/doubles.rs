@@ -37,7 +37,7 @@ const PURPOSES: Purposes = Purposes {
     needs: Some(&[Purpose::AdStorage]),
     personalization_flag: true,
     restricted_in: &[],
-    can_restrict: |_, _| false,
+    can_restrict: |_, _, _| false,
     default_fields: |_| FieldSet::EMPTY,
     takes: FieldSet::EMPTY,
 };
