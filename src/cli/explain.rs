@@ -13,8 +13,9 @@ use super::{Exit, geoip, relay, street};
 use crate::{
     clock,
     config::{Limits, Secrets},
+    consent::memory::{Choice, Remembered},
     pipeline::{self, Street, SubjectKey},
-    queue::{Admitted, Queue},
+    queue::{Admitted, IdHash, Queue},
     sources::{Form, json::Node, split},
 };
 
@@ -69,7 +70,14 @@ impl Explain {
         let secret = queue.as_ref().map_or([0; 32], Queue::subject_secret);
         let key = SubjectKey::new(&secret);
         let regions = geoip::regions(&config)?;
-        let street = street::street(&config, &key, &regions);
+        let remembered = |subjects: &[IdHash]| match &queue {
+            // What cannot be read is as much as a refusal, as in `serve`.
+            Some(queue) => queue
+                .remembered(subjects)
+                .unwrap_or_else(|_| Remembered { choice: Choice::unreadable(), erased_ms: None }),
+            None => Remembered::default(),
+        };
+        let street = street::street(&config, &key, &regions, &remembered);
         let now = self.now.unwrap_or(now);
         let mut exit = Exit::Fine;
         let mut out = std::io::stdout();
@@ -85,7 +93,7 @@ impl Explain {
                 writeln!(out, "{line}").context("standard output is closed")?;
             }
         }
-        if let Some(queue) = queue {
+        if let Some(queue) = &queue {
             queue.close().await;
         }
         Ok(exit)

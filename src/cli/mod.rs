@@ -16,6 +16,7 @@ mod geoip;
 mod http_client;
 mod identity;
 mod init;
+mod online;
 mod relay;
 mod sandbox;
 mod send;
@@ -85,7 +86,7 @@ pub fn main() -> ExitCode {
         Command::Demo(command) => relay::block_on(command.run()),
         Command::Serve(command) => relay::block_on(command.run()),
         Command::Init(command) => command.run(),
-        Command::Check(command) => command.run(),
+        Command::Check(command) => command.run(now()),
         Command::Test(command) => command.run(),
         Command::Explain(command) => relay::block_on(command.run(now())),
         Command::Send(command) => relay::block_on(command.run()),

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
@@ -19,15 +20,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, audit::warn_of_stale_lock, gauges, geoip};
+use super::{audit::warn_of_stale_lock, gauges, geoip};
 use crate::{
     clock::{self, Clock},
-    config::{self, Config, LoadOptions, Loaded, Secrets},
+    config::{self, Config, LoadOptions, Loaded, Secrets, Severity, versions},
     delivery::{Delivery, recheck},
     destinations::{Mode, REGISTRY},
     http::{self, DeliveryControl, Throttle},
     pipeline::SubjectKey,
-    queue::{Disk, Opening, Queue, Stats},
+    queue::{Disk, Judge, Judgement, Opening, Queue, Stats},
     sandbox::{self, Sandbox, SandboxOptions},
     telemetry::{DEFAULT_FILTER, LogFormat, Metrics, init_logging},
 };
@@ -67,9 +68,7 @@ pub(super) struct Running {
 }
 
 /// Runs a command that needs the runtime.
-pub(super) fn block_on<F: Future<Output = anyhow::Result<Exit>>>(
-    future: F,
-) -> anyhow::Result<Exit> {
+pub(super) fn block_on<T, F: Future<Output = anyhow::Result<T>>>(future: F) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -138,6 +137,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         clock::chances(),
         stop.child_token(),
     ));
+    let judge = judge(config.clone(), clock.clone());
     let reload = reload(Reloading {
         folder: options.config.clone(),
         sandbox_base: base,
@@ -148,19 +148,22 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
     });
     let gauges =
         gauges::keep(queue.clone(), delivery.clone(), clock.clone(), metrics.clone(), stop.clone());
+    say_what_ends(&config.load(), clock());
     let relay = Arc::new(http::Relay {
-        config,
+        config: config.clone(),
         queue,
         key,
-        clock,
+        clock: clock.clone(),
         geoip,
         throttle: Throttle::default(),
+        judge,
         delivery: Arc::new(Control(delivery.clone())),
         reload,
         metrics: {
-            let delivery = delivery.clone();
+            let (delivery, config, clock) = (delivery.clone(), config, clock);
             Arc::new(move || {
                 let _states = delivery.states(); // sets their gauge
+                gauges::versions(&config.load(), clock());
                 metrics.render()
             })
         },
@@ -282,6 +285,18 @@ fn say_loudly(loaded: &Loaded, mode: Mode) {
     }
 }
 
+/// A relay that runs is not stopped by it: the platform will say so itself.
+fn say_what_ends(config: &Config, now: Timestamp) {
+    let today = now.to_zoned(TimeZone::UTC).date();
+    for destination in config.destinations.values() {
+        match versions::notice(destination, today) {
+            Some((Severity::Error, message)) => tracing::error!("{message}"),
+            Some((Severity::Warning, message)) => tracing::warn!("{message}"),
+            None => {}
+        }
+    }
+}
+
 pub(super) fn open_queue(folder: &Path, config: &Config, clock: &Clock) -> anyhow::Result<Queue> {
     let random = clock::random().map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
     Queue::open(Opening {
@@ -348,6 +363,12 @@ fn reload(parts: Reloading) -> http::Reload {
                     json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}),
                 );
             }
+            if let Err(why) = rotated(&parts.queue, &config).await {
+                let message = format!("relay.toml: queue: {why}");
+                return Err(
+                    json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}),
+                );
+            }
             let config = Arc::new(config);
             let will_withhold = withheld(&parts, config.clone()).await;
             let hash = config.hash.clone();
@@ -357,6 +378,12 @@ fn reload(parts: Reloading) -> http::Reload {
         });
         answer
     })
+}
+
+/// A new encryption key is taken over without a stop.
+async fn rotated(queue: &Queue, config: &Config) -> anyhow::Result<()> {
+    let random = clock::random().map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
+    Ok(queue.rotate(&config.queue, random).await?)
 }
 
 /// How many queued events the new rules will not let go.
@@ -374,6 +401,17 @@ async fn withheld(parts: &Reloading, config: Arc<Config>) -> u64 {
         tracing::warn!(%error, "what the new rules withhold could not be counted");
     }
     count.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+/// What a choice does to what waits, by today's rules; what left the configuration goes nowhere.
+fn judge(config: Arc<ArcSwap<Config>>, clock: Clock) -> Judge {
+    Arc::new(move |destination, job, said| {
+        let config = config.load();
+        match config.destinations.get(destination) {
+            Some(known) => recheck::judge(&config, known, job, said, clock()),
+            None => Judgement::Same,
+        }
+    })
 }
 
 /// What operators may do to delivery.

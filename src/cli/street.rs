@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use super::geoip::Regions;
 use crate::{
     config::{self, Config, LoadOptions, Loaded, Secrets},
-    consent::Whereabouts,
+    consent::{Whereabouts, memory::Remembered},
     destinations::REGISTRY,
     pipeline::{self, Street, SubjectKey, Verdict},
+    queue::IdHash,
     sources::{Door, Rejection, json::Node, native},
 };
 
@@ -36,7 +37,7 @@ pub(super) fn explain(
     regions: &Regions,
     now: Timestamp,
 ) -> Vec<Value> {
-    let street = street(config, key, regions);
+    let street = street(config, key, regions, &nothing);
     match run(node, &street, now) {
         Ok(verdict) => pipeline::explain(&verdict, &street, None, now),
         Err(rejection) => vec![rejected(node, &rejection)],
@@ -48,8 +49,14 @@ pub(super) fn street<'a>(
     config: &'a Config,
     key: &'a SubjectKey,
     regions: &'a Regions,
+    remembered: &'a dyn Fn(&[IdHash]) -> Remembered,
 ) -> Street<'a> {
-    Street { config, key, geoip: &**regions }
+    Street { config, key, geoip: &**regions, remembered }
+}
+
+/// What is remembered where there is no data folder.
+pub(super) fn nothing(_: &[IdHash]) -> Remembered {
+    Remembered::default()
 }
 
 /// Runs one event down the street, as if a backend that may send everything had sent it.

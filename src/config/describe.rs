@@ -103,6 +103,7 @@ impl Config {
                 "at_most": keep.event_ids_at_most,
             },
             "frequency": show_duration(keep.frequency),
+            "choices": show_duration(keep.choices),
             "queue": show_duration(keep.queue),
             "traces": show_duration(keep.traces),
             "dead_letters": show_duration(keep.dead_letters),

@@ -1,7 +1,7 @@
 //! The shell of the configuration: reads the folder, the environment and secret files, and has
 //! everything resolved. It decides nothing about what the files mean.
 
-use std::{cell::RefCell, io, path::Path};
+use std::{cell::RefCell, collections::BTreeMap, io, path::Path};
 
 use sha2::{Digest as _, Sha256};
 
@@ -54,6 +54,8 @@ pub struct Loaded {
     pub findings: Vec<Finding>,
     /// Secrets that were not there in sandbox mode, and what takes their place.
     pub fallbacks: Vec<Fallback>,
+    /// Where each destination stands.
+    pub(super) places: BTreeMap<String, Place>,
 }
 
 impl Loaded {
@@ -92,7 +94,7 @@ pub fn load(dir: &Path, options: &LoadOptions<'_>) -> Loaded {
     if files.iter().all(|(_, bytes)| bytes.is_none()) && !report.has_errors() {
         report.error(&Place::of_file(&dir.display().to_string()), nothing_here(dir));
         let findings = report.into_findings(&[]);
-        return Loaded { config: None, findings, fallbacks: Vec::new() };
+        return Loaded { config: None, findings, fallbacks: Vec::new(), places: BTreeMap::new() };
     }
     let [relay, events, consent, destinations] = files.each_ref().map(|(name, bytes)| {
         let shown = dir.join(name).display().to_string();
@@ -132,7 +134,10 @@ pub fn load(dir: &Path, options: &LoadOptions<'_>) -> Loaded {
     }
     let fallbacks = vault.fallbacks.into_inner();
     let order = FILES.map(|name| dir.join(name).display().to_string());
-    Loaded { config, findings: report.into_findings(&order), fallbacks }
+    let section = documents.destinations.root(&quiet);
+    let names = config.iter().flat_map(|config| config.destinations.keys());
+    let places = names.map(|name| (name.clone(), section.table(name).place().clone())).collect();
+    Loaded { config, findings: report.into_findings(&order), fallbacks, places }
 }
 
 /// Has the lock stand, and says so where it approves nothing.

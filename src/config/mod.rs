@@ -5,6 +5,7 @@
 //! layer of serde records between file and types: the reader walks the parsed tables, which keep
 //! the line of every key, so that one run reports everything that is wrong.
 
+mod adjusting;
 mod approval;
 mod describe;
 mod document;
@@ -16,6 +17,7 @@ mod signature;
 #[cfg(test)]
 mod tests;
 mod units;
+pub mod versions;
 mod warn;
 
 use std::{
@@ -28,7 +30,7 @@ use secrecy::SecretString;
 
 use crate::{
     consent,
-    destinations::{Destination, Mode, Platform},
+    destinations::{Destination, Mode, Platform, Version},
     event::Currency,
     plan::{Expression, Kind, Plan},
     value::{EntryValue, Rates},
@@ -314,6 +316,8 @@ pub struct Retention {
     pub event_ids_at_most: usize,
     /// Frequency marks.
     pub frequency: Duration,
+    /// Remembered grants: `[memory] max_age` of `consent.toml`.
+    pub choices: Duration,
     /// Pending jobs, at the longest.
     pub queue: Duration,
     /// The text of answers.
@@ -351,6 +355,17 @@ pub struct DestinationConfig {
     pub endpoint: String,
     /// The same as explanations show it, in every mode: the vendor's, or `endpoint`.
     pub shown_endpoint: String,
+}
+
+impl DestinationConfig {
+    /// The version of the API that it calls, where the platform has versions.
+    pub fn version(&self) -> Option<Version> {
+        let platform = || {
+            let api = self.platform.api?;
+            Some(Version { name: api.version.to_owned(), ends: api.ends })
+        };
+        self.handler.version().or_else(platform)
+    }
 }
 
 /// How a destination is delivered to.

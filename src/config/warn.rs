@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 
 use super::{
-    DestinationConfig,
+    DestinationConfig, adjusting,
     finding::Report,
     resolve::{Consent, Context, Documents, Draft, Events, Relay},
 };
@@ -216,6 +216,30 @@ pub(super) fn browser_copies(
                         "{title} recognises its browser tag's copy of {name:?} only where the tag \
                          has a conversion rule of its own, another than the one that {to:?} \
                          names, and then keeps the tag's"
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// Adjustments that a platform has no form of: every one of them would be skipped.
+pub(super) fn adjustments_without_form(
+    events: &Events,
+    destinations: &BTreeMap<String, Arc<DestinationConfig>>,
+    report: &Report,
+) {
+    let adjustments = events.plan.events.iter().filter(|(_, event)| event.kind == Kind::Adjustment);
+    for (name, _) in adjustments {
+        let Some(place) = events.event_places.get(name) else { continue };
+        for destination in destinations.values() {
+            if let Some(why) = adjusting::has_no_form(destination, name) {
+                report.warning(
+                    &place.below("destinations").below(&destination.name),
+                    format!(
+                        "{} has no form of any adjustment as it is mapped here, so that every one \
+                         is skipped (unsupported): {why}",
+                        destination.platform.title
                     ),
                 );
             }

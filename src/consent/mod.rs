@@ -17,6 +17,7 @@ pub mod gpp;
 mod how_read;
 pub mod ids;
 mod lock;
+pub mod memory;
 mod region;
 mod rules;
 mod said;

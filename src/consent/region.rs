@@ -61,6 +61,8 @@ pub struct Whereabouts {
     pub headers: Vec<(String, String)>,
     /// The visitor's own address as the door saw it; `None` where only the event can say.
     pub address: Option<std::net::IpAddr>,
+    /// The door, where remembered choices may be used for its events: `webhook` or `import`.
+    pub door: Option<&'static str>,
 }
 
 impl Whereabouts {

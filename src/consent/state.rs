@@ -58,6 +58,9 @@ pub struct State {
     pub sources: Vec<String>,
     /// A minor by `user.minor`, by birth date, or by a known child's field of a GPP section.
     pub minor: bool,
+    /// When it was said, epoch milliseconds: a later refusal reaches it. For a remembered choice the
+    /// time of the oldest grant that it rests on; 0 where nothing was said.
+    pub at_ms: i64,
     /// What the signals said before any rule; `None` where there were none, and for what was not
     /// read from signals (a remembered choice), which stands as it is.
     pub said: Option<Said>,
@@ -73,19 +76,27 @@ impl State {
         self.sources.is_empty()
     }
 
+    /// Whether the event has a signal of its own: then no remembered choice speaks for it.
+    pub fn speaks_for_itself(&self) -> bool {
+        self.sources.iter().any(|source| source != super::memory::MEMORY)
+    }
+
+    /// Whether it rests on what vendors a person named: it says something else of each destination.
+    pub(super) fn names_vendors(&self) -> bool {
+        self.said.as_ref().is_some_and(Said::names_vendors)
+    }
+
     /// The same signals under the rules of today, for a destination with these vendor ids: what was
     /// decided at acceptance is decided again before sending.
     #[must_use]
     pub fn again(&self, rules: &Rules, ids: VendorIds) -> Cow<'_, State> {
         match &self.said {
             None => Cow::Borrowed(self),
-            Some(said) => Cow::Owned(State::of(
-                said.clone(),
-                self.region.clone(),
-                self.minor,
-                rules,
-                Some(ids),
-            )),
+            Some(said) => {
+                let region = self.region.clone();
+                let state = State::of(said.clone(), region, self.minor, rules, Some(ids));
+                Cow::Owned(State { at_ms: self.at_ms, ..state })
+            }
         }
     }
 
@@ -98,6 +109,7 @@ impl State {
             provider_only: settled.provider_only,
             sources: settled.sources,
             minor,
+            at_ms: 0,
             said: (!said.voices.is_empty()).then_some(said),
             region,
         }
@@ -130,6 +142,8 @@ impl Seen {
             return Cow::Borrowed(state);
         };
         let said = self.for_vendor(said, ids);
-        Cow::Owned(State::of(said, state.region.clone(), state.minor, rules, Some(ids)))
+        let region = state.region.clone();
+        let own = State::of(said, region, state.minor, rules, Some(ids));
+        Cow::Owned(State { at_ms: state.at_ms, ..own })
     }
 }

@@ -302,6 +302,7 @@ fn regions_are_read_in_order_and_canonical() {
         event_is_believed: false,
         headers: vec![("cf-ipcountry".to_owned(), "DE".to_owned())],
         address: None,
+        ..Whereabouts::default()
     };
     let order =
         [RegionSource::Event, RegionSource::Header("CF-IPCountry".to_owned()), RegionSource::Geoip];

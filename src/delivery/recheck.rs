@@ -1,17 +1,22 @@
 //! Today's rules on a job that was prepared under yesterday's. Pure.
 //!
-//! Nothing leaves that today's configuration would not allow: fields are dropped, or the job is.
-//! It never adds anything, and never prepares anew.
+//! Nothing leaves that today's configuration would not allow, nor what its person has refused since:
+//! fields are dropped, or the job is. It never adds anything, and never prepares anew.
+
+use std::borrow::Cow;
 
 use jiff::Timestamp;
 
 use super::settle::{REJECTED, RETENTION, TOO_OLD, expiry};
 use crate::{
     config::{Config, DestinationConfig},
-    consent::{self, Question},
+    consent::{
+        self, Grant, Purpose, Question, State,
+        memory::{Remembered, Terms},
+    },
     destinations::Mode,
     job::{Prepared, SkipCode, Stored},
-    queue::{Attempt, JobVerdict, LeasedJob},
+    queue::{Attempt, JobVerdict, Judgement, LeasedJob},
 };
 
 /// What a leased job is today.
@@ -23,11 +28,15 @@ pub enum Checked {
     Over(JobVerdict, String),
 }
 
-/// Applies today's rules.
+/// The reason of what is withdrawn because its person was erased.
+const ERASED: &str = "erased";
+
+/// Applies today's rules, and what the job's person has said since it was accepted.
 pub fn recheck(
     config: &Config,
     destination: &DestinationConfig,
     job: &LeasedJob,
+    later: Option<&Remembered>,
     now: Timestamp,
 ) -> Checked {
     let mut prepared = match Stored::decode(&job.body) {
@@ -42,6 +51,17 @@ pub fn recheck(
             return Checked::Over(verdict, String::new());
         }
     };
+    if later.is_some_and(|later| later.is_gone(job.accepted_at_ms)) {
+        return Checked::Over(withdrawn(ERASED), prepared.event);
+    }
+    if let Some(later) = later {
+        let mut state = again(config, destination, &prepared).into_owned();
+        if later.choice.bind(&mut state, prepared.time, job.accepted_at_ms) {
+            // It stands as it is: read anew from its signals it would know nothing of that.
+            prepared.consent = State { said: None, ..state };
+        }
+    }
+    outdate(config, &mut prepared, now);
     match stopped(config, destination, job, &prepared, now) {
         Some(verdict) => Checked::Over(verdict, prepared.event),
         None => match permit(config, destination, &prepared) {
@@ -66,9 +86,54 @@ pub fn withheld(
     job: &LeasedJob,
     now: Timestamp,
 ) -> Option<String> {
-    match recheck(config, destination, job, now) {
+    match recheck(config, destination, job, None, now) {
         Checked::Over(JobVerdict::Withdrawn { reason }, _) => Some(reason),
         Checked::Over(..) | Checked::Send(_) => None,
+    }
+}
+
+/// What a choice of its person does to a job.
+pub fn judge(
+    config: &Config,
+    destination: &DestinationConfig,
+    job: &LeasedJob,
+    said: &Remembered,
+    now: Timestamp,
+) -> Judgement {
+    let before = recheck(config, destination, job, None, now);
+    match (before, recheck(config, destination, job, Some(said), now)) {
+        (Checked::Over(JobVerdict::Withdrawn { .. }, _), _) => Judgement::Same,
+        (_, Checked::Over(JobVerdict::Withdrawn { reason }, _)) => Judgement::Over(reason),
+        (Checked::Send(before), Checked::Send(after))
+            if before.present() != after.present() || before.flags != after.flags =>
+        {
+            Judgement::Less
+        }
+        (Checked::Send(_) | Checked::Over(..), _) => Judgement::Same,
+    }
+}
+
+/// A remembered grant that may not be used any more, by age or by today's `use_for`, is none.
+fn outdate(config: &Config, prepared: &mut Prepared, now: Timestamp) {
+    let state: &mut State = &mut prepared.consent;
+    if state.speaks_for_itself() || state.is_silent() {
+        return;
+    }
+    let memory = &config.consent.memory;
+    let source = prepared.action_source.name();
+    // Through which door it came is not kept: any that is listed counts.
+    let doors = [None, Some("webhook"), Some("import")];
+    let stands = doors.iter().any(|door| {
+        let terms = Terms::of(memory, source, *door, now);
+        terms.grants && state.at_ms >= terms.since.as_millisecond()
+    });
+    if !stands {
+        for (purpose, _) in Purpose::ALL {
+            let place = state.grants.get_mut(purpose);
+            if *place == Grant::Granted {
+                *place = Grant::NotAsked;
+            }
+        }
     }
 }
 
@@ -103,9 +168,8 @@ fn permit(
     prepared: &Prepared,
 ) -> Result<consent::Permit, consent::ReasonCode> {
     let site = config.sites.get(&prepared.site);
-    let (rules, platform) = (&config.consent, destination.platform);
-    let ids = rules.vendor_ids(&destination.name, platform.name, platform.vendor_ids());
-    let state = prepared.consent.again(rules, ids);
+    let platform = destination.platform;
+    let state = again(config, destination, prepared);
     let question = Question {
         destination: &destination.name,
         platform: platform.name,
@@ -116,6 +180,17 @@ fn permit(
         sensitive: prepared.sensitive || site.is_some_and(|site| site.sensitive.is_some()),
     };
     config.decide(destination, &prepared.event, &prepared.site, &question).permit
+}
+
+/// A job's state under today's rules.
+fn again<'p>(
+    config: &Config,
+    destination: &DestinationConfig,
+    prepared: &'p Prepared,
+) -> Cow<'p, State> {
+    let (rules, platform) = (&config.consent, destination.platform);
+    let ids = rules.vendor_ids(&destination.name, platform.name, platform.vendor_ids());
+    prepared.consent.again(rules, ids)
 }
 
 fn withdrawn(reason: &str) -> JobVerdict {

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     config::OnUnknown,
+    consent::memory::Remembered,
     destinations::{Answer, Call, Dedup, Fault, Outcome},
     job::Prepared,
     queue::{Attempt, JobKind, JobVerdict, Lease, LeasedJob},
@@ -146,13 +147,19 @@ async fn check_all(
 ) -> Option<(Lease, Vec<Option<Checked>>)> {
     let today = Arc::clone(today);
     let checking = move || {
-        let check = |job: &LeasedJob| {
-            let one = || recheck(&today.config, &today.destination, job, now);
+        let check = |job: &LeasedJob, later: Option<&Remembered>| {
+            let one = || recheck(&today.config, &today.destination, job, later, now);
             catch_unwind(AssertUnwindSafe(one))
                 .unwrap_or_else(|_| Checked::Over(defect(&today, job, now), String::new()))
         };
-        let checked =
-            lease.jobs.iter().map(|job| (job.kind == JobKind::Event).then(|| check(job))).collect();
+        let checked = lease
+            .jobs
+            .iter()
+            .enumerate()
+            .map(|(position, job)| {
+                (job.kind == JobKind::Event).then(|| check(job, lease.later.get(&position)))
+            })
+            .collect();
         (lease, checked)
     };
     // An error here means that the runtime is shutting down; the lease ends with the process.

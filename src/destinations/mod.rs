@@ -4,14 +4,18 @@
 //! table iterate it. No platform's name occurs in the code outside its own file, its contract and
 //! its registry line.
 
+mod adjust;
 mod amazon;
 mod answer;
 mod criteo;
 mod ga4;
+mod google;
 mod google_ads;
+mod google_ads_upload;
 mod linkedin;
 mod meta;
 mod microsoft;
+mod microsoft_offline;
 mod openai;
 mod outbrain;
 mod pinterest;
@@ -48,8 +52,10 @@ pub use take::{Form, Take, Taken};
 pub static REGISTRY: &[&Platform] = &[
     &meta::PLATFORM,
     &google_ads::PLATFORM,
+    &google_ads_upload::PLATFORM,
     &ga4::PLATFORM,
     &microsoft::PLATFORM,
+    &microsoft_offline::PLATFORM,
     &linkedin::PLATFORM,
     &reddit::PLATFORM,
     &tiktok::PLATFORM,
@@ -143,6 +149,15 @@ pub struct ApiVersion {
     /// As in the URL.
     pub version: &'static str,
     /// The last day, where the vendor has named one.
+    pub ends: Option<Date>,
+}
+
+/// A version that a destination calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// As in the URL or header.
+    pub name: String,
+    /// The last day on which it works, where that is named.
     pub ends: Option<Date>,
 }
 
@@ -280,6 +295,11 @@ pub trait Destination: Debug + Send + Sync {
     /// The request of a follow-up that an earlier answer asked for.
     fn follow_up(&self, follow_up: &FollowUp, now: Timestamp) -> Option<Call> {
         let _: (&FollowUp, Timestamp) = (follow_up, now);
+        None
+    }
+
+    /// The version that it calls, where its settings name another one than the platform's.
+    fn version(&self) -> Option<Version> {
         None
     }
 
@@ -511,6 +531,22 @@ pub enum Auth {
         refresh_token: SecretString,
         /// More fields of the form, such as a scope.
         extra: Vec<(&'static str, String)>,
+    },
+    /// OAuth 2.0 with a refresh token that is replaced by another whenever it is used. The new one
+    /// is kept durably before its access token is used; the configured one is where it begins.
+    OAuthRotating {
+        /// Where tokens are had.
+        token_url: String,
+        /// The application.
+        client_id: String,
+        /// Its secret, where it has one.
+        client_secret: Option<SecretString>,
+        /// The first grant.
+        refresh_token: SecretString,
+        /// More fields of the form, such as a scope.
+        extra: Vec<(&'static str, String)>,
+        /// Other secrets that each call shows: header (lower-case) and value.
+        headers: Vec<(&'static str, SecretString)>,
     },
     /// OAuth 2.0 with a Google service account's key (JSON).
     ServiceAccount {

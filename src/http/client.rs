@@ -58,7 +58,12 @@ pub(super) fn whereabouts(
         }
         RegionSource::Header(_) | RegionSource::Event | RegionSource::Geoip => None,
     });
-    Whereabouts { event_is_believed: false, headers: named.collect(), address: Some(address) }
+    Whereabouts {
+        event_is_believed: false,
+        headers: named.collect(),
+        address: Some(address),
+        ..Whereabouts::default()
+    }
 }
 
 fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {

@@ -23,9 +23,12 @@ use super::{
 use crate::{
     clock::Stopwatch,
     config::{Config, KeyKind, Right, WriteKey},
-    consent::Whereabouts,
+    consent::{
+        Whereabouts,
+        memory::{Choice, Remembered},
+    },
     pipeline::{self, Street, Verdict},
-    queue::{Admission, Admitted},
+    queue::{Admission, Admitted, IdHash},
     sources::{self, Door, DoorKind, Form, Piece, Rejection, Warning, json::Node, native},
 };
 
@@ -67,10 +70,7 @@ async fn take(
         auth::right(key, Right::Explain)?;
     }
     check_origin(key, &parts.headers)?;
-    relay.throttle.take(key).map_err(|wait| {
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        ApiError::too_many_requests("this write key's rate_limit is used up", seconds)
-    })?;
+    throttle(relay, key)?;
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let form = Form::of(content_type).ok_or_else(|| {
         ApiError::unsupported("events come as application/json or application/x-ndjson")
@@ -83,7 +83,8 @@ async fn take(
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let visit = Visit::of(key, peer.map(|info| info.0), &parts.headers, &config);
         let pieces = sources::split(&body, form, &config.limits)?;
-        let street = street(relay, &config);
+        let remembered = |subjects: &[IdHash]| remembered(relay, subjects);
+        let street = street(relay, &config, &remembered);
         if pieces.len() >= LARGE_BATCH && is_multi_threaded() {
             // Milliseconds of pure work: other requests of this thread move to another one.
             tokio::task::block_in_place(|| batch.run(pieces, &visit, &street, now));
@@ -96,11 +97,25 @@ async fn take(
         if admissions.is_empty() { Vec::new() } else { relay.queue.admit(admissions).await? };
     // Not before: a request that is refused as a whole comes again.
     relay.queue.count_rejected(batch.rejected.len() as u64);
-    Ok(batch.answer(&admitted, &street(relay, &config), now))
+    let remembered = |subjects: &[IdHash]| remembered(relay, subjects);
+    Ok(batch.answer(&admitted, &street(relay, &config, &remembered), now))
 }
 
-fn street<'a>(relay: &'a Relay, config: &'a Config) -> Street<'a> {
-    Street { config, key: &relay.key, geoip: &*relay.geoip }
+/// The street of a relay that runs.
+pub(super) fn street<'a>(
+    relay: &'a Relay,
+    config: &'a Config,
+    remembered: &'a dyn Fn(&[IdHash]) -> Remembered,
+) -> Street<'a> {
+    Street { config, key: &relay.key, geoip: &*relay.geoip, remembered }
+}
+
+/// What is remembered of a person. Where that cannot be read, as much as a refusal of everything.
+fn remembered(relay: &Relay, subjects: &[IdHash]) -> Remembered {
+    relay.queue.remembered(subjects).unwrap_or_else(|why| {
+        tracing::error!("what is remembered of a person cannot be read: {why}");
+        Remembered { choice: Choice::unreadable(), erased_ms: None }
+    })
 }
 
 fn is_multi_threaded() -> bool {
@@ -108,8 +123,16 @@ fn is_multi_threaded() -> bool {
     flavor.is_ok_and(|flavor| flavor == tokio::runtime::RuntimeFlavor::MultiThread)
 }
 
+/// Refuses a key that is used more than it may be.
+pub(super) fn throttle(relay: &Relay, key: &WriteKey) -> Result<(), ApiError> {
+    relay.throttle.take(key).map_err(|wait| {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        ApiError::too_many_requests("this write key's rate_limit is used up", seconds)
+    })
+}
+
 /// A page of another origin may not use a browser's key.
-fn check_origin(key: &WriteKey, headers: &HeaderMap) -> Result<(), ApiError> {
+pub(super) fn check_origin(key: &WriteKey, headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(origin) = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok()) else {
         return Ok(());
     };
@@ -121,13 +144,13 @@ fn check_origin(key: &WriteKey, headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 /// What the connection tells, for every event of the request.
-struct Visit<'a> {
-    door: Door<'a>,
-    whereabouts: Whereabouts,
+pub(super) struct Visit<'a> {
+    pub(super) door: Door<'a>,
+    pub(super) whereabouts: Whereabouts,
 }
 
 impl<'a> Visit<'a> {
-    fn of(
+    pub(super) fn of(
         key: &'a WriteKey,
         peer: Option<SocketAddr>,
         headers: &'a HeaderMap,

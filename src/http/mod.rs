@@ -8,11 +8,13 @@ mod admin;
 mod auth;
 mod body;
 mod client;
+mod consent;
 mod count;
 mod error;
 mod health;
 mod ingest;
 mod openapi;
+mod privacy;
 mod server;
 mod throttle;
 mod trace;
@@ -33,7 +35,12 @@ pub use server::serve;
 pub use throttle::Throttle;
 
 use self::error::ApiError;
-use crate::{clock::Clock, config::Config, pipeline::SubjectKey, queue::Queue};
+use crate::{
+    clock::Clock,
+    config::Config,
+    pipeline::SubjectKey,
+    queue::{Judge, Queue},
+};
 
 /// What operators may do to delivery, so that this module need not know it.
 pub trait DeliveryControl: Send + Sync {
@@ -65,6 +72,8 @@ pub struct Relay {
     pub geoip: Arc<dyn Fn(IpAddr) -> Option<String> + Send + Sync>,
     /// The write keys' rate limits.
     pub throttle: Throttle,
+    /// What a choice does to what waits, by today's rules.
+    pub judge: Judge,
     /// Delivery's handle.
     pub delivery: Arc<dyn DeliveryControl>,
     /// Reloads the configuration.
@@ -83,12 +92,14 @@ impl fmt::Debug for Relay {
 
 /// The public listener's calls.
 pub fn public(relay: Arc<Relay>) -> Router {
-    finished(ingest::routes().merge(health::routes()).merge(openapi::routes()).with_state(relay))
+    let calls = ingest::routes().merge(consent::routes());
+    finished(calls.merge(health::routes()).merge(openapi::routes()).with_state(relay))
 }
 
 /// The admin listener's calls.
 pub fn admin(relay: Arc<Relay>) -> Router {
-    finished(admin::routes().merge(health::routes()).with_state(relay))
+    let calls = admin::routes().merge(privacy::routes());
+    finished(calls.merge(health::routes()).with_state(relay))
 }
 
 /// Answers in the interface's shape also where no handler does.

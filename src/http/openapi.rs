@@ -73,6 +73,12 @@ fn paths() -> Value {
             "ids": {"type": "array", "items": {"type": "string"}},
         },
     }}}});
+    let reached = answer(
+        "How many queued items were stopped, and who had something of the person before",
+        &json!({"type": "object", "properties": {
+            "count": {"type": "integer"}, "recipients": {"type": "array", "items": {"type": "string"}},
+        }}),
+    );
     let list = json!([
         {"name": "destination", "in": "query", "schema": {"type": "string"}},
         {"name": "reason", "in": "query", "schema": {"type": "string"}},
@@ -97,6 +103,32 @@ fn paths() -> Value {
                 "503": refusal("The queue is full or the disk fails, with Retry-After"),
             },
         }},
+        "/v1/consent": {"post": {
+            "summary": "Remembers a choice for later events of the person that carry no signal, and applies it to what is queued; answered when both are on disk.",
+            "security": keys,
+            "requestBody": {"required": true, "content": {"application/json": {"schema": {
+                "type": "object", "required": ["user", "consent"], "additionalProperties": false,
+                "properties": {
+                    "user": {"$ref": "#/components/schemas/Event/properties/user"},
+                    "consent": {"$ref": "#/components/schemas/Event/properties/consent"},
+                    "site": {"type": "string"},
+                },
+            }}}},
+            "responses": {
+                "202": answer("It is remembered", &json!({"type": "object", "properties": {
+                    "accepted": {"type": "integer"},
+                    "queued_changed": {"type": "integer", "description": "What was queued and is stopped by it, or leaves with less"},
+                }})),
+                "400": refusal("Malformed JSON, with line and column"),
+                "401": refusal("No known write key"),
+                "403": refusal("The write key lacks the right `consent`, or may not send for the site"),
+                "413": refusal("Too many bytes"),
+                "415": refusal("Another content type or encoding than is read"),
+                "422": refusal("No person, no choice, no site, or a field that is not what it should be"),
+                "429": refusal("The write key's rate limit, with Retry-After"),
+                "503": refusal("The disk fails, with Retry-After"),
+            },
+        }},
         "/healthz": {"get": {"summary": "Alive.", "responses": {"200": any("Alive")}}},
         "/readyz": {"get": {"summary": "Ready to accept.", "responses": {
             "200": any("Ready"), "503": refusal("The store fails, or the relay is stopping"),
@@ -113,6 +145,9 @@ fn paths() -> Value {
         "/admin/v1/destinations/{name}/resume": admin_call("post", "Resumes a destination.", &state, &json!({"parameters": name})),
         "/admin/v1/config/reload": admin_call("post", "Reads the configuration anew; 422 with what `check` says.",
             &any("The configuration's hash, and how many queued events it will withhold"), &json!({})),
+        "/admin/v1/privacy/withdraw": admin_call("post", "Withdraws a person's consent, for `purposes` or for all; reaches what is queued, retried or dead.", &reached, &json!({"requestBody": person(true)})),
+        "/admin/v1/privacy/erase": admin_call("post", "Erases a person: what is queued, dead letters, traces, frequency marks and remembered choices. A tombstone stays.", &reached, &json!({"requestBody": person(false)})),
+        "/admin/v1/privacy/export": admin_call("post", "Everything held about a person, and everything sent.", &any("The data"), &json!({"requestBody": person(false)})),
         "/metrics": admin_call("get", "Metrics for Prometheus.",
             &json!({"description": "Prometheus text", "content": {"text/plain": {}}}), &json!({})),
     })
@@ -120,6 +155,22 @@ fn paths() -> Value {
 
 fn answer(description: &str, schema: &Value) -> Value {
     json!({"description": description, "content": {"application/json": {"schema": schema}}})
+}
+
+/// The body of a privacy call: whom it is about.
+fn person(has_purposes: bool) -> Value {
+    let mut properties = json!({
+        "site": {"type": "string", "description": "Whose controller is asked; may be left out where there is one site"},
+        "user": {"$ref": "#/components/schemas/Event/properties/user"},
+    });
+    if let (true, Some(properties)) = (has_purposes, properties.as_object_mut()) {
+        let names: Vec<&str> = Purpose::ALL.iter().map(|(_, name)| *name).collect();
+        let purposes = json!({"type": "array", "items": {"type": "string", "enum": names}, "description": "All four where absent"});
+        properties.insert("purposes".to_owned(), purposes);
+    }
+    json!({"required": true, "content": {"application/json": {"schema": {
+        "type": "object", "required": ["user"], "additionalProperties": false, "properties": properties,
+    }}}})
 }
 
 fn refusal(description: &str) -> Value {
@@ -239,6 +290,7 @@ fn event() -> Value {
             "properties": group("properties.", true),
             "adjusts": {"type": "object", "properties": {
                 "order_id": text, "event_id": text, "amount": money,
+                "timestamp": {"type": ["string", "number"], "description": "when the original happened"},
                 "type": {"type": "string", "enum": ["refund", "cancel", "restate"]},
             }},
         },

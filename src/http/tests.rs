@@ -23,7 +23,7 @@ use crate::{
     config::{AdminRole, AdminToken, Config, KeyKind, RateLimit, Right, WriteKey},
     pipeline::SubjectKey,
     plan::UnknownEvents,
-    queue::{Disk, MemoryDisk, Opening, Queue},
+    queue::{Disk, Judgement, MemoryDisk, Opening, Queue},
     sources::fixtures,
 };
 
@@ -94,6 +94,7 @@ impl Fixture {
             clock,
             geoip: Arc::new(|_| None),
             throttle: Throttle::default(),
+            judge: Arc::new(|_, _, _| Judgement::Same),
             delivery: Arc::new(Remembering::default()),
             reload: Arc::new(|| Box::pin(async { Err(json!({"findings": []})) })),
             metrics: Arc::new(|| "# metrics\n".to_owned()),

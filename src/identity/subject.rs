@@ -19,6 +19,17 @@ const STRONGEST: [Field; 9] = [
     Field::AdvertisingId,
 ];
 
+/// Whether an identifier belongs to one person. Others (a phone, a browser, a device) may be shared:
+/// they join what is known of somebody only to a person who has no name of their own yet.
+pub fn names_a_person(field: Field) -> bool {
+    matches!(field, Field::ExternalId | Field::Email | Field::LeadId)
+}
+
+/// An advertising id that was switched off is all zeros, and everybody's.
+fn is_nobodys(field: Field, text: &str) -> bool {
+    field == Field::AdvertisingId && text.bytes().all(|byte| matches!(byte, b'0' | b'-'))
+}
+
 /// The digest of one identifier; `None` where nothing is left of it.
 pub fn subject_digest(
     memo: &Memo,
@@ -26,6 +37,9 @@ pub fn subject_digest(
     text: &str,
     country: Option<&str>,
 ) -> Option<[u8; 32]> {
+    if is_nobodys(field, text) {
+        return None;
+    }
     if let Some(digest) = recognise_hash(text) {
         return Some(digest.bytes);
     }
@@ -68,5 +82,7 @@ mod tests {
         assert_eq!(digest(Field::Email, &hex.to_uppercase()), Some(clear));
         assert_eq!(digest(Field::Phone, "(415) 555-0133"), digest(Field::Phone, "+14155550133"));
         assert_eq!(digest(Field::AnonymousId, "  "), None);
+        let off = "00000000-0000-0000-0000-000000000000";
+        assert_eq!(digest(Field::AdvertisingId, off), None);
     }
 }

@@ -1,11 +1,11 @@
 //! From a verdict to what the queue admits: opaque bytes with routing fields.
 
-use super::{Street, SubjectKey, Verdict, site_of, trace};
+use super::{Street, SubjectKey, Verdict, trace};
 use crate::{
     config::WhenFull,
     event::Event,
     job::{Decided, Fate, Prepared, Stored},
-    queue::{Admission, IdHash, JobLabel, NewJob, Part, QueueDecision, QueueFate},
+    queue::{Admission, IdHash, JobLabel, NewJob, Part, QueueDecision, QueueFate, Whose},
 };
 
 /// By what copies of an event are recognised: site, incoming name and id (or content).
@@ -24,21 +24,12 @@ pub(super) fn admission(verdict: Verdict, street: &Street<'_>) -> Admission {
     let event = &verdict.event;
     let trace_id = trace_hash(key, &event.event_id.id);
     let trace = trace::encode(&verdict);
-    let site = site_of(street.config, event);
-    let controller = site.map_or(event.site.as_str(), |site| site.controller.as_str());
-    let subjects: Vec<IdHash> = verdict
-        .identifiers
-        .iter()
-        .map(|(field, digest)| {
-            let parts = [controller.as_bytes(), field.path().as_bytes(), digest];
-            key.keyed("subject", &parts)
-        })
-        .collect();
-
     let id = event_hash(key, event);
     let (short_lived, test, received_at) =
         (event.event_id.short_lived, event.test, event.received_at);
     let status = verdict.status;
+    let (subjects, choice) = (verdict.subjects, verdict.choice);
+    let happened_ms = event.timestamp.as_millisecond();
     let parts = verdict
         .parts
         .into_iter()
@@ -53,7 +44,8 @@ pub(super) fn admission(verdict: Verdict, street: &Street<'_>) -> Admission {
                 .collect(),
         })
         .collect();
-    Admission { id, trace_id, short_lived, test, status, parts, trace, received_at }
+    let whose = Whose { subjects, choice, happened_ms };
+    Admission { id, trace_id, short_lived, test, status, whose, parts, trace, received_at }
 }
 
 fn queue_decision(

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use jiff::Unit;
+use jiff::{Timestamp, Unit};
 
 use super::Street;
 use crate::{
@@ -32,7 +32,18 @@ pub(super) fn read(
     let region = whereabouts.region(&rules.region_from, event.consent.region.as_deref(), &geoip);
     let model = if site.sensitive.is_some() { Model::OptIn } else { rules.model(&region) };
     let minor = event.minor == Some(true) || younger(event, site);
-    (consent::read(rules, &event.consent, region, minor), model)
+    let mut reading = consent::read(rules, &event.consent, region, minor);
+    if !reading.state.is_silent() {
+        reading.state.at_ms = said_at(event).as_millisecond();
+    }
+    (reading, model)
+}
+
+/// When the choice was made: when it was collected, where the sender says so, else with the event.
+/// Never later than it was heard, or no later choice could replace it.
+fn said_at(event: &Event) -> Timestamp {
+    let collected = event.consent.collected_at.as_deref().and_then(|text| text.trim().parse().ok());
+    collected.unwrap_or(event.timestamp).min(event.received_at)
 }
 
 /// Whether a birth date says so, in every form in which platforms are given it. The person's age is

@@ -205,6 +205,12 @@ fn request(call: &Call, config: &DestinationConfig) -> Value {
         Auth::Bearer(_) | Auth::OAuthRefresh { .. } | Auth::ServiceAccount { .. } => {
             headers.insert("authorization".to_owned(), json!("Bearer [REDACTED]"));
         }
+        Auth::OAuthRotating { headers: others, .. } => {
+            headers.insert("authorization".to_owned(), json!("Bearer [REDACTED]"));
+            for (name, _) in others {
+                headers.insert(name.to_owned(), json!("[REDACTED]"));
+            }
+        }
         Auth::OAuth1 { .. } => {
             headers.insert("authorization".to_owned(), json!("OAuth [REDACTED]"));
         }

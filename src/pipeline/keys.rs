@@ -3,7 +3,11 @@
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use crate::queue::IdHash;
+use crate::{
+    event::Field,
+    identity::names_a_person,
+    queue::{self, IdHash},
+};
 
 /// The secret of all keyed hashes of one data folder.
 #[derive(Clone)]
@@ -20,6 +24,19 @@ impl SubjectKey {
     pub fn new(secret: &[u8; 32]) -> Self {
         // HMAC takes keys of any length; the fallback is never reached.
         Self(Hmac::new_from_slice(secret).unwrap_or_else(|_| Hmac::new(&Default::default())))
+    }
+
+    /// The key of one identifier at a controller: what a person is known by to the store. Whether the
+    /// identifier names one person, or may be shared, stands in the key itself.
+    pub fn subject(&self, controller: &str, field: Field, digest: &[u8; 32]) -> IdHash {
+        let parts = [controller.as_bytes(), field.path().as_bytes(), digest.as_slice()];
+        queue::subject(self.keyed("subject", &parts), names_a_person(field))
+    }
+
+    /// The key of a person's frequency record at a site, from any of their subject keys: so that an
+    /// erasure, which knows subject keys only, finds it.
+    pub fn marks(&self, site: &str, subject: &IdHash) -> IdHash {
+        self.keyed("person", &[site.as_bytes(), subject])
     }
 
     /// HMAC-SHA256 of the parts, cut to 16 bytes. `domain` keeps kinds of hashes apart; lengths are

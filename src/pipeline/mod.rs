@@ -2,6 +2,7 @@
 //! store knows is asked for by claims, which the committer holds against it.
 
 mod admission;
+mod choice;
 mod consent;
 mod destination;
 mod explain;
@@ -14,18 +15,22 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 pub use admission::{slot, trace_hash};
+pub use choice::{ChoiceMade, choice, held_fields, person};
 pub use explain::explain;
 pub use keys::SubjectKey;
 pub use part::PartVerdict;
 pub use trace::{TraceDecision, TraceRecord, TraceV1, TracedFate};
 
 use crate::{
-    config::{Config, Site},
-    consent::{Model, Reading, Seen, State, Whereabouts},
+    config::Config,
+    consent::{
+        Model, Reading, Seen, State, Whereabouts,
+        memory::{Choice, Remembered},
+    },
     event::{Event, Field},
     identity::{Memo, subject_digests},
     plan::{EVENT_ID, Facts, Kind, UnknownEvents},
-    queue::{Admission, AdmissionStatus},
+    queue::{Admission, AdmissionStatus, IdHash},
     sources::{Read, Rejection, RejectionCode, Warning, WarningCode},
 };
 
@@ -38,6 +43,9 @@ pub struct Street<'a> {
     pub key: &'a SubjectKey,
     /// The region of an address, where a database is configured.
     pub geoip: &'a dyn Fn(IpAddr) -> Option<String>,
+    /// What is remembered of a person, by their subject keys. Only asked for an event that says
+    /// nothing itself.
+    pub remembered: &'a dyn Fn(&[IdHash]) -> Remembered,
 }
 
 impl std::fmt::Debug for Street<'_> {
@@ -63,8 +71,10 @@ pub struct Verdict {
     pub parts: Vec<PartVerdict>,
     /// What the sender should know.
     pub warnings: Vec<Warning>,
-    /// Digests of the person's identifiers, strongest first.
-    pub(crate) identifiers: Vec<(Field, [u8; 32])>,
+    /// Subject keys of the person's identifiers, strongest first.
+    pub(crate) subjects: Vec<IdHash>,
+    /// The choice that the event's own signals leave.
+    pub(crate) choice: Option<Choice>,
 }
 
 impl Verdict {
@@ -99,7 +109,19 @@ pub fn run(
         let message = format!("no site is called {:?}", event.site);
         return Err(rejection(&event, RejectionCode::SiteUnknown, message, "/site"));
     };
-    let (Reading { seen, state }, model) = consent::read(street, site, &event, whereabouts);
+    if event.adjusts.is_some() {
+        // What was paid back is in the same currency as every other amount of the site.
+        event.currency = event.currency.or(site.currency);
+    }
+    let (Reading { seen, mut state }, model) = consent::read(street, site, &event, whereabouts);
+    let country = event.texts.first(Field::Country).or(site.country.as_deref());
+    let memo = Memo::default();
+    let identifiers = subject_digests(&memo, &event, country);
+    let subjects: Vec<IdHash> = identifiers
+        .iter()
+        .map(|(field, digest)| street.key.subject(&site.controller, *field, digest))
+        .collect();
+    let choice = choice::of_event(street, &event, &subjects, whereabouts, now, &mut state);
 
     let Some(names) = config.plan.by_incoming.get(&event.name) else {
         return match config.plan.unknown_events {
@@ -114,15 +136,13 @@ pub fn run(
                     model,
                     parts: Vec::new(),
                     warnings,
-                    identifiers: Vec::new(),
+                    subjects,
+                    choice,
                 })
             }
         };
     };
 
-    let country = event.texts.first(Field::Country).or(site.country.as_deref());
-    let memo = Memo::default();
-    let identifiers = subject_digests(&memo, &event, country);
     let mut parts = Vec::new();
     for name in names {
         let Some(planned) = config.plan.events.get(name) else { continue };
@@ -147,6 +167,7 @@ pub fn run(
             seen: &seen,
             memo: &memo,
             identifiers: &identifiers,
+            subjects: &subjects,
             planned,
             now,
         };
@@ -164,12 +185,7 @@ pub fn run(
         warnings.push(Warning::new(WarningCode::NoSignal, message));
     }
     warnings.dedup();
-    Ok(Verdict { event, status, state, seen, model, parts, warnings, identifiers })
-}
-
-/// The site of an event that was read; `None` cannot happen after [`run`] accepted it.
-pub(crate) fn site_of<'a>(config: &'a Config, event: &Event) -> Option<&'a Site> {
-    config.sites.get(&event.site).map(AsRef::as_ref)
+    Ok(Verdict { event, status, state, seen, model, parts, warnings, subjects, choice })
 }
 
 fn check_required(event: &Event, kind: Kind, required: &[String]) -> Result<(), Rejection> {

@@ -46,6 +46,8 @@ pub(super) struct Scene<'a> {
     pub(super) memo: &'a Memo,
     /// Digests of the person's identifiers, strongest first.
     pub(super) identifiers: &'a [(Field, [u8; 32])],
+    /// Their subject keys.
+    pub(super) subjects: &'a [IdHash],
     pub(super) planned: &'a PlanEvent,
     pub(super) now: Timestamp,
 }
@@ -139,9 +141,7 @@ fn reaches(scene: &Scene<'_>) -> Option<(Milestone, Timestamp)> {
 
 /// Keyed hash of the strongest identifier at this site.
 fn person(scene: &Scene<'_>) -> Option<IdHash> {
-    let (field, digest) = scene.identifiers.first()?;
-    let parts = [scene.site.name.as_bytes(), field.path().as_bytes(), digest];
-    Some(scene.street.key.keyed("person", &parts))
+    Some(scene.street.key.marks(&scene.site.name, scene.subjects.first()?))
 }
 
 /// A warning for each kind of missing value.

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 
 use super::{
     Admission, AdmissionStatus, Admitted, IdHash, JobKind, LeasedJob, NewJob, Part, QueueDecision,
-    QueueFate, Refused,
+    QueueFate, Refused, Whose,
     chunk::DestinationNo,
     ids::{HeldSlot, IdLine},
+    person::Queued,
     round::Round,
     store::StoreError,
 };
+use crate::consent::memory::Choice;
 
 impl Round<'_> {
     /// Whether there is room for what some admissions may queue. Asked before anything is changed;
@@ -44,13 +46,29 @@ impl Round<'_> {
         if admission.test {
             return self.admit_test(admission);
         }
-        let Admission { id, trace_id, short_lived, test: _, status, parts, trace, received_at } =
-            admission;
+        let Admission {
+            id,
+            trace_id,
+            short_lived,
+            test: _,
+            status,
+            whose,
+            parts,
+            trace,
+            received_at,
+        } = admission;
+        if self.is_gone(&whose, &id, &trace_id)? {
+            // Nothing of it is kept, not even a trace: it would bring an erased person back.
+            self.state.books.events.duplicate += 1;
+            return Ok(Admitted::Duplicate { released: 0 });
+        }
         let accepted_at_ms = received_at.as_millisecond();
+        let mut entrusted = Entrusting::default();
         let (admitted, name) = if self.state.ids.has(&id, self.now_ms) {
             let mut released = 0;
             for part in parts {
-                released += self.release(&[Some(id), part.same_as], part, accepted_at_ms)?;
+                let anchors = [Some(id), part.same_as];
+                released += self.release(&anchors, part, accepted_at_ms, &mut entrusted)?;
             }
             (Admitted::Duplicate { released }, "duplicate")
         } else {
@@ -62,7 +80,8 @@ impl Round<'_> {
                 AdmissionStatus::CriteriaNotMet => Admitted::CriteriaNotMet,
                 AdmissionStatus::Unplanned => Admitted::Unplanned,
             };
-            let Counted { same_as, held, .. } = counted;
+            let Counted { same_as, held, entrusted: new, .. } = counted;
+            entrusted = new;
             self.state.ids.insert(&id, short_lived, &same_as, held.clone(), self.now_ms);
             self.note_ids(IdLine::Seen { id, short_lived, same_as, held });
             (admitted, status_name(admitted))
@@ -77,8 +96,73 @@ impl Round<'_> {
             Admitted::Test => &mut events.test,
         };
         *count += 1;
-        self.note_copy(trace_id, name, trace);
+        let home = self.remember(&whose, trace_id, accepted_at_ms, entrusted)?;
+        self.note_copy(trace_id, home, name, trace);
         Ok(admitted)
+    }
+
+    /// Whether an event is one of an erased person's, from before the erasure; a copy of an earlier
+    /// one is taken for that.
+    fn is_gone(
+        &mut self,
+        whose: &Whose,
+        id: &IdHash,
+        trace_id: &IdHash,
+    ) -> Result<bool, StoreError> {
+        let homes = self.register.find(self.store, &self.shared.seal, &whose.subjects)?;
+        let mut erased = homes
+            .iter()
+            .filter_map(|home| self.register.get(home))
+            .filter(|known| known.erased.is_some());
+        Ok(erased.clone().any(|known| known.is_gone(trace_id, whose.happened_ms))
+            || (erased.next().is_some() && self.state.ids.has(id, self.now_ms)))
+    }
+
+    /// Enters in the register what an event tells of its person; by which key traces know them.
+    fn remember(
+        &mut self,
+        whose: &Whose,
+        trace_id: IdHash,
+        accepted_at_ms: i64,
+        entrusted: Entrusting,
+    ) -> Result<Option<IdHash>, StoreError> {
+        let Entrusting { event_id, to } = entrusted;
+        let first = whose.subjects.first().copied();
+        if whose.subjects.len() < 2 && whose.choice.is_none() && to.is_empty() {
+            return Ok(first);
+        }
+        let joined = self.register.join(self.store, &self.shared.seal, &whose.subjects)?;
+        let Some(home) = joined else { return Ok(first) };
+        if let Some(choice) = &whose.choice {
+            self.choose(&home, choice);
+        }
+        let is_seen = self.register.get(&home).is_some_and(|known| known.is_seen(self.now_ms));
+        if is_seen && to.is_empty() {
+            return Ok(Some(home));
+        }
+        if let Some(known) = self.register.of(&home) {
+            if !is_seen {
+                known.seen_ms = self.now_ms;
+            }
+            if !to.is_empty() {
+                known.entrust(Queued { id: trace_id, event_id, at_ms: accepted_at_ms, to });
+            }
+        }
+        Ok(Some(home))
+    }
+
+    /// Takes in a choice of a person. What it refuses, and what was refused after it was made, the
+    /// workers have to look up for what waits.
+    pub(super) fn choose(&mut self, home: &IdHash, choice: &Choice) {
+        let Some(known) = self.register.get(home) else { return };
+        let is_news = known.choice.learns(choice);
+        let is_late = choice.newest_ms().is_some_and(|at_ms| known.choice.refuses_since(at_ms));
+        if (is_news && choice.refuses()) || is_late {
+            self.published.refused.extend_from_slice(&known.subjects);
+        }
+        if is_news && let Some(known) = self.register.of(home) {
+            known.choice.merge(choice);
+        }
     }
 
     /// How an event would be judged now, where the store says otherwise than the event alone; nothing
@@ -91,7 +175,9 @@ impl Round<'_> {
             return Ok(None);
         }
         let duplicate = Admitted::Duplicate { released: 0 };
-        if self.state.ids.has(&admission.id, self.now_ms) {
+        if self.is_gone(&admission.whose, &admission.id, &admission.trace_id)?
+            || self.state.ids.has(&admission.id, self.now_ms)
+        {
             return Ok(Some(duplicate));
         }
         if admission.status != AdmissionStatus::Accepted || admission.parts.is_empty() {
@@ -125,7 +211,7 @@ impl Round<'_> {
             }
         }
         self.state.books.events.test += 1;
-        self.note_copy(admission.trace_id, "test", admission.trace);
+        self.note_copy(admission.trace_id, None, "test", admission.trace);
         Ok(Admitted::Test)
     }
 
@@ -141,7 +227,8 @@ impl Round<'_> {
                 && self.state.ids.has(&same_as, self.now_ms)
             {
                 duplicates += 1;
-                released += self.release(&[Some(same_as)], part, accepted_at_ms)?;
+                let entrusted = &mut counted.entrusted;
+                released += self.release(&[Some(same_as)], part, accepted_at_ms, entrusted)?;
                 continue;
             }
             if let Some(claim) = &part.claim {
@@ -196,6 +283,7 @@ impl Round<'_> {
                 self.note_outcome(number, (job.id, slot), "expired", "backlog_full", None);
             }
             QueueFate::Queued(job) => {
+                counted.entrusted.add(&job, number, slot);
                 self.queue(number, 0, leased_job(job, slot, accepted_at_ms, false));
                 counted.queued += 1;
             }
@@ -209,6 +297,7 @@ impl Round<'_> {
         anchors: &[Option<IdHash>],
         part: Part,
         accepted_at_ms: i64,
+        entrusted: &mut Entrusting,
     ) -> Result<u32, StoreError> {
         let known = anchors.iter().flatten().find_map(|anchor| self.state.ids.held(anchor));
         let Some((event, held)) = known else { return Ok(0) };
@@ -225,6 +314,7 @@ impl Round<'_> {
                 // Held is better than shed: a still later copy may find room.
                 QueueFate::Queued(_) if self.is_full(number) => continue,
                 QueueFate::Queued(job) => {
+                    entrusted.add(&job, number, slot);
                     self.queue(number, 0, leased_job(job, slot, accepted_at_ms, false));
                 }
             }
@@ -256,6 +346,23 @@ struct Counted {
     queued: u32,
     held: Vec<HeldSlot>,
     same_as: Vec<IdHash>,
+    entrusted: Entrusting,
+}
+
+/// Where an event was queued for.
+#[derive(Debug, Default)]
+struct Entrusting {
+    event_id: String,
+    to: Vec<(DestinationNo, u32)>,
+}
+
+impl Entrusting {
+    fn add(&mut self, job: &NewJob, destination: DestinationNo, slot: u32) {
+        if self.to.is_empty() {
+            self.event_id.clone_from(&job.label.event_id);
+        }
+        self.to.push((destination, slot));
+    }
 }
 
 fn leased_job(job: NewJob, slot: u32, accepted_at_ms: i64, uncounted: bool) -> LeasedJob {

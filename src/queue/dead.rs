@@ -161,7 +161,8 @@ pub(super) fn head_of(record: &[u8]) -> Option<(DeadHead, usize)> {
     Some((head, record.len() - rest.len()))
 }
 
-fn open(seal: &Seal, found: &Found<'_>) -> Result<Dead, Unsealed> {
+/// Opens a letter.
+pub(super) fn open(seal: &Seal, found: &Found<'_>) -> Result<Dead, Unsealed> {
     let (_, length) = head_of(found.record).ok_or(Unsealed::Broken)?;
     let (head, sealed) = found.record.split_at_checked(length).ok_or(Unsealed::Broken)?;
     let text = seal.unpack(&[found.key, head], sealed)?;
@@ -171,7 +172,8 @@ fn open(seal: &Seal, found: &Found<'_>) -> Result<Dead, Unsealed> {
     Ok(Dead { job, message })
 }
 
-fn letter(key: &[u8], destination: String, head: DeadHead, dead: &Dead) -> DeadLetter {
+/// A letter as it is listed.
+pub(super) fn letter(key: &[u8], destination: String, head: DeadHead, dead: &Dead) -> DeadLetter {
     let time = |ms| Timestamp::from_millisecond(ms).unwrap_or_default().to_string();
     DeadLetter {
         id: id_of(key),

@@ -3,8 +3,7 @@
 //! due again.
 
 use std::{
-    collections::{HashMap, HashSet},
-    ops::ControlFlow,
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -15,13 +14,14 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::{
-    ChunkKey, Lease, LeasedJob, Refused, Stats, Vitals,
+    ChunkKey, IdHash, Lease, Refused, Stats, Vitals,
     chunk::{self, ChunkHead, DestinationNo},
     counters::Books,
     lane::{Kind, Lane, Ready, View},
-    record::{self, space},
+    record,
+    refused::RefusedSubjects,
     seal::Seal,
-    store::{Direction, Store, StoreError},
+    store::{Store, StoreError},
 };
 use crate::clock::Clock;
 
@@ -53,8 +53,14 @@ pub(super) struct Published {
     pub(super) written: Vec<(ChunkKey, ChunkHead, u16)>,
     /// Leased chunks that are gone.
     pub(super) settled: Vec<ChunkKey>,
-    /// Leased chunks that stay as they are.
+    /// Leased chunks that stay as they are, without their mark.
     pub(super) kept: Vec<ChunkKey>,
+    /// Leased chunks that stay as they are, with their mark.
+    pub(super) kept_marked: Vec<ChunkKey>,
+    /// Of the chunks written those with a `sending` mark from the start.
+    pub(super) written_marked: Vec<ChunkKey>,
+    /// Subject keys of people who refused something, or were erased.
+    pub(super) refused: Vec<IdHash>,
     /// Leased chunks with a new `sending` mark.
     pub(super) marked: Vec<ChunkKey>,
 }
@@ -71,6 +77,8 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     /// Events rejected since the last commit.
     pub(super) rejected: AtomicU64,
+    /// Who refused something lately. A lock of its own, held for a few look-ups.
+    pub(super) refused: Mutex<RefusedSubjects>,
 }
 
 struct Inner {
@@ -139,7 +147,9 @@ type Taken = Vec<(ChunkKey, Ready)>;
 impl Shared {
     /// Shares nothing yet; the committer fills it in.
     pub(super) fn new(seal: Seal, clock: Clock) -> Self {
+        let now_ms = clock().as_millisecond();
         Self {
+            refused: Mutex::new(RefusedSubjects::new(now_ms)),
             inner: Mutex::new(Inner {
                 store: None,
                 refusal: Refused::Store("the store is being opened".to_owned()),
@@ -157,6 +167,12 @@ impl Shared {
             clock,
             rejected: AtomicU64::new(0),
         }
+    }
+
+    /// What is synced and what is leased, as of one moment.
+    pub(super) fn leased_keys(&self) -> (u64, HashSet<ChunkKey>) {
+        let inner = self.lock();
+        (inner.books.events.next_sequence, inner.leases.keys().cloned().collect())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -194,6 +210,7 @@ impl Shared {
                 destination: destination.to_owned(),
                 chunks: Vec::with_capacity(taken.len()),
                 jobs: Vec::new(),
+                later: BTreeMap::new(),
                 unknown_result,
             };
             for (key, ready) in taken {
@@ -210,7 +227,7 @@ impl Shared {
                 }
             }
             if !lease.chunks.is_empty() {
-                return Ok(Some(lease));
+                return self.hear(lease).map(Some);
             }
         }
     }
@@ -399,34 +416,6 @@ impl Shared {
         self.lock().books.destinations.iter().map(|book| book.name.clone()).collect()
     }
 
-    /// See [`super::Queue::pending_jobs`].
-    pub(super) fn walk(
-        &self,
-        visit: &mut (dyn FnMut(&str, &LeasedJob) + Send),
-    ) -> Result<(), Refused> {
-        let store = self.store()?;
-        let names = self.names();
-        // Taken once: no lock is held, or taken, while the store is read at length.
-        let (synced, leased) = {
-            let inner = self.lock();
-            let leased: HashSet<ChunkKey> = inner.leases.keys().cloned().collect();
-            (inner.books.events.next_sequence, leased)
-        };
-        let (from, to) = record::whole(space::CHUNK);
-        record::scan(&*store, &from, &to, Direction::Forward, &mut |found| {
-            let key = ChunkKey(found.key.to_vec());
-            if key.sequence() < synced && !leased.contains(&key) {
-                let name = names.get(usize::from(key.destination())).map_or("", String::as_str);
-                match chunk::open(&self.seal, &key, found.record) {
-                    Ok(jobs) => jobs.iter().for_each(|job| visit(name, job)),
-                    Err(why) => tracing::error!("a chunk of jobs cannot be opened: {why}"),
-                }
-            }
-            Ok(ControlFlow::Continue(()))
-        })
-        .map_err(|e| Refused::Store(e.to_string()))
-    }
-
     // === what the committer does ===
 
     /// What a worker could not read since the last time that this was asked.
@@ -481,6 +470,9 @@ impl Shared {
         rejected: u64,
     ) {
         let now_ms = self.now_ms();
+        if !published.refused.is_empty() {
+            self.refused().insert(&published.refused, now_ms);
+        }
         let mut inner = self.lock();
         self.rejected.fetch_sub(rejected, Ordering::SeqCst);
         inner.books.clone_from(books);
@@ -491,8 +483,10 @@ impl Shared {
             inner.end_lease(&key);
             inner.marks.remove(&key);
         }
-        for key in published.kept {
-            inner.marks.remove(&key);
+        for key in &published.kept {
+            inner.marks.remove(key);
+        }
+        for key in published.kept.into_iter().chain(published.kept_marked) {
             if let Some(leased) = inner.end_lease(&key)
                 && let Some(line) = inner.lines.get_mut(usize::from(key.destination()))
             {
@@ -506,6 +500,7 @@ impl Shared {
                 inner.marks.insert(key);
             }
         }
+        inner.marks.extend(published.written_marked);
         for (key, head, pieces) in published.written {
             awake.insert(key.destination());
             if let Some(line) = inner.lines.get_mut(usize::from(key.destination())) {

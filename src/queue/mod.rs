@@ -11,11 +11,17 @@ mod counters;
 mod dead;
 mod folder;
 mod ids;
+mod kept;
 mod lane;
 mod lease;
 mod open;
 mod people;
+mod person;
+mod privacy;
+mod recall;
 mod record;
+mod refused;
+mod register;
 mod round;
 mod seal;
 mod settle;
@@ -161,6 +167,34 @@ impl Queue {
         }
     }
 
+    /// Keeps a small record under a name, sealed, in place of the one before; answered when it is
+    /// on disk, synced. It stays until it is replaced.
+    pub async fn keep(&self, name: &str, text: Vec<u8>) -> Result<(), Refused> {
+        let name = name.to_owned();
+        self.ask(|reply| Request::Keep { name, text, reply }).await
+    }
+
+    /// What was kept under a name. A record that does not open is none, and is told in the log.
+    pub async fn kept(&self, name: &str) -> Result<Option<Vec<u8>>, Refused> {
+        let (shared, name) = (Arc::clone(&self.inner.shared), name.to_owned());
+        blocking(move || {
+            kept::read(&*shared.store()?, &shared.seal, &name)
+                .map_err(|e| Refused::Store(e.to_string()))
+        })
+        .await
+    }
+
+    /// Takes over the encryption keys of these settings while everything goes on: what was wrapped by
+    /// an earlier key is wrapped by the current one. `random`: new bytes.
+    pub async fn rotate(
+        &self,
+        settings: &crate::config::QueueSettings,
+        random: [u8; 32],
+    ) -> Result<(), Refused> {
+        let settings = Box::new(settings.clone());
+        self.ask(|reply| Request::Rotate { settings, random, reply }).await
+    }
+
     /// The books, as of one moment. States of destinations are filled in by the caller.
     #[allow(clippy::unused_async, reason = "an engine that is not embedded has to ask")]
     pub async fn stats(&self) -> Stats {
@@ -274,6 +308,9 @@ async fn blocking<T: Send + 'static>(
         .await
         .unwrap_or_else(|_| Err(Refused::Store("a read gave up (panicked)".to_owned())))
 }
+
+/// The keys of a person's frequency records, by a subject key of theirs.
+pub type MarksOf = Arc<dyn Fn(&IdHash) -> Vec<IdHash> + Send + Sync>;
 
 /// Sees the destination's name and a pending job.
 pub type JobVisitor = Box<dyn FnMut(&str, &LeasedJob) + Send>;

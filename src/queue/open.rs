@@ -100,6 +100,8 @@ pub(super) fn open(opening: Opening, engine: Engine) -> Result<Queue, OpenError>
         max_pending: settings.max_pending,
         max_pending_per_destination: settings.max_pending_per_destination,
         keep_frequency_ms: ms(retention.frequency),
+        keep_choices_ms: ms(retention.choices),
+        keep_sent_ms: ms(retention.evidence),
         keep_queue_ms: ms(retention.queue),
         keep_traces_ms: ms(retention.traces),
         keep_dead_ms: ms(retention.dead_letters),

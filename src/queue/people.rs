@@ -62,6 +62,33 @@ impl People {
         Ok(())
     }
 
+    /// Forgets a person.
+    pub(super) fn erase(
+        &mut self,
+        store: &dyn Store,
+        seal: &Seal,
+        subject: [u8; 16],
+    ) -> Result<(), StoreError> {
+        self.fetch(store, seal, subject)?;
+        if let Some(touched) = self.touched.get_mut(&subject) {
+            touched.person = Person::default();
+            touched.changed = touched.pieces > 0;
+        }
+        Ok(())
+    }
+
+    /// What is kept of a person.
+    pub(super) fn find(
+        store: &dyn Store,
+        seal: &Seal,
+        subject: [u8; 16],
+    ) -> Result<Option<Person>, StoreError> {
+        let mut people = Self::default();
+        people.fetch(store, seal, subject)?;
+        let person = people.touched.remove(&subject).map(|touched| touched.person);
+        Ok(person.filter(|person| *person != Person::default()))
+    }
+
     /// How many records will be written.
     pub(super) fn changed(&self) -> usize {
         self.touched.len()

@@ -28,10 +28,14 @@ pub(super) mod space {
     pub(in crate::queue) const IDS: u8 = b'i';
     /// Persons' frequency records: keyed hash.
     pub(in crate::queue) const PERSON: u8 = b'p';
+    /// The register of people: subject key.
+    pub(in crate::queue) const KNOWN: u8 = b'w';
     /// Dead letters: time, sequence.
     pub(in crate::queue) const DEAD: u8 = b'd';
     /// Traces: time, sequence.
     pub(in crate::queue) const TRACE: u8 = b't';
+    /// Small sealed records that somebody else keeps here, by name.
+    pub(in crate::queue) const KEPT: u8 = b'n';
 }
 
 /// A key of a space with a time (epoch milliseconds) and a sequence number.

@@ -15,7 +15,9 @@ use super::{
     ids::{self, IdLine, Ids},
     lease::{Leased, Published, Shared},
     people::People,
+    person::{Horizon, Known},
     record,
+    register::Register,
     store::{Batch, Store, StoreError},
     trace::{self, TraceLine},
 };
@@ -40,6 +42,10 @@ pub(super) struct Bounds {
     pub(super) max_pending_per_destination: u64,
     /// Frequency marks, milliseconds.
     pub(super) keep_frequency_ms: i64,
+    /// Remembered grants, milliseconds.
+    pub(super) keep_choices_ms: i64,
+    /// What was sent to whom, and tombstones, milliseconds.
+    pub(super) keep_sent_ms: i64,
     /// Pending jobs, milliseconds.
     pub(super) keep_queue_ms: i64,
     /// Traces, milliseconds.
@@ -54,6 +60,8 @@ struct Place {
     destination: DestinationNo,
     due_ms: i64,
     follow_ups: bool,
+    /// An earlier send has no known result: the chunk gets the mark of the one it is taken from.
+    marked: bool,
     group: String,
 }
 
@@ -73,6 +81,8 @@ pub(super) struct Round<'a> {
     pub(super) batch: Batch,
     /// The persons it touches.
     pub(super) people: People,
+    /// What is known of them by controller.
+    pub(super) register: Register,
     /// What the workers see when it is on disk.
     pub(super) published: Published,
     jobs: BTreeMap<Place, Vec<LeasedJob>>,
@@ -99,6 +109,7 @@ impl<'a> Round<'a> {
             now_ms,
             batch: Batch::default(),
             people: People::default(),
+            register: Register::default(),
             published: Published::default(),
             jobs: BTreeMap::new(),
             job_bytes: 0,
@@ -112,6 +123,7 @@ impl<'a> Round<'a> {
     pub(super) fn operations(&self) -> usize {
         self.batch.len()
             + self.people.changed()
+            + self.register.changed()
             + self.job_bytes * self.state.packed_percent / 100 / record::MAX_VALUE_BYTES
             + self.jobs.len()
             + self.trace_bytes / (2 * record::MAX_VALUE_BYTES)
@@ -120,6 +132,17 @@ impl<'a> Round<'a> {
 
     /// Puts a job into the queue and into the books.
     pub(super) fn queue(&mut self, destination: DestinationNo, due_ms: i64, job: LeasedJob) {
+        self.requeue(destination, due_ms, false, job);
+    }
+
+    /// The same, of a job whose earlier send may have no known result.
+    pub(super) fn requeue(
+        &mut self,
+        destination: DestinationNo,
+        due_ms: i64,
+        marked: bool,
+        job: LeasedJob,
+    ) {
         let book = self.state.books.of(destination);
         let count = if job.uncounted { &mut book.uncounted } else { &mut book.queued };
         *count += 1;
@@ -128,6 +151,7 @@ impl<'a> Round<'a> {
             destination,
             due_ms,
             follow_ups: job.kind == JobKind::FollowUp,
+            marked,
             group: job.group.clone(),
         };
         self.jobs.entry(place).or_default().push(job);
@@ -160,8 +184,41 @@ impl<'a> Round<'a> {
     }
 
     /// Notes what was said of an event at its admission.
-    pub(super) fn note_copy(&mut self, id: IdHash, status: &str, record: Vec<u8>) {
-        self.note(TraceLine::Copy { id, status: status.to_owned(), record });
+    pub(super) fn note_copy(
+        &mut self,
+        id: IdHash,
+        whose: Option<IdHash>,
+        status: &str,
+        record: Vec<u8>,
+    ) {
+        let status = status.to_owned();
+        self.note(match whose {
+            Some(whose) => TraceLine::CopyOf { id, whose, status, record },
+            None => TraceLine::Copy { id, status, record },
+        });
+    }
+
+    /// Corrects what the register says of a decision: it ended without being sent, or may be sent
+    /// after all.
+    pub(super) fn correct(
+        &mut self,
+        destination: DestinationNo,
+        job: &LeasedJob,
+        sent: bool,
+    ) -> Result<(), StoreError> {
+        if job.uncounted || job.subjects.is_empty() {
+            return Ok(());
+        }
+        let place = (destination, job.slot);
+        for home in self.register.find(self.store, &self.shared.seal, &job.subjects)? {
+            let knows = |known: &Known| known.events.iter().any(|event| event.id == job.id);
+            if self.register.get(&home).is_some_and(knows)
+                && let Some(known) = self.register.of(&home)
+            {
+                known.correct(&job.id, place, sent);
+            }
+        }
+        Ok(())
     }
 
     /// Notes what happened to a job.
@@ -202,12 +259,21 @@ impl<'a> Round<'a> {
         dead::write(&mut self.batch, &self.shared.seal, &key, &head, &Dead { job, message })
     }
 
+    /// Up to when what is kept of people is over.
+    pub(super) fn horizon(&self) -> Horizon {
+        Horizon {
+            choices_ms: self.now_ms.saturating_sub(self.bounds.keep_choices_ms),
+            sent_ms: self.now_ms.saturating_sub(self.bounds.keep_sent_ms),
+        }
+    }
+
     /// Packs everything into one batch.
     pub(super) fn finish(mut self) -> Result<(Batch, Published), StoreError> {
         let mut batch = std::mem::take(&mut self.batch);
         for (place, jobs) in std::mem::take(&mut self.jobs) {
             self.pack(&mut batch, &place, &jobs)?;
         }
+        let horizon = self.horizon();
         let books = &mut self.state.books;
         ids::write(&mut batch, &self.ids, self.now_ms, || books.sequence())?;
         let seal = &self.shared.seal;
@@ -215,6 +281,7 @@ impl<'a> Round<'a> {
         let forget_before = self.now_ms.saturating_sub(self.bounds.keep_frequency_ms);
         let forget_before = Timestamp::from_millisecond(forget_before).unwrap_or(Timestamp::MIN);
         self.people.write(&mut batch, seal, forget_before)?;
+        self.register.write(&mut batch, seal, horizon)?;
         books.write(&mut batch)?;
         Ok((batch, self.published))
     }
@@ -253,6 +320,10 @@ impl<'a> Round<'a> {
                 self.state.packed_percent = (3 * self.state.packed_percent + percent) / 4;
             }
             let pieces = record::put(batch, &key.0, &record);
+            if place.marked {
+                batch.put(key.mark(), self.now_ms.to_be_bytes().to_vec());
+                self.published.written_marked.push(key.clone());
+            }
             self.published.written.push((key, head, pieces));
         }
         Ok(())

@@ -166,6 +166,28 @@ impl Seal {
     }
 }
 
+/// Wraps again, while the queue is open, what another master key wrapped. `random`: new bytes.
+pub(super) fn rotate(
+    store: &dyn Store,
+    batch: &mut Batch,
+    masters: &MasterKeys,
+    random: &[u8; 32],
+) -> Result<(), OpenError> {
+    let failed = |e: StoreError| OpenError(e.to_string());
+    let mut wrapped = wrapped_keys(store).map_err(failed)?;
+    if let Some(secret) = store.get(SUBJECT_SECRET).map_err(failed)? {
+        wrapped.push((SUBJECT_SECRET.to_vec(), secret));
+    }
+    // All or none: where one does not unwrap, nothing is changed.
+    let mut again = Batch::default();
+    for (name, wrapped) in wrapped {
+        let key = unwrap(masters, &name, &wrapped)?;
+        rewrap(masters, &mut again, &name, &wrapped, &key, random)?;
+    }
+    batch.extend(again);
+    Ok(())
+}
+
 fn nonce(counter: u64) -> Nonce<aes_gcm::aead::consts::U12> {
     let [a, b, c, d, e, f, g, h] = counter.to_be_bytes();
     [0, 0, 0, 0, a, b, c, d, e, f, g, h].into()

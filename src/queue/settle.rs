@@ -9,6 +9,8 @@ use super::{
 /// wait, so that the retries of one settlement come to a handful of chunks.
 const STEPS_OF_A_WAIT: i64 = 16;
 const SHORTEST_STEP_MS: i64 = 1000;
+/// The interface's code for a dead letter that may have arrived.
+const UNKNOWN_RESULT: &str = "unknown_result";
 
 impl Round<'_> {
     /// Settles a lease. What is not leased any more was settled before, and is left alone.
@@ -82,6 +84,10 @@ impl Round<'_> {
                 self.queue(number, due_ms, job);
             }
             JobVerdict::Dead { code, attempt } => {
+                // Where nobody knows whether it arrived, the platform may have it.
+                if code != UNKNOWN_RESULT {
+                    self.correct(number, &job, false)?;
+                }
                 self.note_outcome(number, place, "dead", &code, Some(&attempt));
                 // What is in no book leaves no letter: a test, or a question about a call.
                 if counts > 0 {
@@ -91,14 +97,17 @@ impl Round<'_> {
                 }
             }
             JobVerdict::Expired { code } => {
+                self.correct(number, &job, false)?;
                 self.state.books.of(number).expired += counts;
                 self.note_outcome(number, place, "expired", &code, None);
             }
             JobVerdict::Withdrawn { reason } => {
+                self.correct(number, &job, false)?;
                 self.state.books.of(number).withdrawn += counts;
                 self.note_outcome(number, place, "withdrawn", &reason, None);
             }
             JobVerdict::Shadowed => {
+                self.correct(number, &job, false)?;
                 self.state.books.of(number).shadowed += counts;
                 self.note_outcome(number, place, "shadowed", "", None);
             }

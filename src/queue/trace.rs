@@ -3,7 +3,11 @@
 //! A record holds some lines of one commit; the fingerprints of their events stand before it in
 //! clear, so that a search opens only what matches.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    ops::ControlFlow,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -32,6 +36,8 @@ pub(super) enum TraceLine {
         code: String,
         attempt: Option<StoredAttempt>,
     },
+    /// A copy of an event of somebody who is known, by a subject key of theirs.
+    CopyOf { id: IdHash, whose: IdHash, status: String, record: Vec<u8> },
 }
 
 /// [`Attempt`], as it is stored.
@@ -68,7 +74,9 @@ impl From<StoredAttempt> for Attempt {
 impl TraceLine {
     fn id(&self) -> &IdHash {
         match self {
-            TraceLine::Copy { id, .. } | TraceLine::Outcome { id, .. } => id,
+            TraceLine::Copy { id, .. }
+            | TraceLine::CopyOf { id, .. }
+            | TraceLine::Outcome { id, .. } => id,
         }
     }
 
@@ -76,6 +84,7 @@ impl TraceLine {
     pub(super) fn raw_bytes(&self) -> usize {
         match self {
             TraceLine::Copy { record, .. } => 32 + record.len(),
+            TraceLine::CopyOf { record, .. } => 48 + record.len(),
             TraceLine::Outcome { destination, code, attempt, .. } => {
                 let said = attempt.as_ref().map_or(0, |a| 16 + a.reason.len() + a.message.len());
                 48 + destination.len() + code.len() + said
@@ -156,10 +165,91 @@ pub(super) fn find(store: &dyn Store, seal: &Seal, id: &IdHash) -> Result<Trace,
     Ok(trace)
 }
 
+/// A person as traces know them: their subject keys, and the events known to be theirs so far.
+#[derive(Debug, Default)]
+pub(super) struct Suspect {
+    pub(super) subjects: HashSet<IdHash>,
+    pub(super) events: HashSet<IdHash>,
+}
+
+impl Suspect {
+    /// Somebody of whom some keys are known.
+    pub(super) fn of(subjects: &[IdHash]) -> Self {
+        Self { subjects: subjects.iter().copied().collect(), events: HashSet::new() }
+    }
+
+    /// Learns from a record's lines which events are theirs; whether any line is.
+    fn learn(&mut self, lines: &[TraceLine]) -> bool {
+        for line in lines {
+            if let TraceLine::CopyOf { id, whose, .. } = line
+                && self.subjects.contains(whose)
+            {
+                self.events.insert(*id);
+            }
+        }
+        lines.iter().any(|line| self.events.contains(line.id()))
+    }
+}
+
+/// What is kept of a person's events.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// By event.
+    pub(super) traces: BTreeMap<IdHash, Trace>,
+    /// The records that hold it.
+    pub(super) keys: Vec<Vec<u8>>,
+}
+
+/// Everything kept of a person's events.
+pub(super) fn find_all(
+    store: &dyn Store,
+    seal: &Seal,
+    suspect: &mut Suspect,
+) -> Result<Found, StoreError> {
+    let (from, to) = record::whole(space::TRACE);
+    let mut all = Found::default();
+    record::scan(store, &from, &to, Direction::Forward, &mut |found| {
+        let Some((head, sealed)) = split(found.record) else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        match open(seal, found.key, head, sealed) {
+            Ok(lines) if suspect.learn(&lines) => {
+                all.keys.push(found.key.to_vec());
+                let at = Timestamp::from_millisecond(record::time_of(found.key))
+                    .unwrap_or(Timestamp::UNIX_EPOCH);
+                for line in lines.into_iter().filter(|line| suspect.events.contains(line.id())) {
+                    all.traces.entry(*line.id()).or_default().add(at, line);
+                }
+            }
+            Ok(_) => {}
+            Err(why) => tracing::error!("a trace record cannot be opened: {why}"),
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(all)
+}
+
+/// Rewrites a record without the lines of some events.
+pub(super) fn remove(
+    store: &dyn Store,
+    batch: &mut Batch,
+    seal: &Seal,
+    key: &[u8],
+    events: &HashSet<IdHash>,
+) -> Result<(), StoreError> {
+    let Some((pieces, bytes)) = record::get(store, key)? else { return Ok(()) };
+    let lines = split(&bytes).and_then(|(head, sealed)| open(seal, key, head, sealed).ok());
+    let mut lines = lines.unwrap_or_default();
+    lines.retain(|line| !events.contains(line.id()));
+    record::delete(batch, key, pieces);
+    if lines.is_empty() { Ok(()) } else { write_record(batch, seal, &lines, key) }
+}
+
 impl Trace {
     fn add(&mut self, at: Timestamp, line: TraceLine) {
         match line {
-            TraceLine::Copy { id: _, status, record } => {
+            TraceLine::Copy { id: _, status, record }
+            | TraceLine::CopyOf { id: _, whose: _, status, record } => {
                 self.copies.push(TraceCopy { at, status, record });
             }
             TraceLine::Outcome { id: _, destination, slot, outcome, code, attempt } => {

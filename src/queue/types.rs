@@ -6,12 +6,29 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    consent::ReasonCode,
+    consent::{
+        ReasonCode,
+        memory::{Choice, Remembered},
+    },
     plan::{Claim, Milestone},
 };
 
 /// A keyed 128-bit hash of what identifies an event; carries no identity.
 pub type IdHash = [u8; 16];
+
+/// The key by which the store knows a person's identifier: a keyed hash, in whose last bit stands
+/// whether it names one person, or may be shared.
+pub fn subject(mut hash: IdHash, names_one: bool) -> IdHash {
+    let [.., last] = &mut hash;
+    *last = (*last & 0xfe) | u8::from(names_one);
+    hash
+}
+
+/// Whether a subject key names one person.
+pub(in crate::queue) fn names_one(subject: &IdHash) -> bool {
+    let [.., last] = subject;
+    last & 1 == 1
+}
 
 /// One incoming event, decided, as the queue sees it.
 #[derive(Debug, Clone)]
@@ -26,12 +43,25 @@ pub struct Admission {
     pub test: bool,
     /// What it counts as where it is new and nothing suppresses it.
     pub status: AdmissionStatus,
+    /// Whose it is, and what they chose with it.
+    pub whose: Whose,
     /// The plan events that it feeds.
     pub parts: Vec<Part>,
     /// The event's trace record (opaque): who, what, which decisions and why. Sealed when stored.
     pub trace: Vec<u8>,
     /// When it was received.
     pub received_at: Timestamp,
+}
+
+/// Whose an event is, and what they chose with it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Whose {
+    /// Subject keys of the person's identifiers, strongest first; empty if there is none.
+    pub subjects: Vec<IdHash>,
+    /// The choice that its own signals leave.
+    pub choice: Option<Choice>,
+    /// When it happened, epoch milliseconds: what happened before an erasure is gone with it.
+    pub happened_ms: i64,
 }
 
 /// What an event counts as where it is new.
@@ -163,6 +193,8 @@ pub struct Lease {
     pub chunks: Vec<ChunkKey>,
     /// Their jobs, in the order in which they came.
     pub jobs: Vec<LeasedJob>,
+    /// What the persons of some jobs said after those were accepted, by the job's position.
+    pub later: BTreeMap<usize, Remembered>,
     /// A durable `sending` mark stood when it was leased: an earlier send has no known result.
     pub unknown_result: bool,
 }
@@ -309,6 +341,74 @@ pub struct DeadFilter {
     pub pending: bool,
 }
 
+/// Says what a choice does to something that waits. Given by the shell: the queue knows no rules.
+pub type Judge = std::sync::Arc<dyn Fn(&str, &LeasedJob, &Remembered) -> Judgement + Send + Sync>;
+
+/// What a choice does to something that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judgement {
+    /// It leaves as it would have.
+    Same,
+    /// It leaves with less.
+    Less,
+    /// It does not leave; with the reason's code.
+    Over(String),
+}
+
+/// What a choice, or an erasure, came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reached {
+    /// What waited and is stopped, or leaves with less.
+    pub count: u64,
+    /// The destinations that had something of the person before, sorted.
+    pub recipients: Vec<String>,
+}
+
+/// Everything that is kept of a person, for an access request. Keyed hashes only, no clear identity.
+#[derive(Debug, Clone, Default)]
+pub struct Dossier {
+    /// How many identifiers they are known by.
+    pub identifiers: usize,
+    /// What is remembered of their choices.
+    pub remembered: Remembered,
+    /// What was entrusted to destinations, newest last.
+    pub sent: Vec<Entrusted>,
+    /// What destinations had before that.
+    pub earlier: Vec<Received>,
+    /// What waits, with the destination.
+    pub pending: Vec<(String, LeasedJob)>,
+    /// Dead letters.
+    pub dead: Vec<DeadLetter>,
+    /// Traces of their events, with the hash of each.
+    pub traces: Vec<(IdHash, super::Trace)>,
+    /// Frequency marks.
+    pub marks: Vec<crate::plan::Person>,
+}
+
+/// An event of a person, and the destinations that have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entrusted {
+    /// The event's id, as it is sent.
+    pub event_id: String,
+    /// When it was accepted, epoch milliseconds.
+    pub at_ms: i64,
+    /// Where it went: what is pending, in flight or dead for want of an answer is `false`.
+    pub destinations: BTreeMap<String, bool>,
+}
+
+/// What a destination had of a person in sum.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// The destination.
+    pub destination: String,
+    /// The first event's acceptance, epoch milliseconds.
+    pub first_ms: i64,
+    /// The last one's.
+    pub last_ms: i64,
+    /// How many events.
+    pub count: u64,
+}
+
 /// The books, as of one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Stats {
@@ -361,6 +461,20 @@ pub struct DestinationStats {
     pub held: Held,
     /// running, paused, failing, shadow, removed.
     pub state: String,
+    /// The version of the platform's API, where it has versions; filled in by the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<ApiStats>,
+}
+
+/// The version that a destination calls, and for how long it can.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ApiStats {
+    /// As in the URL or header.
+    pub version: String,
+    /// The last day, as `2027-08-17`, where it is named.
+    pub ends: Option<String>,
+    /// Whole days until then; negative once it has ended.
+    pub days_left: Option<i64>,
 }
 
 /// Held decisions by reason.

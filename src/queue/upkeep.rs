@@ -9,14 +9,17 @@ use super::{
     ChunkKey, Refused,
     chunk::{self, ChunkHead, DestinationNo},
     dead::{self, Filter},
-    people, record,
+    people,
+    privacy::{Reach, Wipe},
+    record,
     record::space,
+    register,
     round::Round,
     store::{Direction, StoreError},
 };
 
 /// Records that one bite changes at most.
-const BITE: usize = 128;
+pub(super) const BITE: usize = 128;
 /// Records that one bite looks at most where few of them change.
 const LOOK: usize = 512;
 /// Persons are looked through this often.
@@ -44,9 +47,18 @@ pub(super) enum TaskKind {
     Discard { filter: Filter, from: Vec<u8>, pending: Option<DestinationNo> },
     /// What is pending for a destination thrown away, from a key on.
     DiscardPending { destination: DestinationNo, from: Vec<u8> },
+    /// What a person's choice or erasure does to what waits.
+    Reach(Box<Reach>),
+    /// What is kept of an erased person goes.
+    Wipe(Box<Wipe>),
 }
 
 impl TaskKind {
+    /// Whether it is done in one bite with whatever else a round does.
+    pub(super) fn is_short(&self) -> bool {
+        matches!(self, TaskKind::Reach(reach) if reach.is_short())
+    }
+
     /// Where dead letters begin.
     pub(super) fn first_dead() -> Vec<u8> {
         record::whole(space::DEAD).0
@@ -58,6 +70,8 @@ impl TaskKind {
 pub(super) struct Sweeps {
     people_from: Option<Vec<u8>>,
     people_next_ms: i64,
+    register_from: Option<Vec<u8>>,
+    register_next_ms: i64,
     forsaken_next_ms: i64,
     forsaken_from: Vec<(DestinationNo, Vec<u8>)>,
 }
@@ -75,6 +89,7 @@ impl Round<'_> {
                             record::delete(&mut self.batch, &one.key, one.pieces);
                             let mut job = dead.job;
                             job.attempts = 0;
+                            self.correct(number, &job, true)?;
                             self.note_outcome(number, (job.id, job.slot), "replayed", "", None);
                             let book = self.state.books.of(number);
                             book.dead = book.dead.saturating_sub(1);
@@ -118,7 +133,7 @@ impl Round<'_> {
                 for (key, head, pieces, record) in found {
                     let Some(leased) = self.shared.claim(&key, head, pieces) else { continue };
                     self.remove_chunk(&key, &leased);
-                    let counted = self.end_chunk(&key, head, &record, "discarded", "");
+                    let counted = self.end_chunk(&key, head, &record, "discarded", "")?;
                     self.state.books.of(key.destination()).discarded += counted;
                     task.count += counted;
                 }
@@ -130,6 +145,8 @@ impl Round<'_> {
                     None => true,
                 })
             }
+            TaskKind::Reach(reach) => self.reach(reach, &mut task.count),
+            TaskKind::Wipe(wipe) => self.wipe(wipe),
         }
     }
 
@@ -141,6 +158,7 @@ impl Round<'_> {
         more |= self.sweep_before(space::TRACE, self.ago(self.bounds.keep_traces_ms))?;
         more |= self.sweep_dead()?;
         more |= self.sweep_people(sweeps)?;
+        more |= self.sweep_register(sweeps)?;
         more |= self.sweep_forsaken(sweeps)?;
         Ok(more)
     }
@@ -216,6 +234,33 @@ impl Round<'_> {
         Ok(sweeps.people_from.is_some())
     }
 
+    fn sweep_register(&mut self, sweeps: &mut Sweeps) -> Result<bool, StoreError> {
+        if sweeps.register_from.is_none() && self.now_ms < sweeps.register_next_ms {
+            return Ok(false);
+        }
+        let (first, to) = record::whole(space::KNOWN);
+        let from = sweeps.register_from.take().unwrap_or(first);
+        let horizon = self.horizon();
+        let (mut looked, mut next, mut aged) = (0, None, Vec::new());
+        record::scan(self.store, &from, &to, Direction::Forward, &mut |found| {
+            if looked == LOOK || aged.len() == BITE {
+                next = Some(found.key.to_vec());
+                return Ok(ControlFlow::Break(()));
+            }
+            looked += 1;
+            aged.extend(register::ages(&found, horizon));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        for home in aged {
+            self.register.age(self.store, &self.shared.seal, &home, horizon)?;
+        }
+        sweeps.register_from = next;
+        if sweeps.register_from.is_none() {
+            sweeps.register_next_ms = self.now_ms.saturating_add(PEOPLE_PASS_MS);
+        }
+        Ok(sweeps.register_from.is_some())
+    }
+
     /// Jobs of destinations nobody leases from end when they expire: delivery ends the others.
     fn sweep_forsaken(&mut self, sweeps: &mut Sweeps) -> Result<bool, StoreError> {
         if sweeps.forsaken_from.is_empty() {
@@ -235,7 +280,7 @@ impl Round<'_> {
             }
             let Some(leased) = self.shared.claim(&key, head, pieces) else { continue };
             self.remove_chunk(&key, &leased);
-            let counted = self.end_chunk(&key, head, &record, "expired", "retention");
+            let counted = self.end_chunk(&key, head, &record, "expired", "retention")?;
             self.state.books.of(key.destination()).expired += counted;
         }
         if let Some(next) = next {
@@ -252,18 +297,21 @@ impl Round<'_> {
         record: &[u8],
         outcome: &str,
         code: &str,
-    ) -> u64 {
+    ) -> Result<u64, StoreError> {
         let destination = key.destination();
         for job in 0..head.jobs {
             self.unqueue(destination, job >= head.counted);
         }
         match chunk::open(&self.shared.seal, key, record) {
-            Ok(jobs) => jobs.iter().filter(|job| !job.uncounted).for_each(|job| {
-                self.note_outcome(destination, (job.id, job.slot), outcome, code, None);
-            }),
+            Ok(jobs) => {
+                for job in jobs.iter().filter(|job| !job.uncounted) {
+                    self.correct(destination, job, false)?;
+                    self.note_outcome(destination, (job.id, job.slot), outcome, code, None);
+                }
+            }
             Err(why) => tracing::error!("a chunk ends that cannot be opened: {why}"),
         }
-        u64::from(head.counted)
+        Ok(u64::from(head.counted))
     }
 
     /// The next few synced chunks of a destination, and where to go on.

@@ -54,6 +54,7 @@ pub(crate) fn config() -> Config {
             event_ids: 7 * day,
             event_ids_at_most: 1000,
             frequency: day,
+            choices: day,
             queue: day,
             traces: day,
             dead_letters: day,

@@ -81,6 +81,12 @@ pub fn split<'a>(body: &'a [u8], form: Form, limits: &Limits) -> Result<Vec<Piec
     Ok(pieces)
 }
 
+/// A body that is one JSON document.
+pub fn one<'a>(body: &'a [u8], limits: &Limits) -> Result<Node<'a>, Unframed> {
+    let text = json::utf8(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body))?;
+    Ok(json::parse(text, limits.nesting)?)
+}
+
 impl<'a> Piece<'a> {
     /// Parses the event, or says why it is no event. The path is empty: the event itself.
     pub fn parse(self, limits: &Limits) -> Result<Node<'a>, Rejection> {

@@ -26,7 +26,7 @@ mod tests;
 use std::net::IpAddr;
 
 pub use consent::object as consent_object;
-pub use framing::{Form, Piece, Unframed, split};
+pub use framing::{Form, Piece, Unframed, one, split};
 
 use crate::{config::WriteKey, event::Event};
 

@@ -52,6 +52,70 @@ pub fn read(
     })
 }
 
+/// Reads a choice that comes by itself (`{"user", "consent", "site"}`), as an event that only says
+/// who chose what. The rejection's path is a JSON pointer within the body.
+pub fn choice(
+    node: &Node<'_>,
+    door: &Door<'_>,
+    config: &Config,
+    now: Timestamp,
+) -> Result<Read, Rejection> {
+    somebody(node, &["user", "consent", "site"], door, config, now)
+}
+
+/// Reads whom an operator's call is about (`{"user", "site"}`), likewise.
+pub fn person(node: &Node<'_>, config: &Config, now: Timestamp) -> Result<Read, Rejection> {
+    somebody(node, &["user", "site"], &Door::default(), config, now)
+}
+
+/// An event of nothing but a person.
+fn somebody(
+    node: &Node<'_>,
+    fields: &[&str],
+    door: &Door<'_>,
+    config: &Config,
+    now: Timestamp,
+) -> Result<Read, Rejection> {
+    let root = Path::Root;
+    for (key, _) in members(node, "an object")? {
+        if !fields.contains(&key.as_ref()) {
+            return Err(typed::unknown(&root.key(key), key, fields.iter().copied()));
+        }
+    }
+    let member = |key: &str| node.get(key).unwrap_or(&Node::Null);
+    let site = site::of(node, door, config)?;
+    let mut warnings = Vec::new();
+    let consent = consent::signals(member("consent"), door, &mut warnings)?;
+    let mut draft = Draft {
+        event: Event {
+            name: "consent".to_owned(),
+            event_id: event_id::settle(None, node, door, false, now),
+            timestamp: now,
+            received_at: now,
+            site: site.name.clone(),
+            action_source: ActionSource::Other,
+            test: false,
+            minor: None,
+            texts: Texts::default(),
+            amounts: Vec::new(),
+            currency: None,
+            items: Vec::new(),
+            clicked_at: None,
+            other: serde_json::Map::new(),
+            other_context: serde_json::Map::new(),
+            consent,
+            adjusts: None,
+        },
+        warnings,
+        door,
+        keep_query: &config.keep_query,
+        country: site.country.as_deref(),
+        removed: 0,
+    };
+    person::user(&mut draft, member("user"))?;
+    Ok(Read { event: draft.event, warnings: draft.warnings })
+}
+
 /// An event being read, and what its sections need to know of each other.
 pub(super) struct Draft<'d> {
     pub(super) event: Event,
@@ -108,12 +172,7 @@ fn event(
     now: Timestamp,
 ) -> Result<Read, Rejection> {
     let root = Path::Root;
-    let members = match node {
-        Node::Object(members) => members,
-        Node::Flawed(flaw) => return Err(root.flawed(flaw)),
-        other => return Err(root.invalid(format!("expected an event, not {}", other.kind()))),
-    };
-    for (key, _) in members {
+    for (key, _) in members(node, "an event")? {
         if !FIELDS.contains(&key.as_ref()) {
             return Err(typed::unknown(&root.key(key), key, FIELDS.into_iter()));
         }
@@ -177,6 +236,17 @@ fn event(
         draft.warnings.push(Warning { count: draft.removed, ..warning });
     }
     Ok(Read { event: draft.event, warnings: draft.warnings })
+}
+
+fn members<'n, 'a>(
+    node: &'n Node<'a>,
+    what: &str,
+) -> Result<&'n [(std::borrow::Cow<'a, str>, Node<'a>)], Rejection> {
+    match node {
+        Node::Object(members) => Ok(members),
+        Node::Flawed(flaw) => Err(Path::Root.flawed(flaw)),
+        other => Err(Path::Root.invalid(format!("expected {what}, not {}", other.kind()))),
+    }
 }
 
 fn action_source(node: &Node<'_>) -> Result<ActionSource, Rejection> {

@@ -41,7 +41,8 @@ fn main() {
     let config = config::load(&dir, &options).config.unwrap();
     let key = SubjectKey::new(&[7; 32]);
     let geoip = |_: IpAddr| None;
-    let street = Street { config: &config, key: &key, geoip: &geoip };
+    let remembered = |_: &[[u8; 16]]| Default::default();
+    let street = Street { config: &config, key: &key, geoip: &geoip, remembered: &remembered };
     let whereabouts = Whereabouts { event_is_believed: true, ..Whereabouts::default() };
     let now = "2026-11-22T04:00:00Z".parse().unwrap();
     let text = r#"{"event": "purchase", "event_id": "bench-1", "site": "shop_us", "timestamp": "2026-11-22T03:59:00Z",
@@ -133,12 +134,16 @@ fn twelve_destinations(rounds: u32) {
     let text = std::fs::read_to_string(dir.join("events/purchase.json")).unwrap();
     let now = "2026-11-22T04:00:00Z".parse().unwrap();
     let (key, geoip) = (SubjectKey::new(&[7; 32]), |_: IpAddr| None);
+    let remembered = |_: &[[u8; 16]]| Default::default();
     let whereabouts = Whereabouts { event_is_believed: true, ..Whereabouts::default() };
     let node = json::parse(&text, 32).unwrap();
     let read =
         |config: &config::Config| native::read(&node, &Door::default(), config, now).unwrap();
 
-    let (street, event) = (Street { config: &twelve, key: &key, geoip: &geoip }, read(&twelve));
+    let (street, event) = (
+        Street { config: &twelve, key: &key, geoip: &geoip, remembered: &remembered },
+        read(&twelve),
+    );
     let median = |mut run: Box<dyn FnMut() -> f64 + '_>| {
         let mut runs: Vec<f64> = (0..5).map(|_| run()).collect();
         runs.sort_by(f64::total_cmp);
@@ -163,7 +168,7 @@ fn twelve_destinations(rounds: u32) {
         running - copying
     );
 
-    let street = Street { config: &all, key: &key, geoip: &geoip };
+    let street = Street { config: &all, key: &key, geoip: &geoip, remembered: &remembered };
     let verdict = pipeline::run(&street, read(&all), &whereabouts, now).unwrap();
     println!("\n| writing a batch of {BATCH} | requests | µs of one core an event | wanted |");
     println!("| --- | --- | --- | --- |");

@@ -315,8 +315,8 @@ fn accepted_ids(received: &[Value]) -> Vec<String> {
 /// The platforms in a process of their own, so that they outlive a relay that is killed.
 pub(crate) struct OwnSandbox {
     _child: Child,
-    url: String,
-    http: reqwest::Client,
+    pub(crate) url: String,
+    pub(crate) http: reqwest::Client,
 }
 
 impl OwnSandbox {

@@ -10,6 +10,7 @@
 )]
 
 mod adding_a_platform;
+mod adjustments;
 mod audit;
 mod bad_days;
 mod bad_input;
@@ -23,16 +24,20 @@ mod every_platform;
 mod examples;
 mod fixtures;
 mod four_eyes;
+mod grants;
 mod harness;
 mod kill;
 mod layers;
 mod metrics;
+mod online;
 mod privacy;
 mod queue;
 mod readme;
 mod relay;
+mod remembered;
 mod sandbox;
 #[path = "../fixtures/strings.rs"]
 mod strings;
 mod traps;
 mod two_sites;
+mod versions;

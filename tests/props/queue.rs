@@ -19,7 +19,7 @@ use conversion_relay::{
     queue::{
         Admission, AdmissionStatus, Admitted, Attempt, DeadFilter, DeadLetter, DestinationStats,
         Disk, JobLabel, JobVerdict, Lease, LeasedJob, MemoryDisk, NewJob, Opening, Part, Queue,
-        QueueDecision, QueueFate, Settlement, Stats,
+        QueueDecision, QueueFate, Settlement, Stats, Whose,
     },
 };
 use jiff::Timestamp;
@@ -210,6 +210,7 @@ fn open(folder: &Path, memory: Option<&MemoryDisk>, now: &Arc<AtomicI64>, start:
             event_ids: days(7),
             event_ids_at_most: 1000,
             frequency: days(400),
+            choices: days(180),
             queue: days(7),
             traces: days(3),
             dead_letters: days(30),
@@ -277,6 +278,7 @@ fn admission(incoming: &Incoming, now: Timestamp) -> Admission {
         short_lived: false,
         test: incoming.test,
         status: AdmissionStatus::Accepted,
+        whose: Whose::default(),
         parts: vec![Part { same_as, claim, reaches: None, decisions }],
         trace: vec![incoming.id; 40],
         received_at: now,

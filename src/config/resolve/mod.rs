@@ -14,7 +14,7 @@ mod value;
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
 use super::{
-    Config, RateLimit, Site,
+    Config, RateLimit, Retention, Site,
     document::{Document, Node, Section},
     finding::{Place, Report, suggest},
     secret::Vault,
@@ -75,6 +75,7 @@ pub(super) fn resolve(
         return None;
     }
     warn::browser_copies(&events, &destinations, report);
+    warn::adjustments_without_form(&events, &destinations, report);
     Some(Config {
         hash,
         mode: context.mode,
@@ -86,7 +87,7 @@ pub(super) fn resolve(
         admin_tokens: relay.admin_tokens,
         queue: relay.queue,
         limits: relay.limits,
-        retention: relay.retention,
+        retention: Retention { choices: consent.rules.memory.max_age, ..relay.retention },
         webhooks: relay.webhooks,
         alerts: relay.alerts,
         plan: events.plan,

@@ -298,6 +298,8 @@ fn retention(section: Section<'_>) -> Retention {
             .and_then(|node| usize::try_from(node.integer(1, 1_000_000_000)?).ok())
             .unwrap_or(10_000_000),
         frequency: keep(&section, "frequency", 400),
+        // `consent.toml` says; see `resolve`.
+        choices: Duration::ZERO,
         queue: keep(&section, "queue", 7),
         traces: keep(&section, "traces", 3),
         dead_letters: keep(&section, "dead_letters", 30),

@@ -364,9 +364,11 @@ fn check(prepared: &mut Prepared, name: &str, event: &Event) -> Result<(), Refus
             if adjusts.kind == AdjustmentKind::Restate {
                 return Err(unsupported("GA4 takes refunds, but no new value of a purchase"));
             }
-            let refunded = adjusts.amount.zip(event.currency);
-            prepared.value =
-                refunded.map(|(amount, currency)| Money { amount, currency }).or(prepared.value);
+            // Part of it, which the items may show; all of it where no amount is said.
+            if let Some(amount) = adjusts.amount {
+                let currency = event.currency.ok_or_else(|| missing("the refund's currency"))?;
+                prepared.value = Some(Money { amount, currency });
+            }
         }
     }
     if !names::has_transaction(name) {

@@ -1,5 +1,9 @@
+use std::collections::BTreeMap;
+
+use secrecy::SecretString;
+
 use super::*;
-use crate::destinations::answer::table::classified;
+use crate::destinations::{Entry, answer::table::classified};
 
 fn settings(table: &str) -> Settings {
     let secret = |key: &str| (key.to_owned(), SecretString::from("google_ads-secret".to_owned()));

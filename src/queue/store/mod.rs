@@ -52,6 +52,12 @@ pub(super) enum StoreError {
     Corrupt(String),
 }
 
+impl From<StoreError> for super::Refused {
+    fn from(error: StoreError) -> Self {
+        super::Refused::Store(error.to_string())
+    }
+}
+
 /// Reads everything once: an engine reads lazily, and would tell of damage only where it is met.
 pub(super) fn verify(store: &dyn Store) -> Result<(), StoreError> {
     store.scan(&[], &[u8::MAX], Direction::Forward, &mut |_, _| ControlFlow::Continue(()))
@@ -70,6 +76,11 @@ impl Batch {
     /// Removes a key.
     pub(super) fn delete(&mut self, key: Vec<u8>) {
         self.0.push((key, None));
+    }
+
+    /// Adds the changes of another batch.
+    pub(super) fn extend(&mut self, other: Batch) {
+        self.0.extend(other.0);
     }
 
     /// How many operations.

@@ -274,6 +274,7 @@ pub(super) fn config(destination: DestinationConfig) -> Config {
             event_ids: day,
             event_ids_at_most: 1,
             frequency: day,
+            choices: day,
             queue: day,
             traces: day,
             dead_letters: day,
@@ -376,6 +377,8 @@ struct Inside {
     leased: usize,
     marks: usize,
     unknown: bool,
+    kept: BTreeMap<String, Vec<u8>>,
+    refused_keeps: usize,
 }
 
 impl Line {
@@ -394,6 +397,17 @@ impl Line {
     /// The next lease says that an earlier send has no known result.
     pub(super) fn say_unknown(&self) {
         self.0.inside.lock().unwrap().unknown = true;
+    }
+
+    /// What is kept, whatever its name.
+    pub(super) fn kept(&self) -> Vec<String> {
+        let inside = self.0.inside.lock().unwrap();
+        inside.kept.values().map(|text| String::from_utf8(text.clone()).unwrap()).collect()
+    }
+
+    /// The next so many records are refused.
+    pub(super) fn refuse_keeping(&self, times: usize) {
+        self.0.inside.lock().unwrap().refused_keeps = times;
     }
 
     pub(super) fn marks(&self) -> usize {
@@ -445,7 +459,13 @@ impl Jobs for Line {
         }
         inside.leased += jobs.len();
         let unknown_result = std::mem::take(&mut inside.unknown);
-        Ok(Some(Lease { destination: name.to_owned(), chunks: Vec::new(), jobs, unknown_result }))
+        Ok(Some(Lease {
+            destination: name.to_owned(),
+            chunks: Vec::new(),
+            jobs,
+            later: Default::default(),
+            unknown_result,
+        }))
     }
 
     fn wait_due(&self, _: &str) -> impl Future<Output = ()> + Send {
@@ -460,6 +480,20 @@ impl Jobs for Line {
                 tokio::time::timeout(wait, line.changed.notified()).await.ok();
             }
         }
+    }
+
+    async fn keep(&self, name: &str, text: Vec<u8>) -> Result<(), Refused> {
+        let mut inside = self.0.inside.lock().unwrap();
+        if inside.refused_keeps > 0 {
+            inside.refused_keeps -= 1;
+            return Err(Refused::Store("the disk is full".to_owned()));
+        }
+        inside.kept.insert(name.to_owned(), text);
+        Ok(())
+    }
+
+    async fn kept(&self, name: &str) -> Result<Option<Vec<u8>>, Refused> {
+        Ok(self.0.inside.lock().unwrap().kept.get(name).cloned())
     }
 
     async fn mark_sending(&self, _: &Lease) -> Result<(), Refused> {

@@ -26,7 +26,7 @@ fn checked(change: impl FnOnce(&mut Prepared)) -> Checked {
     let mut event = prepared("e");
     change(&mut event);
     let now = clock::system()();
-    recheck(&config, config.destinations.get("d").unwrap(), &job(&event), now)
+    recheck(&config, config.destinations.get("d").unwrap(), &job(&event), None, now)
 }
 
 fn over(checked: Checked) -> JobVerdict {
@@ -64,11 +64,12 @@ fn what_is_over_expires_by_whose_clock_ran_out() {
     let mut job = job(&prepared("e"));
     job.expires_at_ms = now.as_millisecond();
     let destination = config.destinations.get("d").unwrap();
-    assert_eq!(over(recheck(&config, destination, &job, now)), expired("retention"));
+    assert_eq!(over(recheck(&config, destination, &job, None, now)), expired("retention"));
     assert_eq!(withheld(&config, destination, &job, now), None, "over, but not withheld");
 
     job.body = b"\xff\xff".to_vec();
-    let JobVerdict::Dead { code, attempt } = over(recheck(&config, destination, &job, now)) else {
+    let JobVerdict::Dead { code, attempt } = over(recheck(&config, destination, &job, None, now))
+    else {
         panic!()
     };
     assert_eq!((code.as_str(), attempt.reason.as_str()), ("rejected", "unreadable"));

@@ -2,7 +2,9 @@
 
 mod bounds;
 mod folder;
+mod kept;
 mod leases;
+mod people;
 mod seen;
 mod speed;
 mod traps;
@@ -27,7 +29,7 @@ use conversion_relay::{
     queue::{
         Admission, AdmissionStatus, Admitted, Attempt, DeadFilter, DestinationStats, Disk, JobKind,
         JobLabel, JobVerdict, Lease, MemoryDisk, NewJob, Opening, Part, Queue, QueueDecision,
-        QueueFate, Refused, Settlement, Stats,
+        QueueFate, Refused, Settlement, Stats, Whose,
     },
 };
 use jiff::Timestamp;
@@ -71,6 +73,7 @@ impl House {
                 event_ids: days(7),
                 event_ids_at_most: 1_000_000,
                 frequency: days(400),
+                choices: days(180),
                 queue: days(7),
                 traces: days(3),
                 dead_letters: days(30),
@@ -172,6 +175,7 @@ fn event(n: u64, decisions: Vec<QueueDecision>) -> Admission {
         short_lived: false,
         test: false,
         status: AdmissionStatus::Accepted,
+        whose: Whose::default(),
         parts: vec![part(decisions)],
         trace: format!("trace of {n}").into_bytes(),
         received_at: at(START),

@@ -1,0 +1,483 @@
+//! Choices that are remembered: what a person said, when, and what it means for an event that says
+//! nothing itself, or that waits to be sent. Pure; where choices are kept is the queue's.
+//!
+//! Of each purpose and opt-out two times are kept: that of the last yes and that of the last no. No
+//! more is needed. A no binds until a newer explicit yes, and does not age; a yes that comes later
+//! lifts it for later events only, so that the no stays known for what was queued before it. Of two
+//! words of the same moment the stricter counts.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Grant, Memory, Purpose, State};
+
+/// The source under which a remembered choice appears in a [`State`].
+pub const MEMORY: &str = "memory";
+
+/// A word that only repeats the last one is written again after so long.
+const REFRESH_MS: i64 = 60 * 60 * 1000;
+
+/// What a person said about one thing. Times are epoch milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Word {
+    /// The last yes.
+    pub yes_ms: Option<i64>,
+    /// That yes named vendors (a TC string): it lifts a no, and grants no destination by itself.
+    to_vendors: bool,
+    /// The last no.
+    pub no_ms: Option<i64>,
+    /// When that no arrived here.
+    heard_ms: i64,
+}
+
+impl Word {
+    fn yes(at_ms: i64, to_vendors: bool) -> Self {
+        Self { yes_ms: Some(at_ms), to_vendors, ..Self::default() }
+    }
+
+    fn no(at_ms: i64, heard_ms: i64) -> Self {
+        Self { no_ms: Some(at_ms), heard_ms, ..Self::default() }
+    }
+
+    /// Takes in what was said elsewhere, or at another time.
+    fn merge(&mut self, other: Word) {
+        (self.yes_ms, self.to_vendors) =
+            (self.yes_ms, self.to_vendors).max((other.yes_ms, other.to_vendors));
+        (self.no_ms, self.heard_ms) =
+            (self.no_ms, self.heard_ms).max((other.no_ms, other.heard_ms));
+    }
+
+    /// The word that stands: the newer one, at the same time the stricter one.
+    pub fn last(&self) -> Grant {
+        match (self.yes_ms, self.no_ms) {
+            (None, None) => Grant::NotAsked,
+            (yes, no) if no >= yes => Grant::Denied,
+            _ => Grant::Granted,
+        }
+    }
+
+    /// The word for something that happened at a time: a no counts whenever it was said, and a yes
+    /// lifts an earlier no for what happens after it.
+    fn about(&self, at_ms: i64) -> Grant {
+        match (self.last(), self.no_ms, self.yes_ms) {
+            (Grant::Granted, Some(_), Some(yes)) if yes > at_ms => Grant::Denied,
+            (last, ..) => last,
+        }
+    }
+
+    /// Whether it was refused after something was said and accepted: later, or at the same time but
+    /// heard later. Of one request each event speaks for itself.
+    fn refused_since(&self, said_ms: i64, accepted_ms: i64) -> bool {
+        self.no_ms.is_some_and(|no| (no, self.heard_ms) > (said_ms, accepted_ms))
+    }
+
+    /// Whether taking in another word would change what counts, or when it was said by much.
+    fn learns(&self, other: Word) -> bool {
+        let mut both = *self;
+        both.merge(other);
+        let moved = |from: Option<i64>, to: Option<i64>| match (from, to) {
+            (Some(from), Some(to)) => to.saturating_sub(from) >= REFRESH_MS,
+            (from, to) => from != to,
+        };
+        both != *self
+            && (both.last() != self.last()
+                || both.to_vendors != self.to_vendors
+                || moved(self.yes_ms, both.yes_ms)
+                || moved(self.no_ms, both.no_ms))
+    }
+
+    /// Forgets a yes from before a time. The no that it lifted goes with it, and does not come back.
+    fn forget_yes(&mut self, before_ms: i64) {
+        if self.yes_ms.is_some_and(|yes| yes < before_ms) {
+            if self.last() == Grant::Granted {
+                (self.no_ms, self.heard_ms) = (None, 0);
+            }
+            (self.yes_ms, self.to_vendors) = (None, false);
+        }
+    }
+}
+
+/// A person's choice at one controller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Choice {
+    /// In the order of [`Purpose::ALL`]: yes is a grant, no a denial.
+    purposes: [Word; 4],
+    /// Sale, sharing, targeting: no is an opt-out, yes lifts it.
+    opt_outs: [Word; 3],
+}
+
+/// How far remembered grants may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Grants count; else only refusals do.
+    pub grants: bool,
+    /// Older grants do not.
+    pub since: Timestamp,
+}
+
+impl Terms {
+    /// The terms for an event of an action source that came through a door (`webhook`, `import`).
+    pub fn of(memory: &Memory, action_source: &str, door: Option<&str>, now: Timestamp) -> Self {
+        let is_door =
+            |word: &str| word.strip_prefix("door:").is_some_and(|listed| Some(listed) == door);
+        let grants = memory.use_for.iter().any(|word| word == action_source || is_door(word));
+        Self { grants, since: now.checked_sub(memory.max_age).unwrap_or(Timestamp::MIN) }
+    }
+}
+
+impl Choice {
+    /// The choice that an event's own signals leave; `None` where they say nothing that binds or
+    /// allows.
+    ///
+    /// What lifts an opt-out is an explicit grant to store or use data for advertising that comes
+    /// without any opt-out.
+    pub fn of(state: &State, heard: Timestamp) -> Option<Self> {
+        let (at_ms, heard_ms) = (state.at_ms, heard.as_millisecond());
+        let mut choice = Self::default();
+        for (word, (purpose, _)) in choice.purposes.iter_mut().zip(Purpose::ALL) {
+            *word = match state.grants.get(purpose) {
+                Grant::Granted => Word::yes(at_ms, state.names_vendors()),
+                Grant::Denied => Word::no(at_ms, heard_ms),
+                Grant::NotAsked => Word::default(),
+            };
+        }
+        let out = &state.opt_out;
+        let grants_ads = [Purpose::AdStorage, Purpose::AdUserData]
+            .iter()
+            .any(|purpose| state.grants.get(*purpose) == Grant::Granted);
+        for (word, is_out) in choice.opt_outs.iter_mut().zip([out.sale, out.sharing, out.targeted])
+        {
+            if is_out {
+                *word = Word::no(at_ms, heard_ms);
+            } else if grants_ads && !out.any() {
+                *word = Word::yes(at_ms, false);
+            }
+        }
+        (choice != Self::default()).then_some(choice)
+    }
+
+    /// A refusal of some purposes.
+    pub fn refusal(purposes: &[Purpose], at: Timestamp) -> Self {
+        let mut choice = Self::default();
+        for (word, (purpose, _)) in choice.purposes.iter_mut().zip(Purpose::ALL) {
+            if purposes.contains(&purpose) {
+                *word = Word::no(at.as_millisecond(), at.as_millisecond());
+            }
+        }
+        choice
+    }
+
+    /// A refusal of everything, for ever: of somebody whose choice cannot be read.
+    pub fn unreadable() -> Self {
+        Self { purposes: [Word::no(i64::MAX, i64::MAX); 4], opt_outs: [Word::default(); 3] }
+    }
+
+    /// Whether anything in it is refused.
+    pub fn refuses(&self) -> bool {
+        self.words().any(|word| word.no_ms.is_some())
+    }
+
+    /// Whether anything was refused at or after a time.
+    pub fn refuses_since(&self, at_ms: i64) -> bool {
+        self.words().any(|word| word.no_ms.is_some_and(|no| no >= at_ms))
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.words().all(|word| *word == Word::default())
+    }
+
+    /// Takes in another choice of the same person: each word by its time, the stricter of equals.
+    pub fn merge(&mut self, other: &Choice) {
+        for (word, other) in self.words_mut().zip(other.words()) {
+            word.merge(*other);
+        }
+    }
+
+    /// Whether another choice says anything that is not known yet. What only repeats the last word
+    /// within the hour is not news.
+    pub fn learns(&self, other: &Choice) -> bool {
+        self.words().zip(other.words()).any(|(word, other)| word.learns(*other))
+    }
+
+    /// Forgets grants from before a time; refusals do not age.
+    pub fn forget(&mut self, before: Timestamp) {
+        self.words_mut().for_each(|word| word.forget_yes(before.as_millisecond()));
+    }
+
+    /// Forgets everything that was said until a time.
+    pub fn forget_all(&mut self, until_ms: i64) {
+        for word in self.words_mut() {
+            if word.yes_ms.take_if(|at_ms| *at_ms <= until_ms).is_some() {
+                word.to_vendors = false;
+            }
+            if word.no_ms.take_if(|at_ms| *at_ms <= until_ms).is_some() {
+                word.heard_ms = 0;
+            }
+        }
+    }
+
+    /// The newest time in it.
+    pub fn newest_ms(&self) -> Option<i64> {
+        self.words().flat_map(|word| [word.yes_ms, word.no_ms]).flatten().max()
+    }
+
+    /// Speaks for an event that came without a signal of its own, and happened at a time.
+    pub fn speak(&self, state: &mut State, happened: Timestamp, terms: Terms) {
+        let at_ms = happened.as_millisecond();
+        let mut rests_on: Option<i64> = None;
+        let mut spoke = false;
+        for (word, (purpose, _)) in self.purposes.iter().zip(Purpose::ALL) {
+            match word.about(at_ms) {
+                Grant::Denied => {
+                    *state.grants.get_mut(purpose) = Grant::Denied;
+                    spoke = true;
+                }
+                Grant::Granted if terms.grants && !word.to_vendors => {
+                    let yes_ms = word.yes_ms.unwrap_or(i64::MIN);
+                    if yes_ms >= terms.since.as_millisecond() {
+                        *state.grants.get_mut(purpose) = Grant::Granted;
+                        rests_on = Some(rests_on.map_or(yes_ms, |oldest| oldest.min(yes_ms)));
+                        spoke = true;
+                    }
+                }
+                Grant::Granted | Grant::NotAsked => {}
+            }
+        }
+        spoke |= opt_out(state, &self.opt_outs, |word| word.about(at_ms) == Grant::Denied);
+        if spoke {
+            state.sources.push(MEMORY.to_owned());
+            state.at_ms = rests_on.unwrap_or(0);
+        }
+    }
+
+    /// Applies what the person has refused meanwhile to the state of something that waits. It never
+    /// allows anything. Returns whether it changed anything. `accepted_ms`: when that arrived.
+    pub fn bind(&self, state: &mut State, happened: Timestamp, accepted_ms: i64) -> bool {
+        let happened_ms = happened.as_millisecond();
+        // With signals of its own only what was refused after they were given counts; without, all
+        // that is not lifted.
+        let own_ms = state.speaks_for_itself().then_some(state.at_ms);
+        let refused = |word: &Word| match own_ms {
+            Some(own_ms) => word.refused_since(own_ms, accepted_ms),
+            None => word.about(happened_ms) == Grant::Denied,
+        };
+        let mut changed = false;
+        for (word, (purpose, _)) in self.purposes.iter().zip(Purpose::ALL) {
+            if refused(word) && state.grants.get(purpose) != Grant::Denied {
+                *state.grants.get_mut(purpose) = Grant::Denied;
+                changed = true;
+            }
+        }
+        changed |= opt_out(state, &self.opt_outs, refused);
+        if changed && !state.sources.iter().any(|source| source == MEMORY) {
+            state.sources.push(MEMORY.to_owned());
+        }
+        changed
+    }
+
+    /// Each thing that was spoken of, with its word: purposes, then sale, sharing and targeting.
+    pub fn spoken(&self) -> impl Iterator<Item = (&'static str, Word)> + '_ {
+        let names = Purpose::ALL.iter().map(|(_, name)| *name);
+        names
+            .chain(["opt_out.sale", "opt_out.sharing", "opt_out.targeted"])
+            .zip(self.words().copied())
+            .filter(|(_, word)| *word != Word::default())
+    }
+
+    fn words(&self) -> impl Iterator<Item = &Word> {
+        self.purposes.iter().chain(&self.opt_outs)
+    }
+
+    fn words_mut(&mut self) -> impl Iterator<Item = &mut Word> {
+        self.purposes.iter_mut().chain(&mut self.opt_outs)
+    }
+}
+
+/// Sets the opt-outs that are refused; whether any is new.
+fn opt_out(state: &mut State, words: &[Word; 3], refused: impl Fn(&Word) -> bool) -> bool {
+    let out = &mut state.opt_out;
+    let mut changed = false;
+    for (word, place) in words.iter().zip([&mut out.sale, &mut out.sharing, &mut out.targeted]) {
+        if refused(word) && !*place {
+            *place = true;
+            changed = true;
+        }
+    }
+    if changed && !out.sources.iter().any(|source| source == MEMORY) {
+        out.sources.push(MEMORY.to_owned());
+    }
+    changed
+}
+
+/// What is remembered of a person at one controller, as far as events are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Remembered {
+    /// Their choice.
+    pub choice: Choice,
+    /// When they were erased, epoch milliseconds: what was accepted until then is gone.
+    pub erased_ms: Option<i64>,
+}
+
+impl Remembered {
+    /// Takes in what is remembered of the same person under another identifier.
+    pub fn merge(&mut self, other: &Remembered) {
+        self.choice.merge(&other.choice);
+        self.erased_ms = self.erased_ms.max(other.erased_ms);
+    }
+
+    /// Whether something that was accepted at a time is gone with an erasure.
+    pub fn is_gone(&self, accepted_ms: i64) -> bool {
+        self.erased_ms.is_some_and(|erased| accepted_ms <= erased)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consent::Grants;
+
+    const MONDAY: i64 = 1_795_400_000_000;
+    const DAY: i64 = 86_400_000;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millisecond(ms).unwrap()
+    }
+
+    fn all(grant: Grant, at_ms: i64) -> State {
+        let mut grants = Grants::default();
+        Purpose::ALL.iter().for_each(|(purpose, _)| *grants.get_mut(*purpose) = grant);
+        State { grants, sources: vec!["consent_mode".to_owned()], at_ms, ..State::default() }
+    }
+
+    fn opted_out(at_ms: i64) -> State {
+        let mut state = State { at_ms, sources: vec!["gpc".to_owned()], ..State::default() };
+        (state.opt_out.sale, state.opt_out.sharing, state.opt_out.targeted) = (true, true, true);
+        state
+    }
+
+    fn choice(states: &[State]) -> Choice {
+        let mut choice = Choice::default();
+        let of = |state: &State| Choice::of(state, at(state.at_ms));
+        states.iter().filter_map(of).for_each(|said| choice.merge(&said));
+        choice
+    }
+
+    fn spoken(choice: Choice, happened: i64, grants: bool) -> State {
+        let mut state = State::default();
+        let since = at(happened - 30 * DAY);
+        choice.speak(&mut state, at(happened), Terms { grants, since });
+        state
+    }
+
+    #[test]
+    fn monday_to_thursday() {
+        let monday = choice(&[opted_out(MONDAY)]);
+        let tuesday = spoken(monday, MONDAY + DAY, true);
+        assert!(tuesday.opt_out.any());
+        assert_eq!(
+            (tuesday.sources.as_slice(), tuesday.opt_out.sources.as_slice()),
+            (&[MEMORY.to_owned()][..], &[MEMORY.to_owned()][..])
+        );
+        let mut lifted = monday;
+        lifted.merge(&choice(&[all(Grant::Granted, MONDAY + 2 * DAY)]));
+        let thursday = spoken(lifted, MONDAY + 3 * DAY, true);
+        assert!(!thursday.opt_out.any());
+        assert_eq!(thursday.grants.ad_user_data, Grant::Granted);
+        assert!(spoken(lifted, MONDAY + DAY, true).opt_out.any(), "for later events only");
+    }
+
+    #[test]
+    fn grants_are_used_where_they_may_and_age() {
+        let granted = choice(&[all(Grant::Granted, MONDAY)]);
+        assert_eq!(spoken(granted, MONDAY + DAY, false), State::default());
+        assert_eq!(spoken(granted, MONDAY + 31 * DAY, true), State::default());
+        assert_eq!(spoken(granted, MONDAY + 30 * DAY, true).at_ms, MONDAY);
+        let denied = choice(&[all(Grant::Denied, MONDAY)]);
+        for (later, grants) in [(DAY, false), (4000 * DAY, true)] {
+            assert_eq!(spoken(denied, MONDAY + later, grants).grants.ad_storage, Grant::Denied);
+        }
+    }
+
+    #[test]
+    fn of_two_words_of_one_moment_the_stricter_counts() {
+        for order in [[Grant::Granted, Grant::Denied], [Grant::Denied, Grant::Granted]] {
+            let both = choice(&order.map(|grant| all(grant, MONDAY)));
+            assert_eq!(spoken(both, MONDAY + DAY, true).grants.ad_storage, Grant::Denied);
+        }
+        let late = choice(&[all(Grant::Granted, MONDAY + 1), all(Grant::Denied, MONDAY)]);
+        assert_eq!(spoken(late, MONDAY + DAY, true).grants.ad_storage, Grant::Granted);
+    }
+
+    #[test]
+    fn what_waits_is_bound_by_what_was_refused_after_it_and_not_freed_again() {
+        let said =
+            choice(&[all(Grant::Denied, MONDAY + DAY), all(Grant::Granted, MONDAY + 2 * DAY)]);
+        let bound = |mut state: State, happened: i64| {
+            said.bind(&mut state, at(happened), happened).then_some(state.grants.ad_storage)
+        };
+        assert_eq!(bound(all(Grant::Granted, MONDAY), MONDAY), Some(Grant::Denied), "before");
+        assert_eq!(bound(all(Grant::Granted, MONDAY + 2 * DAY), MONDAY + 2 * DAY), None, "after");
+        let tuesday = all(Grant::Granted, MONDAY + DAY);
+        assert_eq!(bound(tuesday.clone(), MONDAY + DAY), None, "of one request each for itself");
+        assert_eq!(bound(tuesday, MONDAY + DAY - 1), Some(Grant::Denied), "heard later");
+        assert_eq!(bound(State::default(), MONDAY), Some(Grant::Denied), "silent, before");
+        assert_eq!(bound(State::default(), MONDAY + 3 * DAY), None, "silent, after the grant");
+    }
+
+    #[test]
+    fn forgetting_a_grant_does_not_bring_back_the_refusal_that_it_lifted() {
+        let mut lifted = choice(&[opted_out(MONDAY), all(Grant::Granted, MONDAY + DAY)]);
+        lifted.forget(at(MONDAY + 2 * DAY));
+        assert!(lifted.is_empty());
+        let mut refused = choice(&[all(Grant::Granted, MONDAY), opted_out(MONDAY + DAY)]);
+        refused.forget(at(MONDAY + 2 * DAY));
+        assert!(refused.refuses() && refused.words().all(|word| word.yes_ms.is_none()));
+    }
+
+    #[test]
+    fn a_repeated_word_is_no_news_for_an_hour() {
+        let known = choice(&[all(Grant::Granted, MONDAY)]);
+        let news = |state: State| known.learns(&choice(&[state]));
+        assert!(!news(all(Grant::Granted, MONDAY + 1000)) && !news(all(Grant::Granted, 1)));
+        assert!(news(all(Grant::Granted, MONDAY + REFRESH_MS)));
+        assert!(news(all(Grant::Denied, MONDAY + 1)) && news(opted_out(MONDAY)));
+    }
+
+    #[test]
+    fn an_opt_out_beside_grants_is_not_lifted_by_them() {
+        let mut state = all(Grant::Granted, MONDAY + DAY);
+        state.opt_out.sale = true;
+        let said = choice(&[opted_out(MONDAY), state]);
+        let spoken = spoken(said, MONDAY + 2 * DAY, true);
+        assert!(spoken.opt_out.sale && spoken.opt_out.sharing && spoken.opt_out.targeted);
+    }
+
+    #[test]
+    fn what_named_vendors_lifts_a_refusal_and_grants_nobody() {
+        let mut named = choice(&[all(Grant::Granted, MONDAY + DAY)]);
+        named.words_mut().for_each(|word| word.to_vendors = true);
+        let mut said = choice(&[all(Grant::Denied, MONDAY)]);
+        said.merge(&named);
+        assert_eq!(spoken(said, MONDAY + 2 * DAY, true), State::default());
+        said.merge(&choice(&[all(Grant::Granted, MONDAY + DAY)]));
+        assert_eq!(
+            spoken(said, MONDAY + 2 * DAY, true),
+            State::default(),
+            "of equals the stricter"
+        );
+        said.merge(&choice(&[all(Grant::Granted, MONDAY + 2 * DAY)]));
+        assert_eq!(spoken(said, MONDAY + 2 * DAY, true).grants.ad_storage, Grant::Granted);
+    }
+
+    #[test]
+    fn doors_and_sources_may_use_grants() {
+        let memory = Memory {
+            use_for: vec!["crm".to_owned(), "door:webhook".to_owned()],
+            ..Memory::default()
+        };
+        let may = |source, door| Terms::of(&memory, source, door, at(MONDAY)).grants;
+        assert!(may("crm", None) && may("website", Some("webhook")));
+        assert!(!may("website", None) && !may("website", Some("import")) && !may("webhook", None));
+    }
+}

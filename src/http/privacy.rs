@@ -1,0 +1,199 @@
+//! What a privacy officer does for a person: withdraw, erase, export. Each call names the person by
+//! any of their identifiers, and the site whose controller is asked.
+
+use std::sync::Arc;
+
+use axum::{Json, Router, body::Body, extract::State, http::HeaderMap, routing::post};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Relay, auth, body, consent::refused, error::ApiError};
+use crate::{
+    config::{AdminRole, Config},
+    consent::{
+        Purpose,
+        memory::{Choice, Word},
+    },
+    pipeline::{self, TraceRecord},
+    queue::{Dossier, IdHash, LeasedJob, MarksOf},
+    sources::{self, json::Node},
+};
+
+/// The largest body of a call.
+const BODY_BYTES: usize = 1 << 20;
+
+pub(super) fn routes() -> Router<Arc<Relay>> {
+    Router::new()
+        .route("/admin/v1/privacy/withdraw", post(withdraw))
+        .route("/admin/v1/privacy/erase", post(erase))
+        .route("/admin/v1/privacy/export", post(export))
+}
+
+/// Whom a call is about, and who asks.
+struct Asked {
+    who: String,
+    config: Arc<Config>,
+    site: String,
+    controller: String,
+    subjects: Vec<IdHash>,
+    purposes: Vec<Purpose>,
+    now: Timestamp,
+}
+
+impl Asked {
+    async fn of(
+        relay: &Relay,
+        headers: &HeaderMap,
+        mut body: Body,
+        may_have_purposes: bool,
+    ) -> Result<Self, ApiError> {
+        let config = relay.config.load_full();
+        let who = auth::admin(&config, headers, &[AdminRole::Privacy])?.name.clone();
+        let body = body::read(&mut body, headers, BODY_BYTES).await?;
+        let now = (relay.clock)();
+        let node = sources::one(&body, &config.limits)?;
+        let (node, purposes) = split(node, may_have_purposes)?;
+        let (site, person) = pipeline::person(&config, &relay.key, &node, now).map_err(refused)?;
+        let (site, controller) = (site.name.clone(), site.controller.clone());
+        Ok(Self { who, config, site, controller, subjects: person, purposes, now })
+    }
+
+    /// The frequency records of a person at every site of the controller.
+    fn marks(&self, relay: &Relay) -> MarksOf {
+        let sites = self.config.sites.values().filter(|site| site.controller == self.controller);
+        let sites: Vec<String> = sites.map(|site| site.name.clone()).collect();
+        let key = relay.key.clone();
+        Arc::new(move |subject| sites.iter().map(|site| key.marks(site, subject)).collect())
+    }
+}
+
+/// Takes `purposes` out; all four where there is none.
+fn split(node: Node<'_>, may_have_purposes: bool) -> Result<(Node<'_>, Vec<Purpose>), ApiError> {
+    let wrong = |detail: &str| ApiError::bad_request("invalid_field", detail);
+    let Node::Object(mut members) = node else {
+        return Err(wrong("expected {\"site\", \"user\", \"purposes\"}"));
+    };
+    let mut purposes: Vec<Purpose> = Purpose::ALL.iter().map(|(purpose, _)| *purpose).collect();
+    if may_have_purposes && let Some(at) = members.iter().position(|(key, _)| key == "purposes") {
+        let (_, named) = members.remove(at);
+        let names = match named {
+            Node::Null => Vec::new(),
+            Node::List(names) => names,
+            _ => return Err(wrong("/purposes: expected a list of purposes")),
+        };
+        if !names.is_empty() {
+            let parsed = names.iter().map(|name| Purpose::parse(name.as_text()?));
+            purposes = parsed.collect::<Option<Vec<Purpose>>>().ok_or_else(|| {
+                let known: Vec<&str> = Purpose::ALL.iter().map(|(_, name)| *name).collect();
+                wrong(&format!("/purposes: expected some of {}", known.join(", ")))
+            })?;
+        }
+    }
+    Ok((Node::Object(members), purposes))
+}
+
+async fn withdraw(
+    State(relay): State<Arc<Relay>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
+    let asked = Asked::of(&relay, &headers, body, true).await?;
+    let choice = Choice::refusal(&asked.purposes, asked.now);
+    let reached = relay.queue.choose(asked.subjects, choice, relay.judge.clone()).await?;
+    let (who, site) = (asked.who, asked.site);
+    tracing::info!(who, site, count = reached.count, "consent withdrawn for a person");
+    Ok(Json(json!({"count": reached.count, "recipients": reached.recipients})))
+}
+
+async fn erase(
+    State(relay): State<Arc<Relay>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
+    let asked = Asked::of(&relay, &headers, body, false).await?;
+    let marks = asked.marks(&relay);
+    let reached = relay.queue.erase(asked.subjects, asked.now, marks).await?;
+    let (who, site) = (asked.who, asked.site);
+    tracing::info!(who, site, count = reached.count, "a person was erased");
+    Ok(Json(json!({"count": reached.count, "recipients": reached.recipients})))
+}
+
+async fn export(
+    State(relay): State<Arc<Relay>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
+    let asked = Asked::of(&relay, &headers, body, false).await?;
+    let marks = asked.marks(&relay);
+    let dossier = relay.queue.dossier(asked.subjects.clone(), marks).await?;
+    tracing::info!(who = asked.who, site = asked.site, "what is held of a person was exported");
+    Ok(Json(render(&asked, &dossier)))
+}
+
+/// Everything held and everything sent, as JSON. There are only keyed hashes of identity to show,
+/// and they would tell the person nothing: their number is shown.
+fn render(asked: &Asked, dossier: &Dossier) -> Value {
+    let word = |(name, word): (&'static str, Word)| {
+        let times = json!({"granted_at": word.yes_ms.and_then(time), "refused_at": word.no_ms.and_then(time)});
+        (name.to_owned(), times)
+    };
+    let mut recipients: Vec<&str> =
+        dossier.earlier.iter().map(|sum| sum.destination.as_str()).collect();
+    for event in &dossier.sent {
+        let sent = event.destinations.iter().filter(|(_, sent)| **sent);
+        recipients.extend(sent.map(|(name, _)| name.as_str()));
+    }
+    recipients.sort_unstable();
+    recipients.dedup();
+    let traces: Vec<Value> = dossier
+        .traces
+        .iter()
+        .map(|(_, trace)| {
+            let read = |copy: &crate::queue::TraceCopy| TraceRecord::decode(&copy.record);
+            let event_id = trace.copies.iter().find_map(read).map(|record| record.event_id);
+            super::trace::render(event_id.as_deref().unwrap_or_default(), trace)
+        })
+        .collect();
+    let count = dossier.pending.len() + dossier.dead.len() + dossier.sent.len();
+    json!({
+        "site": asked.site,
+        "controller": asked.controller,
+        "count": count,
+        "recipients": recipients,
+        "identifiers": dossier.identifiers,
+        "choices": dossier.remembered.choice.spoken().map(word).collect::<serde_json::Map<_, _>>(),
+        "erased_at": dossier.remembered.erased_ms.and_then(time),
+        "sent": dossier.sent.iter().map(|event| json!({
+            "event_id": event.event_id,
+            "at": time(event.at_ms),
+            "destinations": event.destinations.iter().map(|(name, sent)| json!({
+                "destination": name, "outcome": if *sent { "sent" } else { "waiting" },
+            })).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
+        "sent_earlier": dossier.earlier.iter().map(|sum| json!({
+            "destination": sum.destination, "events": sum.count,
+            "first": time(sum.first_ms), "last": time(sum.last_ms),
+        })).collect::<Vec<_>>(),
+        "pending": dossier.pending.iter().map(|(name, job)| pending(name, job)).collect::<Vec<_>>(),
+        "dead": dossier.dead,
+        "counted": dossier.marks.iter().flat_map(|person| &person.marks).map(|mark| json!({
+            "event": mark.event, "at": time(mark.at_ms),
+        })).collect::<Vec<_>>(),
+        "events": traces,
+    })
+}
+
+fn pending(destination: &str, job: &LeasedJob) -> Value {
+    json!({
+        "destination": destination,
+        "event": job.label.event,
+        "event_id": job.label.event_id,
+        "accepted_at": time(job.accepted_at_ms),
+        "sends": job.sends,
+        "holds": pipeline::held_fields(&job.body),
+    })
+}
+
+fn time(epoch_ms: i64) -> Option<String> {
+    Timestamp::from_millisecond(epoch_ms).ok().map(|time| time.to_string())
+}
