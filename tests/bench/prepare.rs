@@ -134,12 +134,12 @@ fn twelve_destinations(rounds: u32) {
     let text = std::fs::read_to_string(dir.join("events/purchase.json")).unwrap();
     let now = "2026-11-22T04:00:00Z".parse().unwrap();
     let (key, geoip) = (SubjectKey::new(&[7; 32]), |_: IpAddr| None);
+    let remembered = |_: &[[u8; 16]]| Default::default();
     let whereabouts = Whereabouts { event_is_believed: true, ..Whereabouts::default() };
     let node = json::parse(&text, 32).unwrap();
     let read =
         |config: &config::Config| native::read(&node, &Door::default(), config, now).unwrap();
 
-    let remembered = |_: &[[u8; 16]]| Default::default();
     let (street, event) = (
         Street { config: &twelve, key: &key, geoip: &geoip, remembered: &remembered },
         read(&twelve),
@@ -168,7 +168,6 @@ fn twelve_destinations(rounds: u32) {
         running - copying
     );
 
-    let remembered = |_: &[[u8; 16]]| Default::default();
     let street = Street { config: &all, key: &key, geoip: &geoip, remembered: &remembered };
     let verdict = pipeline::run(&street, read(&all), &whereabouts, now).unwrap();
     println!("\n| writing a batch of {BATCH} | requests | µs of one core an event | wanted |");
