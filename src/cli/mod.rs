@@ -8,6 +8,8 @@ mod check;
 mod consent;
 mod consent_decode;
 mod demo;
+mod evidence;
+mod evidence_log;
 mod explain;
 mod gauges;
 mod geoip;
@@ -68,6 +70,8 @@ enum Command {
     Send(send::Send),
     Identity(identity::Identity),
     Consent(consent::Consent),
+    #[command(subcommand)]
+    Evidence(evidence::Evidence),
     Sandbox(sandbox::Sandbox),
     #[command(flatten)]
     Admin(admin::Admin),
@@ -87,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Send(command) => relay::block_on(command.run()),
         Command::Identity(command) => command.run(),
         Command::Consent(command) => command.run(),
+        Command::Evidence(command) => relay::block_on(command.run()),
         Command::Sandbox(command) => relay::block_on(command.run()),
         Command::Admin(command) => relay::block_on(command.run()),
     };

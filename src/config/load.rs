@@ -49,6 +49,9 @@ pub struct Loaded {
     pub findings: Vec<Finding>,
     /// Secrets that were not there in sandbox mode, and what takes their place.
     pub fallbacks: Vec<Fallback>,
+    /// The files that its hash stands for, by their names in the folder: as written, so without
+    /// secrets, of which they hold references only.
+    pub files: Vec<(String, Vec<u8>)>,
 }
 
 impl Loaded {
@@ -87,7 +90,7 @@ pub fn load(dir: &Path, options: &LoadOptions<'_>) -> Loaded {
     if files.iter().all(|(_, bytes)| bytes.is_none()) && !report.has_errors() {
         report.error(&Place::of_file(&dir.display().to_string()), nothing_here(dir));
         let findings = report.into_findings(&[]);
-        return Loaded { config: None, findings, fallbacks: Vec::new() };
+        return Loaded { config: None, findings, fallbacks: Vec::new(), files: Vec::new() };
     }
     let [relay, events, consent, destinations] = files.each_ref().map(|(name, bytes)| {
         let shown = dir.join(name).display().to_string();
@@ -112,12 +115,17 @@ pub fn load(dir: &Path, options: &LoadOptions<'_>) -> Loaded {
     };
     // The rates are part of what the hash stands for; secrets are not.
     let rates = documents.events.root(&quiet).table("rates").get("file");
-    let rates = rates.and_then(|node| Some(("rates", file(node.as_text()?).ok())));
-    let hash = hash(files.iter().cloned().chain(rates));
+    let rates =
+        rates.and_then(|node| Some((node.as_text()?.to_owned(), file(node.as_text()?).ok())));
+    let rates_hashed = rates.iter().map(|(_, bytes)| ("rates", bytes.clone()));
+    let hash = hash(files.iter().cloned().chain(rates_hashed));
     let config = resolve(&documents, &context, hash);
     let fallbacks = vault.fallbacks.into_inner();
     let order = FILES.map(|name| dir.join(name).display().to_string());
-    Loaded { config, findings: report.into_findings(&order), fallbacks }
+    let named = files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.clone()));
+    let named = named.chain(rates).filter_map(|(name, bytes)| Some((name, bytes?)));
+    let files = named.collect();
+    Loaded { config, findings: report.into_findings(&order), fallbacks, files }
 }
 
 fn nothing_here(dir: &Path) -> String {

@@ -22,6 +22,7 @@ use super::{
     ids::Ids,
     lease::{Published, Shared},
     open::cannot_open,
+    outbox::Moved,
     record::{self, space},
     round::{Bounds, Round, State},
     seal,
@@ -54,6 +55,8 @@ pub(super) enum Request {
     Settle { settlement: Settlement, reply: oneshot::Sender<Result<(), Refused>> },
     /// See [`super::Queue::mark_sending`].
     Mark { chunks: Vec<ChunkKey>, reply: oneshot::Sender<Result<(), Refused>> },
+    /// See [`super::Queue::evidence_moved`].
+    Moved { moved: Moved, reply: oneshot::Sender<Result<(), Refused>> },
     /// A released lease had set marks.
     Unmark { chunks: Vec<ChunkKey> },
     /// See [`super::Queue::rotate`].
@@ -300,6 +303,11 @@ impl Committer {
                         }
                     }
                 },
+                // It makes room: also where the disk is nearly full.
+                Request::Moved { moved, reply } => {
+                    gathered.replies.push(Reply::Done(reply));
+                    round.moved(&moved)?;
+                }
                 Request::Unmark { chunks } => {
                     chunks.iter().for_each(|key| round.batch.delete(key.mark()));
                 }
@@ -436,7 +444,9 @@ impl Committer {
                     Reply::Done(reply).send(Some(refusal));
                 }
                 Request::Mark { reply, .. } => Reply::Done(reply).send(Some(refusal)),
-                Request::Rotate { reply, .. } => Reply::Done(reply).send(Some(refusal)),
+                Request::Rotate { reply, .. } | Request::Moved { reply, .. } => {
+                    Reply::Done(reply).send(Some(refusal));
+                }
                 // The mark stays: a result that is known is taken for unknown, which is safe.
                 Request::Unmark { .. } => {}
                 Request::Work(task) => {

@@ -14,6 +14,7 @@ mod ids;
 mod lane;
 mod lease;
 mod open;
+mod outbox;
 mod people;
 mod person;
 mod privacy;
@@ -40,6 +41,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 pub use folder::{Disk, FreeSpace};
 pub use open::{OpenError, Opening};
+pub use outbox::{Evidence, Made, Sending, Waiting};
 pub use store::memory::MemoryDisk;
 pub use types::*;
 
@@ -276,7 +278,7 @@ fn weight_kib(admissions: &[Admission]) -> u32 {
                 QueueFate::Queued(job) => job.body.len(),
                 QueueFate::Skipped | QueueFate::Held(_) | QueueFate::Shadowed => 0,
             });
-            admission.trace.len() + bodies.sum::<usize>()
+            admission.trace.len() + admission.grounds.len() + bodies.sum::<usize>()
         })
         .sum();
     u32::try_from(bytes / 1024 + admissions.len() / 8).unwrap_or(u32::MAX)

@@ -18,6 +18,7 @@ mod consent_matrix;
 mod consent_vectors;
 mod delivery;
 mod every_platform;
+mod evidence;
 mod examples;
 mod fixtures;
 mod harness;
