@@ -9,6 +9,7 @@ pub mod consent;
 pub mod delivery;
 pub mod destinations;
 pub mod event;
+pub mod evidence;
 pub mod http;
 pub mod identity;
 pub mod job;

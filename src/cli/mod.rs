@@ -10,6 +10,8 @@ mod check;
 mod consent;
 mod consent_decode;
 mod demo;
+mod evidence;
+mod evidence_log;
 mod explain;
 mod gauges;
 mod geoip;
@@ -73,6 +75,8 @@ enum Command {
     Consent(consent::Consent),
     Audit(audit::Audit),
     Approve(approve::Approve),
+    #[command(subcommand)]
+    Evidence(evidence::Evidence),
     Sandbox(sandbox::Sandbox),
     #[command(flatten)]
     Admin(admin::Admin),
@@ -94,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Consent(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Approve(command) => command.run(now()),
+        Command::Evidence(command) => relay::block_on(command.run()),
         Command::Sandbox(command) => relay::block_on(command.run()),
         Command::Admin(command) => relay::block_on(command.run()),
     };

@@ -20,12 +20,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{audit::warn_of_stale_lock, gauges, geoip};
+use super::{audit::warn_of_stale_lock, evidence_log, gauges, geoip};
 use crate::{
     clock::{self, Clock},
     config::{self, Config, LoadOptions, Loaded, Secrets, Severity, versions},
     delivery::{Delivery, recheck},
     destinations::{Mode, REGISTRY},
+    evidence::keep_configuration,
     http::{self, DeliveryControl, Throttle},
     pipeline::SubjectKey,
     queue::{Disk, Judge, Judgement, Opening, Queue, Stats},
@@ -63,6 +64,8 @@ pub(super) struct Running {
     delivery: Arc<Delivery>,
     stop: CancellationToken,
     stop_sandbox: CancellationToken,
+    stop_evidence: CancellationToken,
+    evidence: JoinHandle<()>,
     servers: Vec<JoinHandle<()>>,
     sandbox_server: Option<JoinHandle<()>>,
 }
@@ -118,11 +121,15 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
     let mut loaded = load(&options.config, Secrets::Resolve, base.clone());
     warn_of_stale_lock(&mut loaded, &options.config);
     say_loudly(&loaded, draft.mode);
+    let files = std::mem::take(&mut loaded.files);
     let Some(config) = usable(loaded) else { return Ok(None) };
 
     let clock = clock::system();
     let geoip = geoip::regions(&config)?;
     let queue = open_queue(&options.data, &config, &clock)?;
+    queue.keep_evidence(config.evidence.enabled);
+    keep_configuration(&options.data, &config.hash, &files, clock())
+        .context("the configuration cannot be kept beside the decision log")?;
     let key = SubjectKey::new(&queue.subject_secret());
     let public = bind(config.listen.public, options.take_free_ports).await?;
     let admin = bind(config.listen.admin, options.take_free_ports).await?;
@@ -140,18 +147,28 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
     let judge = judge(config.clone(), clock.clone());
     let reload = reload(Reloading {
         folder: options.config.clone(),
+        data: options.data.clone(),
         sandbox_base: base,
         config: config.clone(),
         queue: queue.clone(),
         delivery: delivery.clone(),
         clock: clock.clone(),
     });
+    let stop_evidence = CancellationToken::new();
+    let evidence = evidence_log::start(
+        queue.clone(),
+        options.data.clone(),
+        config.clone(),
+        clock.clone(),
+        stop_evidence.clone(),
+    );
     let gauges =
         gauges::keep(queue.clone(), delivery.clone(), clock.clone(), metrics.clone(), stop.clone());
     say_what_ends(&config.load(), clock());
     let relay = Arc::new(http::Relay {
         config: config.clone(),
         queue,
+        data: options.data,
         key,
         clock: clock.clone(),
         geoip,
@@ -182,6 +199,8 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         delivery,
         stop,
         stop_sandbox,
+        stop_evidence,
+        evidence,
         servers,
         sandbox_server,
     }))
@@ -244,6 +263,12 @@ impl Running {
             tracing::warn!("requests on their way were cut off at the deadline");
         }
         self.delivery.stop(STOP_DEADLINE).await;
+        // After the last settlement, before the store closes; what a deadline cuts off stays in the
+        // outbox.
+        self.stop_evidence.cancel();
+        if tokio::time::timeout(STOP_DEADLINE, self.evidence).await.is_err() {
+            tracing::warn!("the decision log was not written to its end; the next start does");
+        }
         self.relay.queue.close().await;
         self.stop_sandbox.cancel();
         if let Some(server) = self.sandbox_server {
@@ -328,6 +353,7 @@ async fn bind(address: SocketAddr, or_free: bool) -> anyhow::Result<TcpListener>
 
 struct Reloading {
     folder: PathBuf,
+    data: PathBuf,
     sandbox_base: Option<String>,
     config: Arc<ArcSwap<Config>>,
     queue: Queue,
@@ -369,6 +395,16 @@ fn reload(parts: Reloading) -> http::Reload {
                     json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}),
                 );
             }
+            // Before any decision names it.
+            let kept =
+                keep_configuration(&parts.data, &config.hash, &loaded.files, (parts.clock)());
+            if let Err(why) = kept {
+                let message = format!("it cannot be kept beside the decision log: {why}");
+                return Err(
+                    json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}),
+                );
+            }
+            parts.queue.keep_evidence(config.evidence.enabled);
             let config = Arc::new(config);
             let will_withhold = withheld(&parts, config.clone()).await;
             let hash = config.hash.clone();

@@ -63,6 +63,10 @@ impl Config {
                 },
                 "retention": self.retention(),
                 "webhooks": named(webhooks),
+                "evidence": {
+                    "enabled": self.evidence.enabled,
+                    "webhook": self.evidence.webhook.as_ref().map(|_| PLACEHOLDER),
+                },
                 "alerts": self.alerts.iter().map(|_| PLACEHOLDER).collect::<Vec<_>>(),
             },
             "events": {

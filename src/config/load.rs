@@ -56,6 +56,9 @@ pub struct Loaded {
     pub fallbacks: Vec<Fallback>,
     /// Where each destination stands.
     pub(super) places: BTreeMap<String, Place>,
+    /// The files that its hash stands for, by their names in the folder: as written, so without
+    /// secrets, of which they hold references only.
+    pub files: Vec<(String, Vec<u8>)>,
 }
 
 impl Loaded {
@@ -94,7 +97,13 @@ pub fn load(dir: &Path, options: &LoadOptions<'_>) -> Loaded {
     if files.iter().all(|(_, bytes)| bytes.is_none()) && !report.has_errors() {
         report.error(&Place::of_file(&dir.display().to_string()), nothing_here(dir));
         let findings = report.into_findings(&[]);
-        return Loaded { config: None, findings, fallbacks: Vec::new(), places: BTreeMap::new() };
+        return Loaded {
+            config: None,
+            findings,
+            fallbacks: Vec::new(),
+            places: BTreeMap::new(),
+            files: Vec::new(),
+        };
     }
     let [relay, events, consent, destinations] = files.each_ref().map(|(name, bytes)| {
         let shown = dir.join(name).display().to_string();
@@ -119,7 +128,9 @@ pub fn load(dir: &Path, options: &LoadOptions<'_>) -> Loaded {
     };
     // The rates are part of what the hash stands for; secrets are not.
     let rates = documents.events.root(&quiet).table("rates").get("file");
-    let rates = rates.and_then(|node| Some(("rates", file(node.as_text()?).ok())));
+    let rates =
+        rates.and_then(|node| Some((node.as_text()?.to_owned(), file(node.as_text()?).ok())));
+    let rates_hashed = rates.iter().map(|(_, bytes)| ("rates", bytes.clone()));
     let approval = ApprovalFiles {
         lock: read(dir, LOCK_FILE, &report),
         approvals: read(dir, APPROVALS_FILE, &report),
@@ -127,7 +138,7 @@ pub fn load(dir: &Path, options: &LoadOptions<'_>) -> Loaded {
     // What is approved is part of the rules in force.
     let approved =
         [(LOCK_FILE, approval.lock.clone()), (APPROVALS_FILE, approval.approvals.clone())];
-    let hash = hash(files.iter().cloned().chain(rates).chain(approved));
+    let hash = hash(files.iter().cloned().chain(rates_hashed).chain(approved.clone()));
     let mut config = resolve(&documents, &context, hash);
     if let Some(config) = &mut config {
         stand(config, &approval, dir, &report);
@@ -137,7 +148,10 @@ pub fn load(dir: &Path, options: &LoadOptions<'_>) -> Loaded {
     let section = documents.destinations.root(&quiet);
     let names = config.iter().flat_map(|config| config.destinations.keys());
     let places = names.map(|name| (name.clone(), section.table(name).place().clone())).collect();
-    Loaded { config, findings: report.into_findings(&order), fallbacks, places }
+    let named = files.into_iter().chain(approved);
+    let named = named.map(|(name, bytes)| (name.to_owned(), bytes)).chain(rates);
+    let files = named.filter_map(|(name, bytes)| Some((name, bytes?))).collect();
+    Loaded { config, findings: report.into_findings(&order), fallbacks, places, files }
 }
 
 /// Has the lock stand, and says so where it approves nothing.

@@ -70,6 +70,8 @@ pub struct Config {
     pub webhooks: BTreeMap<String, Arc<WebhookSource>>,
     /// Where alerts go.
     pub alerts: Vec<SecretString>,
+    /// The decision log.
+    pub evidence: EvidenceSettings,
     /// The tracking plan.
     pub plan: Plan,
     /// Exchange rates.
@@ -328,6 +330,21 @@ pub struct Retention {
     pub evidence: Duration,
     /// Journeys.
     pub journeys: Duration,
+}
+
+/// The decision log.
+#[derive(Debug, Clone)]
+pub struct EvidenceSettings {
+    /// Decisions are kept.
+    pub enabled: bool,
+    /// Where the day's last hash goes; `None`: to the alerts' webhooks.
+    pub webhook: Option<SecretString>,
+}
+
+impl Default for EvidenceSettings {
+    fn default() -> Self {
+        Self { enabled: true, webhook: None }
+    }
 }
 
 /// A destination, configured.

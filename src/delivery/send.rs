@@ -59,6 +59,7 @@ async fn send<J: Jobs>(
         match checked {
             Some(Checked::Send(prepared)) => {
                 sheet.name(position, &prepared.event);
+                sheet.lets(position, prepared.present());
                 sendable.positions.push(position);
                 sendable.jobs.push(*prepared);
             }
@@ -97,7 +98,7 @@ async fn send<J: Jobs>(
         };
         sheet.set(position, ruling);
     }
-    settle_all(lane, lease, sheet, now).await;
+    settle_all(lane, lease, sheet, &today.config.hash, now).await;
     canary
 }
 

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     destinations::Note,
+    event::FieldSet,
     queue::{JobVerdict, Lease, Settlement},
     telemetry,
 };
@@ -25,6 +26,8 @@ const CODE_LENGTH: usize = 64;
 pub(super) struct Sheet {
     verdicts: Vec<Option<JobVerdict>>,
     events: Vec<String>,
+    /// The fields that today's rules let leave.
+    fields: Vec<FieldSet>,
     /// Follow-ups to be queued with the settlement.
     pub(super) follow_ups: Vec<(Timestamp, Vec<u8>)>,
     /// A `sending` mark was written for the lease.
@@ -35,13 +38,26 @@ impl Sheet {
     /// A sheet for so many jobs; one without a verdict in the end is kept.
     pub(super) fn new(jobs: usize) -> Self {
         let events = vec![String::new(); jobs];
-        Self { verdicts: vec![None; jobs], events, follow_ups: Vec::new(), is_marked: false }
+        Self {
+            verdicts: vec![None; jobs],
+            events,
+            fields: vec![FieldSet::EMPTY; jobs],
+            follow_ups: Vec::new(),
+            is_marked: false,
+        }
     }
 
     /// Notes the plan event of a job, for metrics.
     pub(super) fn name(&mut self, position: usize, event: &str) {
         if let Some(place) = self.events.get_mut(position) {
             event.clone_into(place);
+        }
+    }
+
+    /// Notes the fields of a job that today's rules let leave, for the decision log.
+    pub(super) fn lets(&mut self, position: usize, fields: FieldSet) {
+        if let Some(place) = self.fields.get_mut(position) {
+            *place = fields;
         }
     }
 
@@ -58,12 +74,17 @@ pub(super) async fn settle_all<J: Jobs>(
     lane: &Lane<J>,
     lease: Lease,
     sheet: Sheet,
+    config: &str,
     now: Timestamp,
 ) {
     let destination = lane.name.clone();
-    let Sheet { verdicts, events, follow_ups, is_marked } = sheet;
-    let verdicts: Vec<JobVerdict> =
-        verdicts.into_iter().map(|verdict| verdict.unwrap_or(JobVerdict::Keep)).collect();
+    let Sheet { verdicts, events, fields, follow_ups, is_marked } = sheet;
+    let verdicts: Vec<JobVerdict> = verdicts
+        .into_iter()
+        .map(|verdict| verdict.unwrap_or(JobVerdict::Keep))
+        .zip(fields)
+        .map(|(verdict, fields)| under(verdict, config, fields))
+        .collect();
     let is_untouched = verdicts.iter().all(|verdict| *verdict == JobVerdict::Keep);
     // A mark goes with a settlement only.
     if is_untouched && !is_marked && follow_ups.is_empty() {
@@ -93,6 +114,19 @@ pub(super) async fn settle_all<J: Jobs>(
     if let Err(refused) = lane.jobs.settle(settlement).await {
         tracing::warn!(destination, %refused, "a batch could not be settled: it will be sent again");
     }
+}
+
+/// Says of a send under which rules it left, and with which fields; what never left says nothing.
+fn under(mut verdict: JobVerdict, config: &str, fields: FieldSet) -> JobVerdict {
+    if let JobVerdict::Delivered(attempt)
+    | JobVerdict::Retry { attempt, .. }
+    | JobVerdict::Dead { attempt, .. } = &mut verdict
+        && !fields.is_empty()
+    {
+        config.clone_into(&mut attempt.under);
+        attempt.fields = fields.bits();
+    }
+    verdict
 }
 
 /// Counts events whose send has no known result.

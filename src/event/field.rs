@@ -271,6 +271,16 @@ impl FieldSet {
         Field::ALL.iter().copied().filter(move |field| self.contains(*field))
     }
 
+    /// The set as a number; the same for ever, since fields are only appended.
+    pub const fn bits(self) -> u128 {
+        self.0
+    }
+
+    /// The set of such a number; what this version has no field for is left out.
+    pub fn from_bits(bits: u128) -> Self {
+        Self(bits).intersection(Self::all())
+    }
+
     /// Whether there is none.
     pub fn is_empty(self) -> bool {
         self.0 == 0

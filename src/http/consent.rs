@@ -69,7 +69,10 @@ async fn take(relay: &Relay, parts: &Parts, body: &mut Body) -> Result<Value, Ap
             .and_then(|read| pipeline::choice(&street, read, &visit.whereabouts))
             .map_err(refused)?
     };
-    let reached = relay.queue.choose(made.subjects, made.choice, relay.judge.clone()).await?;
+    let (site, controller) = (made.of.0.as_str(), made.of.1.as_str());
+    let words = pipeline::act("choice", (site, controller), &made.subjects, &key.name, made.words);
+    let judge = relay.judge.clone();
+    let reached = relay.queue.choose(made.subjects, made.choice, judge, words).await?;
     let mut answer = json!({"accepted": 1, "queued_changed": reached.count});
     if let (false, Some(answer)) = (made.warnings.is_empty(), answer.as_object_mut()) {
         let warning = |w: &sources::Warning| json!({"code": w.code.name(), "message": w.message});

@@ -11,6 +11,7 @@ mod client;
 mod consent;
 mod count;
 mod error;
+mod evidence;
 mod health;
 mod ingest;
 mod openapi;
@@ -64,6 +65,8 @@ pub struct Relay {
     pub config: Arc<ArcSwap<Config>>,
     /// Where events go.
     pub queue: Queue,
+    /// The data folder, in which the decision log lies.
+    pub data: std::path::PathBuf,
     /// The secret of keyed hashes ([`Queue::subject_secret`]).
     pub key: SubjectKey,
     /// Gives the time.
@@ -98,7 +101,7 @@ pub fn public(relay: Arc<Relay>) -> Router {
 
 /// The admin listener's calls.
 pub fn admin(relay: Arc<Relay>) -> Router {
-    let calls = admin::routes().merge(privacy::routes());
+    let calls = admin::routes().merge(privacy::routes()).merge(evidence::routes());
     finished(calls.merge(health::routes()).with_state(relay))
 }
 

@@ -84,6 +84,12 @@ fn paths() -> Value {
         {"name": "reason", "in": "query", "schema": {"type": "string"}},
         {"name": "limit", "in": "query", "schema": {"type": "integer"}},
     ]);
+    let evidence = json!([
+        {"name": "from", "in": "query", "schema": {"type": "string", "format": "date-time"}},
+        {"name": "to", "in": "query", "schema": {"type": "string", "format": "date-time"}},
+        {"name": "site", "in": "query", "schema": {"type": "string"}},
+        {"name": "event_id", "in": "query", "schema": {"type": "string"}},
+    ]);
     json!({
         "/v1/events": {"post": {
             "summary": "Takes events; answered when they are on disk.",
@@ -145,6 +151,8 @@ fn paths() -> Value {
         "/admin/v1/destinations/{name}/resume": admin_call("post", "Resumes a destination.", &state, &json!({"parameters": name})),
         "/admin/v1/config/reload": admin_call("post", "Reads the configuration anew; 422 with what `check` says.",
             &any("The configuration's hash, and how many queued events it will withhold"), &json!({})),
+        "/admin/v1/evidence": admin_call("get", "The decision log, a record a line as it was hashed.", &any("NDJSON"), &json!({"parameters": evidence})),
+        "/admin/v1/evidence/verify": admin_call("get", "Whether the decision log is whole: what was changed, moved, taken out or cut off.", &any("`ok`, `records`, `head`, `problems`"), &json!({})),
         "/admin/v1/privacy/withdraw": admin_call("post", "Withdraws a person's consent, for `purposes` or for all; reaches what is queued, retried or dead.", &reached, &json!({"requestBody": person(true)})),
         "/admin/v1/privacy/erase": admin_call("post", "Erases a person: what is queued, dead letters, traces, frequency marks and remembered choices. A tombstone stays.", &reached, &json!({"requestBody": person(false)})),
         "/admin/v1/privacy/export": admin_call("post", "Everything held about a person, and everything sent.", &any("The data"), &json!({"requestBody": person(false)})),

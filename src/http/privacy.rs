@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::{Json, Router, body::Body, extract::State, http::HeaderMap, routing::post};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Relay, auth, body, consent::refused, error::ApiError};
 use crate::{
@@ -58,6 +58,12 @@ impl Asked {
         Ok(Self { who, config, site, controller, subjects: person, purposes, now })
     }
 
+    /// What the decision log says of the call.
+    fn words(&self, act: &str, more: Map<String, Value>) -> Vec<u8> {
+        let of = (self.site.as_str(), self.controller.as_str());
+        pipeline::act(act, of, &self.subjects, &self.who, more)
+    }
+
     /// The frequency records of a person at every site of the controller.
     fn marks(&self, relay: &Relay) -> MarksOf {
         let sites = self.config.sites.values().filter(|site| site.controller == self.controller);
@@ -99,7 +105,10 @@ async fn withdraw(
 ) -> Result<Json<Value>, ApiError> {
     let asked = Asked::of(&relay, &headers, body, true).await?;
     let choice = Choice::refusal(&asked.purposes, asked.now);
-    let reached = relay.queue.choose(asked.subjects, choice, relay.judge.clone()).await?;
+    let purposes = Purpose::ALL.iter().filter(|(purpose, _)| asked.purposes.contains(purpose));
+    let more = [("purposes".to_owned(), purposes.map(|(_, name)| *name).collect::<Value>())];
+    let words = asked.words("withdrawal", more.into_iter().collect());
+    let reached = relay.queue.choose(asked.subjects, choice, relay.judge.clone(), words).await?;
     let (who, site) = (asked.who, asked.site);
     tracing::info!(who, site, count = reached.count, "consent withdrawn for a person");
     Ok(Json(json!({"count": reached.count, "recipients": reached.recipients})))
@@ -112,7 +121,8 @@ async fn erase(
 ) -> Result<Json<Value>, ApiError> {
     let asked = Asked::of(&relay, &headers, body, false).await?;
     let marks = asked.marks(&relay);
-    let reached = relay.queue.erase(asked.subjects, asked.now, marks).await?;
+    let words = asked.words("erasure", Map::new());
+    let reached = relay.queue.erase(asked.subjects, asked.now, marks, words).await?;
     let (who, site) = (asked.who, asked.site);
     tracing::info!(who, site, count = reached.count, "a person was erased");
     Ok(Json(json!({"count": reached.count, "recipients": reached.recipients})))
@@ -126,8 +136,15 @@ async fn export(
     let asked = Asked::of(&relay, &headers, body, false).await?;
     let marks = asked.marks(&relay);
     let dossier = relay.queue.dossier(asked.subjects.clone(), marks).await?;
+    let mut person = asked.subjects.clone();
+    person.extend(&dossier.subjects);
+    let evidence = super::evidence::of_person(&relay, person).await?;
     tracing::info!(who = asked.who, site = asked.site, "what is held of a person was exported");
-    Ok(Json(render(&asked, &dossier)))
+    let mut answer = render(&asked, &dossier);
+    if let Some(answer) = answer.as_object_mut() {
+        answer.insert("evidence".to_owned(), evidence.into());
+    }
+    Ok(Json(answer))
 }
 
 /// Everything held and everything sent, as JSON. There are only keyed hashes of identity to show,
@@ -161,7 +178,7 @@ fn render(asked: &Asked, dossier: &Dossier) -> Value {
         "count": count,
         "recipients": recipients,
         "identifiers": dossier.identifiers,
-        "choices": dossier.remembered.choice.spoken().map(word).collect::<serde_json::Map<_, _>>(),
+        "choices": dossier.remembered.choice.spoken().map(word).collect::<Map<_, _>>(),
         "erased_at": dossier.remembered.erased_ms.and_then(time),
         "sent": dossier.sent.iter().map(|event| json!({
             "event_id": event.event_id,

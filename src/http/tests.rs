@@ -90,6 +90,7 @@ impl Fixture {
         let relay = Arc::new(Relay {
             config: Arc::new(ArcSwap::from_pointee(config)),
             queue,
+            data: std::path::PathBuf::new(),
             key,
             clock,
             geoip: Arc::new(|_| None),

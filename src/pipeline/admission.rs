@@ -1,6 +1,6 @@
 //! From a verdict to what the queue admits: opaque bytes with routing fields.
 
-use super::{Street, SubjectKey, Verdict, trace};
+use super::{Street, SubjectKey, Verdict, grounds, trace};
 use crate::{
     config::WhenFull,
     event::Event,
@@ -24,6 +24,8 @@ pub(super) fn admission(verdict: Verdict, street: &Street<'_>) -> Admission {
     let event = &verdict.event;
     let trace_id = trace_hash(key, &event.event_id.id);
     let trace = trace::encode(&verdict);
+    let grounds =
+        if street.config.evidence.enabled { grounds::encode(&verdict, street) } else { Vec::new() };
     let id = event_hash(key, event);
     let (short_lived, test, received_at) =
         (event.event_id.short_lived, event.test, event.received_at);
@@ -45,7 +47,7 @@ pub(super) fn admission(verdict: Verdict, street: &Street<'_>) -> Admission {
         })
         .collect();
     let whose = Whose { subjects, choice, happened_ms };
-    Admission { id, trace_id, short_lived, test, status, whose, parts, trace, received_at }
+    Admission { id, trace_id, short_lived, test, status, whose, parts, trace, grounds, received_at }
 }
 
 fn queue_decision(

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::{Street, SubjectKey, consent, rejection};
+use super::{Street, SubjectKey, consent, grounds, rejection};
 use crate::{
     config::{Config, Site},
     consent::{
@@ -47,6 +47,10 @@ pub struct ChoiceMade {
     pub subjects: Vec<IdHash>,
     /// What they chose.
     pub choice: Choice,
+    /// The site, and its controller.
+    pub of: (String, String),
+    /// What the decision log says of it besides.
+    pub words: serde_json::Map<String, serde_json::Value>,
     /// What the sender should know.
     pub warnings: Vec<Warning>,
 }
@@ -109,11 +113,13 @@ pub fn choice(
 ) -> Result<ChoiceMade, Rejection> {
     let Read { event, warnings } = read;
     let (site, subjects) = whom(street.config, street.key, &event)?;
-    let (Reading { state, .. }, _) = consent::read(street, site, &event, whereabouts);
+    let (Reading { seen, state }, _) = consent::read(street, site, &event, whereabouts);
     let Some(choice) = Choice::of(&state, event.received_at) else {
         let message = "it grants nothing and refuses nothing; send what was chosen, such as \
                        \"ad_storage\": \"granted\", or \"opt_out\": true";
         return Err(rejection(&event, RejectionCode::MissingField, message, "/consent"));
     };
-    Ok(ChoiceMade { subjects, choice, warnings })
+    let words = grounds::of_choice(&choice, &event.consent, &seen);
+    let of = (site.name.clone(), site.controller.clone());
+    Ok(ChoiceMade { subjects, choice, of, words, warnings })
 }

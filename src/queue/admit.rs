@@ -7,6 +7,7 @@ use super::{
     QueueFate, Refused, Whose,
     chunk::DestinationNo,
     ids::{HeldSlot, IdLine},
+    outbox::Made,
     person::Queued,
     round::Round,
     store::StoreError,
@@ -55,6 +56,7 @@ impl Round<'_> {
             whose,
             parts,
             trace,
+            grounds,
             received_at,
         } = admission;
         if self.is_gone(&whose, &id, &trace_id)? {
@@ -96,6 +98,7 @@ impl Round<'_> {
             Admitted::Test => &mut events.test,
         };
         *count += 1;
+        self.note_event(std::mem::take(&mut entrusted.made), grounds, trace.len());
         let home = self.remember(&whose, trace_id, accepted_at_ms, entrusted)?;
         self.note_copy(trace_id, home, name, trace);
         Ok(admitted)
@@ -126,7 +129,7 @@ impl Round<'_> {
         accepted_at_ms: i64,
         entrusted: Entrusting,
     ) -> Result<Option<IdHash>, StoreError> {
-        let Entrusting { event_id, to } = entrusted;
+        let Entrusting { event_id, to, made: _ } = entrusted;
         let first = whose.subjects.first().copied();
         if whose.subjects.len() < 2 && whose.choice.is_none() && to.is_empty() {
             return Ok(first);
@@ -202,15 +205,20 @@ impl Round<'_> {
 
     fn admit_test(&mut self, admission: Admission) -> Result<Admitted, StoreError> {
         let accepted_at_ms = admission.received_at.as_millisecond();
+        let mut made = Vec::new();
         for decision in admission.parts.into_iter().flat_map(|part| part.decisions) {
             if let QueueFate::Queued(job) = decision.fate {
                 let number = self.state.books.number_or_new(&decision.destination)?;
-                if !self.is_full(number) {
-                    self.queue(number, 0, leased_job(job, decision.slot, accepted_at_ms, true));
+                if self.is_full(number) {
+                    made.push(Made::Full);
+                    continue;
                 }
+                self.queue(number, 0, leased_job(job, decision.slot, accepted_at_ms, true));
             }
+            made.push(Made::Decided);
         }
         self.state.books.events.test += 1;
+        self.note_event(made, admission.grounds, admission.trace.len());
         self.note_copy(admission.trace_id, None, "test", admission.trace);
         Ok(Admitted::Test)
     }
@@ -233,6 +241,8 @@ impl Round<'_> {
             }
             if let Some(claim) = &part.claim {
                 if !self.people.admits(self.store, &self.shared.seal, claim)? {
+                    let made = &mut counted.entrusted.made;
+                    made.extend(part.decisions.iter().map(|_| Made::Suppressed));
                     continue;
                 }
                 self.people.mark(claim);
@@ -266,6 +276,8 @@ impl Round<'_> {
     ) -> Result<(), StoreError> {
         let QueueDecision { destination, slot, fate } = decision;
         let number = self.state.books.number_or_new(&destination)?;
+        let is_full = self.is_full(number) && matches!(fate, QueueFate::Queued(_));
+        counted.entrusted.made.push(if is_full { Made::Full } else { Made::Decided });
         let book = self.state.books.of(number);
         book.accepted += 1;
         match fate {
@@ -278,7 +290,7 @@ impl Round<'_> {
                 book.shadowed += 1;
                 counted.queued += 1;
             }
-            QueueFate::Queued(job) if self.is_full(number) => {
+            QueueFate::Queued(job) if is_full => {
                 self.state.books.of(number).expired += 1;
                 self.note_outcome(number, (job.id, slot), "expired", "backlog_full", None);
             }
@@ -300,10 +312,12 @@ impl Round<'_> {
         entrusted: &mut Entrusting,
     ) -> Result<u32, StoreError> {
         let known = anchors.iter().flatten().find_map(|anchor| self.state.ids.held(anchor));
+        let first = entrusted.made.len();
+        entrusted.made.extend(part.decisions.iter().map(|_| Made::Copy));
         let Some((event, held)) = known else { return Ok(0) };
         let held = held.to_vec();
         let mut slots = Vec::new();
-        for decision in part.decisions {
+        for (index, decision) in (first..).zip(part.decisions) {
             let Some(number) = self.state.books.number(&decision.destination) else { continue };
             let slot = decision.slot;
             let matches = |h: &&HeldSlot| h.destination == number && h.slot == slot;
@@ -320,6 +334,9 @@ impl Round<'_> {
             }
             let count = self.state.books.of(number).held(found.reason);
             *count = count.saturating_sub(1);
+            if let Some(made) = entrusted.made.get_mut(index) {
+                *made = Made::Released;
+            }
             slots.push(found);
         }
         let released = u32::try_from(slots.len()).unwrap_or(u32::MAX);
@@ -354,6 +371,8 @@ struct Counted {
 struct Entrusting {
     event_id: String,
     to: Vec<(DestinationNo, u32)>,
+    /// What became of each decision.
+    made: Vec<Made>,
 }
 
 impl Entrusting {

@@ -23,6 +23,7 @@ use super::{
     kept,
     lease::{Published, Shared},
     open::cannot_open,
+    outbox::Moved,
     record::{self, space},
     round::{Bounds, Round, State},
     seal,
@@ -57,6 +58,8 @@ pub(super) enum Request {
     Mark { chunks: Vec<ChunkKey>, reply: oneshot::Sender<Result<(), Refused>> },
     /// See [`super::Queue::keep`].
     Keep { name: String, text: Vec<u8>, reply: oneshot::Sender<Result<(), Refused>> },
+    /// See [`super::Queue::evidence_moved`].
+    Moved { moved: Moved, reply: oneshot::Sender<Result<(), Refused>> },
     /// A released lease had set marks.
     Unmark { chunks: Vec<ChunkKey> },
     /// See [`super::Queue::rotate`].
@@ -322,6 +325,11 @@ impl Committer {
                         )?;
                     }
                 },
+                // It makes room: also where the disk is nearly full.
+                Request::Moved { moved, reply } => {
+                    gathered.replies.push(Reply::Done(reply));
+                    round.moved(&moved)?;
+                }
                 Request::Unmark { chunks } => {
                     chunks.iter().for_each(|key| round.batch.delete(key.mark()));
                 }
@@ -471,7 +479,8 @@ impl Committer {
                 }
                 Request::Mark { reply, .. }
                 | Request::Keep { reply, .. }
-                | Request::Rotate { reply, .. } => Reply::Done(reply).send(Some(refusal)),
+                | Request::Rotate { reply, .. }
+                | Request::Moved { reply, .. } => Reply::Done(reply).send(Some(refusal)),
                 // The mark stays: a result that is known is taken for unknown, which is safe.
                 Request::Unmark { .. } => {}
                 Request::Work(task) => {

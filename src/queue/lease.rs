@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -77,6 +77,8 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     /// Events rejected since the last commit.
     pub(super) rejected: AtomicU64,
+    /// Decisions are kept for the log.
+    pub(super) keeps_evidence: AtomicBool,
     /// Who refused something lately. A lock of its own, held for a few look-ups.
     pub(super) refused: Mutex<RefusedSubjects>,
 }
@@ -166,7 +168,13 @@ impl Shared {
             seal,
             clock,
             rejected: AtomicU64::new(0),
+            keeps_evidence: AtomicBool::new(false),
         }
+    }
+
+    /// Every sequence number below this is on disk.
+    pub(super) fn synced(&self) -> u64 {
+        self.lock().books.events.next_sequence
     }
 
     /// What is synced and what is leased, as of one moment.

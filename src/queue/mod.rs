@@ -15,6 +15,7 @@ mod kept;
 mod lane;
 mod lease;
 mod open;
+mod outbox;
 mod people;
 mod person;
 mod privacy;
@@ -41,6 +42,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 pub use folder::{Disk, FreeSpace};
 pub use open::{OpenError, Opening};
+pub use outbox::{Evidence, Made, Sending, Waiting};
 pub use store::memory::MemoryDisk;
 pub use types::*;
 
@@ -294,7 +296,7 @@ fn weight_kib(admissions: &[Admission]) -> u32 {
                 QueueFate::Queued(job) => job.body.len(),
                 QueueFate::Skipped | QueueFate::Held(_) | QueueFate::Shadowed => 0,
             });
-            admission.trace.len() + bodies.sum::<usize>()
+            admission.trace.len() + admission.grounds.len() + bodies.sum::<usize>()
         })
         .sum();
     u32::try_from(bytes / 1024 + admissions.len() / 8).unwrap_or(u32::MAX)

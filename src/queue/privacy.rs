@@ -30,10 +30,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// What somebody decided.
 #[derive(Debug)]
 pub(super) enum Act {
-    /// A choice, or a withdrawal.
-    Choose(Box<Choice>),
-    /// To be erased, with everything until then (epoch milliseconds).
-    Erase(i64),
+    /// A choice, or a withdrawal; and what the decision log says of it.
+    Choose(Box<Choice>, Vec<u8>),
+    /// To be erased, with everything until then (epoch milliseconds); and the same.
+    Erase(i64, Vec<u8>),
 }
 
 /// An act, and what it reaches.
@@ -81,22 +81,24 @@ impl Queue {
         self.inner.shared.remembered(subjects)
     }
 
-    /// Remembers a choice, and applies it to what waits; answered when both are on disk.
+    /// Remembers a choice, and applies it to what waits; answered when both are on disk. `words`: what
+    /// the decision log says of it, a JSON object.
     pub async fn choose(
         &self,
         subjects: Vec<IdHash>,
         choice: Choice,
         judge: Judge,
+        words: Vec<u8>,
     ) -> Result<Reached, Refused> {
         let mut said = self.remembered(&subjects)?;
         said.choice.merge(&choice);
         if !choice.refuses() {
             // It allows nothing that waits, and stops nothing.
-            self.act(subjects, Some(Act::Choose(Box::new(choice))), Waiting::default(), &judge)
-                .await?;
+            let act = Act::Choose(Box::new(choice), words);
+            self.act(subjects, Some(act), Waiting::default(), &judge).await?;
             return Ok(Reached::default());
         }
-        self.apply(subjects, Act::Choose(Box::new(choice)), said, judge).await
+        self.apply(subjects, Act::Choose(Box::new(choice), words), said, judge).await
     }
 
     /// Erases a person: what waits, dead letters, traces, frequency marks and the record go; a
@@ -108,6 +110,7 @@ impl Queue {
         subjects: Vec<IdHash>,
         at: jiff::Timestamp,
         marks: MarksOf,
+        words: Vec<u8>,
     ) -> Result<Reached, Refused> {
         let at_ms = at.as_millisecond();
         let judge: Judge = Arc::new(move |_, job, _| {
@@ -118,7 +121,7 @@ impl Queue {
             }
         });
         let said = Remembered { erased_ms: Some(at_ms), ..Remembered::default() };
-        let reached = self.apply(subjects.clone(), Act::Erase(at_ms), said, judge).await?;
+        let reached = self.apply(subjects.clone(), Act::Erase(at_ms, words), said, judge).await?;
         let shared = Arc::clone(&self.inner.shared);
         let searched = subjects.clone();
         let (traces, events) =
@@ -222,8 +225,12 @@ impl Round<'_> {
         let joined = self.register.join(self.store, &self.shared.seal, subjects)?;
         let Some(home) = joined else { return Ok(()) };
         match act {
-            Act::Choose(choice) => self.choose(&home, &choice),
-            Act::Erase(at_ms) => {
+            Act::Choose(choice, words) => {
+                self.note_act(words);
+                self.choose(&home, &choice);
+            }
+            Act::Erase(at_ms, words) => {
+                self.note_act(words);
                 if let Some(known) = self.register.of(&home) {
                     known.bury(at_ms);
                     self.published.refused.extend_from_slice(&known.subjects);

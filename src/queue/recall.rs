@@ -259,6 +259,7 @@ impl Shared {
         for home in register.find(&*store, &self.seal, subjects)? {
             let Some(known) = register.get(&home) else { continue };
             dossier.identifiers += known.subjects.len();
+            dossier.subjects.extend(known.subjects.iter().copied());
             dossier.remembered.merge(&known.remembered());
             suspect.subjects.extend(known.subjects.iter().copied());
             suspect.events.extend(known.events.iter().map(|event| event.id));

@@ -32,6 +32,8 @@ pub(super) mod space {
     pub(in crate::queue) const KNOWN: u8 = b'w';
     /// Dead letters: time, sequence.
     pub(in crate::queue) const DEAD: u8 = b'd';
+    /// What waits for the decision log: sequence.
+    pub(in crate::queue) const EVIDENCE: u8 = b'e';
     /// Traces: time, sequence.
     pub(in crate::queue) const TRACE: u8 = b't';
     /// Small sealed records that somebody else keeps here, by name.

@@ -3,7 +3,7 @@
 //! State in memory is changed at once, so that the requests of one round see each other; where the
 //! commit fails, all of it is read anew from the store.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use jiff::Timestamp;
 
@@ -14,6 +14,7 @@ use super::{
     dead::{self, Dead, DeadHead},
     ids::{self, IdLine, Ids},
     lease::{Leased, Published, Shared},
+    outbox::{self, Made, Noted, Sending},
     people::People,
     person::{Horizon, Known},
     record,
@@ -90,6 +91,9 @@ pub(super) struct Round<'a> {
     ids: Vec<IdLine>,
     traces: Vec<TraceLine>,
     trace_bytes: usize,
+    /// What the decision log has to know; `None` where none is kept.
+    evidence: Option<Vec<Noted>>,
+    evidence_bytes: usize,
 }
 
 impl<'a> Round<'a> {
@@ -101,6 +105,7 @@ impl<'a> Round<'a> {
         bounds: Bounds,
         now_ms: i64,
     ) -> Self {
+        let keeps_evidence = shared.keeps_evidence.load(Ordering::Relaxed);
         Self {
             store,
             shared,
@@ -116,6 +121,8 @@ impl<'a> Round<'a> {
             ids: Vec::new(),
             traces: Vec::new(),
             trace_bytes: 0,
+            evidence: keeps_evidence.then(Vec::new),
+            evidence_bytes: 0,
         }
     }
 
@@ -127,6 +134,7 @@ impl<'a> Round<'a> {
             + self.job_bytes * self.state.packed_percent / 100 / record::MAX_VALUE_BYTES
             + self.jobs.len()
             + self.trace_bytes / (2 * record::MAX_VALUE_BYTES)
+            + self.evidence_bytes / (3 * record::MAX_VALUE_BYTES)
             + self.ids.len() / 128
     }
 
@@ -231,6 +239,17 @@ impl<'a> Round<'a> {
         attempt: Option<&Attempt>,
     ) {
         let (id, slot) = job;
+        if let Some(evidence) = &mut self.evidence {
+            let send = attempt.map(|attempt| Sending {
+                status: attempt.status,
+                reason: attempt.reason.clone(),
+                under: attempt.under.clone(),
+                fields: attempt.fields,
+            });
+            let noted = Noted::Outcome { line: self.traces.len(), send };
+            self.evidence_bytes += 96 + noted.raw_bytes();
+            evidence.push(noted);
+        }
         self.note(TraceLine::Outcome {
             id,
             destination: self.state.books.name(destination).to_owned(),
@@ -239,6 +258,25 @@ impl<'a> Round<'a> {
             code: code.to_owned(),
             attempt: attempt.map(Into::into),
         });
+    }
+
+    /// Notes for the decision log the event whose copy is noted next: what became of each of its
+    /// decisions, and what they rest on.
+    pub(super) fn note_event(&mut self, made: Vec<Made>, grounds: Vec<u8>, trace_bytes: usize) {
+        if let (Some(evidence), false) = (&mut self.evidence, grounds.is_empty()) {
+            let noted = Noted::Event { line: self.traces.len(), made, grounds };
+            self.evidence_bytes += trace_bytes + noted.raw_bytes();
+            evidence.push(noted);
+        }
+    }
+
+    /// Notes for the decision log what somebody decided about a person.
+    pub(super) fn note_act(&mut self, words: Vec<u8>) {
+        if let (Some(evidence), false) = (&mut self.evidence, words.is_empty()) {
+            let noted = Noted::Act(words);
+            self.evidence_bytes += noted.raw_bytes();
+            evidence.push(noted);
+        }
     }
 
     fn note(&mut self, line: TraceLine) {
@@ -277,6 +315,10 @@ impl<'a> Round<'a> {
         let books = &mut self.state.books;
         ids::write(&mut batch, &self.ids, self.now_ms, || books.sequence())?;
         let seal = &self.shared.seal;
+        if let Some(noted) = self.evidence.as_deref().filter(|noted| !noted.is_empty()) {
+            let number = books.sequence();
+            outbox::write(&mut batch, seal, noted, &self.traces, self.now_ms, number)?;
+        }
         trace::write(&mut batch, seal, &self.traces, self.now_ms, || books.sequence())?;
         let forget_before = self.now_ms.saturating_sub(self.bounds.keep_frequency_ms);
         let forget_before = Timestamp::from_millisecond(forget_before).unwrap_or(Timestamp::MIN);

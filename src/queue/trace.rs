@@ -67,6 +67,7 @@ impl From<StoredAttempt> for Attempt {
             reason: stored.reason,
             message: stored.message,
             took: Duration::from_micros(stored.took_micros),
+            ..Attempt::default()
         }
     }
 }

@@ -49,6 +49,8 @@ pub struct Admission {
     pub parts: Vec<Part>,
     /// The event's trace record (opaque): who, what, which decisions and why. Sealed when stored.
     pub trace: Vec<u8>,
+    /// What else the decision log has to know (opaque); empty where none is kept.
+    pub grounds: Vec<u8>,
     /// When it was received.
     pub received_at: Timestamp,
 }
@@ -300,6 +302,12 @@ pub struct Attempt {
     pub message: String,
     /// How long the call took.
     pub took: Duration,
+    /// Hash of the configuration whose rules let it leave.
+    #[serde(default)]
+    pub under: String,
+    /// The fields that left, as `FieldSet::bits` of `event`.
+    #[serde(default)]
+    pub fields: u128,
 }
 
 /// A dead letter, as it is listed: never clear identity.
@@ -369,6 +377,8 @@ pub struct Reached {
 pub struct Dossier {
     /// How many identifiers they are known by.
     pub identifiers: usize,
+    /// Those, as subject keys.
+    pub subjects: Vec<IdHash>,
     /// What is remembered of their choices.
     pub remembered: Remembered,
     /// What was entrusted to destinations, newest last.

@@ -21,6 +21,7 @@ mod consent_matrix;
 mod consent_vectors;
 mod delivery;
 mod every_platform;
+mod evidence;
 mod examples;
 mod fixtures;
 mod four_eyes;

@@ -58,6 +58,10 @@ async fn no_clear_identity_anywhere() {
         "https://shop.example/thanks?email=zaphod.quux%40example.com&utm_source=a#+14155550177"
     );
     delivered["properties"]["note"] = json!("call zaphod.free.text@example.com or +1 415 555 0177");
+    // Where a sender has no business to write identity, and the decision log keeps what came.
+    delivered["consent"]["id"] = json!("zaphod.quux@example.com");
+    delivered["consent"]["method"] = json!("call +14155550177");
+    delivered["consent"]["categories"] = json!({"zaphod.quux@example.com": true});
     let (status, answer) = relay.post(&delivered).await;
     assert_eq!(status, 202, "{answer}");
     relay.drained().await;
@@ -96,6 +100,8 @@ async fn no_clear_identity_anywhere() {
         "/admin/v1/dead",
         "/admin/v1/events/private-1",
         "/admin/v1/events/private-4",
+        "/admin/v1/evidence",
+        "/admin/v1/evidence/verify",
         "/metrics",
         "/",
     ] {
@@ -103,6 +109,14 @@ async fn no_clear_identity_anywhere() {
         assert!(status == 200, "{path}: {status} {answer}");
         assert_clean(path, answer.to_string().as_bytes());
     }
+    let person = json!({"site": "shop_us", "user": {"external_id": "u-1029"}});
+    let (status, answer) =
+        relay.admin("POST", "/admin/v1/privacy/export", Some(person.clone())).await;
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer["evidence"].as_array().is_some_and(|all| !all.is_empty()), "{answer}");
+    assert_clean("what is exported of a person", answer.to_string().as_bytes());
+    let (status, answer) = relay.admin("POST", "/admin/v1/privacy/withdraw", Some(person)).await;
+    assert_eq!(status, 200, "{answer}");
     let log = relay.kill().await;
     assert!(log.len() > 1000, "the log at trace level is there: {log}");
     assert_clean("the log", log.as_bytes());
@@ -114,4 +128,59 @@ async fn no_clear_identity_anywhere() {
     for file in files {
         assert_clean(&file.display().to_string(), &std::fs::read(&file).unwrap());
     }
+
+    // What the files seal is clean too: the decision log, opened.
+    let command = crate::harness::binary()
+        .args(["evidence", "export", "--config"])
+        .arg(folder.config())
+        .arg("--data")
+        .arg(folder.data())
+        .output()
+        .await
+        .unwrap();
+    assert!(command.status.success(), "{}", String::from_utf8_lossy(&command.stderr));
+    assert!(command.stdout.len() > 1000, "the log holds something");
+    assert_clean("the decision log", &command.stdout);
+}
+
+/// What a panic could print: everything on an event's way, as `Debug` shows it.
+#[test]
+fn what_a_panic_prints_holds_no_identity() {
+    use conversion_relay::{
+        config::{self, LoadOptions, Secrets},
+        consent::{Whereabouts, memory::Remembered},
+        destinations::REGISTRY,
+        pipeline::{self, Street, SubjectKey},
+        sources::{Door, json as parser, native},
+    };
+    let options = LoadOptions {
+        secrets: Secrets::Placeholder,
+        sandbox_base: None,
+        env: &|_| None,
+        registry: REGISTRY,
+    };
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let config = config::load(&shipped, &options).config.unwrap();
+    let mut event = purchase("panic-1");
+    event["user"] = json!({
+        "external_id": "u-1029", "email": "Zaphod.Quux@Example.com", "phone": "+1 (415) 555-0177",
+        "first_name": "Zaphodius", "last_name": "Beeblebroxton", "gender": "m",
+        "date_of_birth": "1971-03-11", "street": "17 Magrathea Lane", "country": "US"
+    });
+    let text = event.to_string();
+    let node = parser::parse(&text, 32).unwrap();
+    let now = "2026-11-22T12:00:00Z".parse().unwrap();
+    let key = SubjectKey::new(&[7; 32]);
+    let nothing = |_: &[[u8; 16]]| Remembered::default();
+    let street = Street { config: &config, key: &key, geoip: &|_| None, remembered: &nothing };
+    let read = native::read(&node, &Door::default(), &config, now).unwrap();
+    assert_clean("an event", format!("{read:?}").as_bytes());
+    let whereabouts = Whereabouts { event_is_believed: true, ..Whereabouts::default() };
+    let verdict = pipeline::run(&street, read, &whereabouts, now).unwrap();
+    assert_clean("a verdict", format!("{verdict:?}").as_bytes());
+    let admission = verdict.admission(&street);
+    assert_clean("an admission", format!("{admission:?}").as_bytes());
+    assert_clean("its grounds", &admission.grounds);
+    assert_clean("its trace", &admission.trace);
+    assert!(admission.grounds.len() > 100);
 }

@@ -8,7 +8,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{Context, check_name, rate_limit, relay::texts, site_name, site_names};
 use crate::{
     config::{
-        AdminRole, AdminToken, KeyKind, Right, Secrets, Site, WebhookKind, WebhookSource, WriteKey,
+        AdminRole, AdminToken, EvidenceSettings, KeyKind, Right, Secrets, Site, WebhookKind,
+        WebhookSource, WriteKey,
         document::{Node, Section},
         secret::Missing,
     },
@@ -211,6 +212,20 @@ pub(super) fn webhooks(
         }
     }
     sources
+}
+
+/// `[evidence]`: the decision log.
+pub(super) fn evidence(root: &Section<'_>, context: &Context<'_>) -> EvidenceSettings {
+    let section = root.table("evidence");
+    let settings = EvidenceSettings {
+        enabled: section.get("enabled").and_then(|node| node.flag()).unwrap_or(true),
+        webhook: section.get("webhook").and_then(|node| {
+            let without = Missing::Without("the day's last hash of the decision log goes nowhere");
+            context.vault.read(&node, without)
+        }),
+    };
+    section.finish();
+    settings
 }
 
 /// `[[alerts]]`.

@@ -13,8 +13,8 @@ use secrecy::SecretString;
 use super::{Context, access, check_name};
 use crate::{
     config::{
-        AdminToken, Engine, Limits, Listen, QueueSettings, Retention, Site, WebhookSource,
-        WriteKey,
+        AdminToken, Engine, EvidenceSettings, Limits, Listen, QueueSettings, Retention, Site,
+        WebhookSource, WriteKey,
         document::{Node, Section},
         finding::suggest,
         units,
@@ -50,6 +50,7 @@ pub(in crate::config) struct Relay {
     /// Webhooks that bring events.
     pub(in crate::config) webhooks: BTreeMap<String, Arc<WebhookSource>>,
     pub(super) alerts: Vec<SecretString>,
+    pub(super) evidence: EvidenceSettings,
 }
 
 /// Reads the file.
@@ -68,6 +69,7 @@ pub(super) fn read(root: Section<'_>, context: &Context<'_>) -> Relay {
         retention: retention(root.table("retention")),
         webhooks: access::webhooks(&root.table("webhooks"), &sites, context),
         alerts: access::alerts(&root, context),
+        evidence: access::evidence(&root, context),
         sites,
     };
     root.finish();

@@ -178,6 +178,7 @@ fn event(n: u64, decisions: Vec<QueueDecision>) -> Admission {
         whose: Whose::default(),
         parts: vec![part(decisions)],
         trace: format!("trace of {n}").into_bytes(),
+        grounds: Vec::new(),
         received_at: at(START),
     }
 }
@@ -200,6 +201,7 @@ fn attempt() -> Attempt {
         reason: "100".into(),
         message: "Invalid parameter".into(),
         took: Duration::from_millis(12),
+        ..Attempt::default()
     }
 }
 

@@ -54,7 +54,8 @@ async fn identifiers_seen_together_are_one_person() {
     one(&queue, by(2, &[named(2), shared(1)], None)).await;
     one(&queue, by(3, &[named(3), named(2)], None)).await;
     let refusal = all(Grant::Denied, START + 5);
-    let reached = queue.choose(vec![named(3)], refusal, everything_stops()).await.unwrap();
+    let reached =
+        queue.choose(vec![named(3)], refusal, everything_stops(), Vec::new()).await.unwrap();
     assert_eq!(reached.count, 3, "what waits under any of their identifiers");
     assert_eq!(books(&queue, "meta").await.withdrawn, 3);
     let queue = house.reopen(queue).await;
@@ -78,10 +79,11 @@ async fn what_may_be_shared_does_not_join_two_people_with_names() {
     one(&queue, by(1, &[named(2), tablet], None)).await;
     one(&queue, by(2, &[named(3), tablet], None)).await;
     let refusal = all(Grant::Denied, START + 5);
-    let reached = queue.choose(vec![named(3)], refusal, everything_stops()).await.unwrap();
+    let reached =
+        queue.choose(vec![named(3)], refusal, everything_stops(), Vec::new()).await.unwrap();
     assert_eq!(reached.count, 1, "one's own event only");
     assert!(refuses(&queue, &[named(3)]) && !refuses(&queue, &[named(2), tablet]));
-    let erased = queue.erase(vec![named(3)], at(START + 9), no_marks()).await.unwrap();
+    let erased = queue.erase(vec![named(3)], at(START + 9), no_marks(), Vec::new()).await.unwrap();
     assert_eq!(erased.count, 0);
     assert_eq!(books(&queue, "meta").await.pending, 1, "the other's event stays");
     assert!(!queue.dossier(vec![named(2)], no_marks()).await.unwrap().sent.is_empty());
@@ -113,7 +115,7 @@ async fn what_is_remembered_has_its_time() {
     one(&queue, by(2, &[named(2), shared(2)], Some(all(Grant::Denied, START)))).await;
     let lease = queue.lease("meta", 10, 80).unwrap().unwrap();
     settle(&queue, lease, delivered, at(START)).await;
-    queue.erase(vec![named(3)], at(START), no_marks()).await.unwrap();
+    queue.erase(vec![named(3)], at(START), no_marks(), Vec::new()).await.unwrap();
     house.pass(181 * DAY);
     soon(async || !is_known(&queue, &[named(1)])).await;
     assert!(refuses(&queue, &[shared(2)]), "a refusal does not age");
@@ -156,7 +158,7 @@ async fn recipients_are_those_who_had_something() {
     one(&queue, to("pending", 9)).await;
     let refusal = all(Grant::Denied, START + 5);
     let judge: Judge = Arc::new(|_, _, _| Judgement::Same);
-    let reached = queue.choose(jane.to_vec(), refusal, judge).await.unwrap();
+    let reached = queue.choose(jane.to_vec(), refusal, judge, Vec::new()).await.unwrap();
     assert_eq!(
         (reached.count, reached.recipients),
         (0, vec!["delivered".into(), "unknown".into()])
@@ -167,7 +169,7 @@ async fn recipients_are_those_who_had_something() {
     queue.dead_replay(filter).await.unwrap();
     let lease = queue.lease("rejected", 10, 80).unwrap().unwrap();
     settle(&queue, lease, delivered, at(START)).await;
-    let erased = queue.erase(jane.to_vec(), at(START + 9), no_marks()).await.unwrap();
+    let erased = queue.erase(jane.to_vec(), at(START + 9), no_marks(), Vec::new()).await.unwrap();
     assert_eq!(erased.recipients, ["delivered", "rejected", "unknown"]);
     assert_eq!(erased.count, 2, "pending, and dead with an unknown result");
     queue.close().await;
@@ -184,7 +186,8 @@ async fn what_is_on_its_way_is_waited_for_and_marks_are_kept() {
     queue.mark_sending(&lease).await.unwrap();
     let queue = house.reopen(queue).await;
     let refusal = all(Grant::Denied, START + 5);
-    let reached = queue.choose(jane.to_vec(), refusal, everything_stops()).await.unwrap();
+    let reached =
+        queue.choose(jane.to_vec(), refusal, everything_stops(), Vec::new()).await.unwrap();
     assert_eq!(reached.count, 1);
     let lease = queue.lease("meta", 10, 80).unwrap().unwrap();
     assert_eq!(ids_of(&lease), ["event-2"]);
@@ -198,7 +201,8 @@ async fn what_is_on_its_way_is_waited_for_and_marks_are_kept() {
         let retry = |_| JobVerdict::Retry { due, counts: false, attempt: attempt() };
         settle(&leased, lease, retry, at(START)).await;
     });
-    let reached = queue.choose(john.to_vec(), refusal, everything_stops()).await.unwrap();
+    let reached =
+        queue.choose(john.to_vec(), refusal, everything_stops(), Vec::new()).await.unwrap();
     assert_eq!(reached.count, 1);
     settling.await.unwrap();
     let stats = books(&queue, "meta").await;
@@ -237,7 +241,7 @@ async fn nothing_of_a_person_is_in_the_files() {
     let queue = house.open();
     let whom = *b"subject key of a";
     one(&queue, by(1, &[named(1), whom], Some(all(Grant::Granted, START)))).await;
-    queue.erase(vec![named(1)], at(START + 5), no_marks()).await.unwrap();
+    queue.erase(vec![named(1)], at(START + 5), no_marks(), Vec::new()).await.unwrap();
     queue.close().await;
     for file in files(&house.path) {
         let bytes = fs::read(&file).unwrap();

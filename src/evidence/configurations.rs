@@ -1,0 +1,93 @@
+//! A copy of every configuration that a decision names by its hash, so that an old decision can be
+//! explained: `explain --config evidence/config/HASH`. The files hold references to secrets, never
+//! secrets, and are kept as they were written.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+
+use super::files;
+
+/// Beside the files: the last day on which the configuration was in force.
+const IN_FORCE: &str = "in-force";
+
+fn place(data: &Path) -> PathBuf {
+    files::folder(data).join("config")
+}
+
+/// Keeps the files of a configuration (names within its folder, bytes) that is in force now.
+pub fn keep(data: &Path, hash: &str, of: &[(String, Vec<u8>)], now: Timestamp) -> io::Result<()> {
+    let folder = place(data).join(hash);
+    if !folder.join(IN_FORCE).exists() {
+        fs::create_dir_all(&folder)?;
+        for (name, bytes) in of {
+            // A path that leads out of the folder is not followed: that file is not copied.
+            let within = Path::new(name);
+            if within.components().all(|part| matches!(part, std::path::Component::Normal(_))) {
+                let file = folder.join(within);
+                if let Some(parent) = file.parent() {
+                    fs::create_dir_all(parent)?;
+                }
+                fs::write(file, bytes)?;
+            }
+        }
+    }
+    touch(data, hash, now)
+}
+
+/// Notes that a configuration is in force today.
+pub(super) fn touch(data: &Path, hash: &str, now: Timestamp) -> io::Result<()> {
+    let folder = place(data).join(hash);
+    if folder.is_dir() {
+        let day = now.to_zoned(TimeZone::UTC).date();
+        fs::write(folder.join(IN_FORCE), format!("{day}\n"))?;
+    }
+    Ok(())
+}
+
+/// Forgets configurations that were last in force before a day; how many.
+pub(super) fn forget(data: &Path, before: Date) -> io::Result<u64> {
+    let entries = match fs::read_dir(place(data)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    let mut forgotten = 0;
+    for entry in entries {
+        let folder = entry?.path();
+        // Without a readable day it is kept: nothing says that it may go.
+        let last = fs::read_to_string(folder.join(IN_FORCE)).ok();
+        let last = last.and_then(|day| day.trim().parse::<Date>().ok());
+        if last.is_some_and(|last| last < before) {
+            fs::remove_dir_all(folder)?;
+            forgotten += 1;
+        }
+    }
+    Ok(forgotten)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_kept_as_long_as_it_was_in_force() {
+        let data = tempfile::tempdir().unwrap();
+        let at = |day: &str| format!("{day}T12:00:00Z").parse::<Timestamp>().unwrap();
+        let files = [
+            ("relay.toml".to_owned(), b"mode = \"live\"".to_vec()),
+            ("../escape".to_owned(), b"no".to_vec()),
+        ];
+        keep(data.path(), "aa", &files, at("2026-11-01")).unwrap();
+        keep(data.path(), "bb", &files, at("2026-11-01")).unwrap();
+        touch(data.path(), "bb", at("2026-11-20")).unwrap();
+        let kept = place(data.path()).join("aa").join("relay.toml");
+        assert_eq!(fs::read(&kept).unwrap(), b"mode = \"live\"");
+        assert!(!place(data.path()).join("escape").exists());
+        assert_eq!(forget(data.path(), "2026-11-01".parse().unwrap()).unwrap(), 0);
+        assert_eq!(forget(data.path(), "2026-11-02".parse().unwrap()).unwrap(), 1);
+        assert!(!kept.exists() && place(data.path()).join("bb").exists());
+    }
+}

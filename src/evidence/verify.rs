@@ -1,0 +1,254 @@
+//! Reading the log: whole, from the first record that is still kept, each record held against the
+//! hash of the one before and the last against what the store says. Nothing is changed.
+
+use std::{io, path::Path};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    chain::{Chain, Hash, hash, hex},
+    files::{self, BlockHead, Blocks, Next},
+    record::{self, Belonging, Wanted, matches},
+};
+use crate::queue::{Queue, Refused, Waiting};
+
+/// So many problems are told one by one.
+const MOST_PROBLEMS: usize = 100;
+/// Commits of the outbox that are read for an export; the writer keeps it far below.
+const MOST_WAITING: usize = 1_000_000;
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Nothing was changed, moved or taken away.
+    pub ok: bool,
+    /// Files read.
+    pub files: usize,
+    /// The first record that is still kept.
+    pub first: u64,
+    /// Records ever written: the number of the last one.
+    pub records: u64,
+    /// The hash of the last one, hex.
+    pub head: String,
+    /// Commits whose records are not in a file yet.
+    pub waiting: usize,
+    /// What is wrong, in order.
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The file.
+    pub file: String,
+    /// The first record it is about.
+    pub record: u64,
+    /// The last one.
+    pub to: u64,
+    /// `changed`, `missing`, `out_of_order`, `unreadable`.
+    pub code: &'static str,
+    /// For a person who reads it.
+    pub message: String,
+}
+
+/// Verifies the log of a data folder whose queue is open.
+pub fn verify(queue: &Queue, data: &Path) -> Result<Report, Refused> {
+    let (chain, waiting) = state(queue)?;
+    let mut report = walk(queue, data, &chain, &mut |_, _| {})?;
+    report.waiting = waiting.len();
+    Ok(report)
+}
+
+/// Shows every record that is asked for, as the line that was hashed; those that are not in a file
+/// yet too. What cannot be read is passed over: [`verify`] tells of it.
+pub fn read(
+    queue: &Queue,
+    data: &Path,
+    wanted: &Wanted,
+    show: &mut dyn FnMut(&str, &Value),
+) -> Result<(), Refused> {
+    let (mut chain, waiting) = state(queue)?;
+    let mut events = Belonging::new();
+    let mut see = |line: &str, record: &Value| {
+        if matches(record, wanted, &mut events) {
+            show(line, record);
+        }
+    };
+    walk(queue, data, &chain, &mut see)?;
+    for one in waiting {
+        for evidence in &one.lines {
+            let line = chain.link(&record::body(one.at, evidence));
+            if let Ok(value) = serde_json::from_str(&line) {
+                see(&line, &value);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How far the log has come, and what waits beyond that, as of one moment.
+fn state(queue: &Queue) -> Result<(Chain, Vec<Waiting>), Refused> {
+    // First what waits: what is moved meanwhile is told by its number.
+    let mut waiting = queue.evidence_now(MOST_WAITING)?;
+    let chain = Chain::decode(queue.evidence_state()?.as_deref()).map_err(Refused::Store)?;
+    waiting.retain(|one| one.number > chain.moved || chain.length == 0);
+    Ok((chain, waiting))
+}
+
+/// Where the walk is.
+struct Walk<'a> {
+    report: Report,
+    /// The record that comes next.
+    expected: u64,
+    /// The hash of the one before, and its file; `None` where it could not be read.
+    before: Option<Hash>,
+    before_file: String,
+    see: &'a mut dyn FnMut(&str, &Value),
+}
+
+fn walk(
+    queue: &Queue,
+    data: &Path,
+    chain: &Chain,
+    see: &mut dyn FnMut(&str, &Value),
+) -> Result<Report, Refused> {
+    let failed = |error: io::Error| Refused::Store(format!("the decision log: {error}"));
+    let folder = files::folder(data);
+    let report = Report {
+        ok: true,
+        files: 0,
+        first: chain.first,
+        records: chain.length,
+        head: hex(&chain.head),
+        waiting: 0,
+        problems: Vec::new(),
+    };
+    let mut walk = Walk {
+        report,
+        expected: chain.first,
+        before: Some(chain.before_first),
+        before_file: chain.first_file.clone(),
+        see,
+    };
+    for name in files::list(&folder).map_err(failed)? {
+        // Before: over, and about to go. After: written since the state was read.
+        let place = files::order(&name);
+        if place < files::order(&chain.first_file) || place > files::order(&chain.file) {
+            continue;
+        }
+        let counts = if name == chain.file { chain.bytes } else { u64::MAX };
+        walk.report.files += 1;
+        let opened = Blocks::open(&folder, &name, counts).map_err(failed)?;
+        let Some(mut blocks) = opened else {
+            let at = walk.expected;
+            walk.tell(&name, "unreadable", at, at, "the file's beginning is not one of this log");
+            walk.before = None;
+            continue;
+        };
+        loop {
+            match blocks.next().map_err(failed)? {
+                Next::Block(head, sealed) => {
+                    let text = queue.unpack(&[name.as_bytes(), &head.bytes()], &sealed);
+                    let text = text.and_then(|text| {
+                        String::from_utf8(text).map_err(|error| error.to_string())
+                    });
+                    walk.block(&name, head, text);
+                }
+                Next::Cut(head) => {
+                    let from = head.map_or(walk.expected, |head| head.first);
+                    let to = head.map_or(from, last_of);
+                    walk.tell(&name, "missing", from, to, "the file ends within their block");
+                    walk.expected = walk.expected.max(to + 1);
+                    walk.before = None;
+                    break;
+                }
+                Next::End => break,
+            }
+        }
+    }
+    walk.end(chain);
+    Ok(walk.report)
+}
+
+fn last_of(head: BlockHead) -> u64 {
+    head.first.saturating_add(u64::from(head.count)).saturating_sub(1)
+}
+
+impl Walk<'_> {
+    fn tell(&mut self, file: &str, code: &'static str, record: u64, to: u64, message: &str) {
+        self.report.ok = false;
+        if self.report.problems.len() < MOST_PROBLEMS {
+            let which = if record == to {
+                format!("record {record}")
+            } else {
+                format!("records {record} to {to}")
+            };
+            let message = format!("{which}: {message}");
+            let file = file.to_owned();
+            self.report.problems.push(Problem { file, record, to, code, message });
+        }
+    }
+
+    fn block(&mut self, file: &str, head: BlockHead, text: Result<String, String>) {
+        let last = last_of(head);
+        if head.first > self.expected {
+            let (from, to) = (self.expected, head.first - 1);
+            self.tell(file, "missing", from, to, "not where they belong; the next one follows");
+            self.before = None;
+        } else if head.first < self.expected {
+            let message = format!("out of order: it follows record {}", self.expected - 1);
+            self.tell(file, "out_of_order", head.first, last, &message);
+            self.before = None;
+        }
+        match text {
+            Ok(text) => self.lines(file, head, &text),
+            Err(why) => {
+                self.tell(file, "changed", head.first, last, &format!("changed: {why}"));
+                self.before = None;
+            }
+        }
+        self.expected = self.expected.max(last.saturating_add(1));
+    }
+
+    fn lines(&mut self, file: &str, head: BlockHead, text: &str) {
+        let mut count = 0;
+        for (number, line) in (head.first..).zip(text.lines()) {
+            count += 1;
+            let value: Value = serde_json::from_str(line).unwrap_or_default();
+            let named = value.get("previous").and_then(Value::as_str);
+            if value.get("n").and_then(Value::as_u64) != Some(number) {
+                self.tell(file, "changed", number, number, "changed: it bears another number");
+            }
+            if let Some(before) = self.before
+                && named != Some(hex(&before).as_str())
+            {
+                let at = number.saturating_sub(1).max(1);
+                let before_file = self.before_file.clone();
+                let message = format!("changed: record {number} names another hash for it");
+                self.tell(&before_file, "changed", at, at, &message);
+            }
+            (self.see)(line, &value);
+            self.before = Some(hash(line));
+            file.clone_into(&mut self.before_file);
+        }
+        if count != head.count {
+            let message = "changed: the block holds another number of records than it says";
+            self.tell(file, "changed", head.first, last_of(head), message);
+        }
+    }
+
+    /// The end is held against what the store says.
+    fn end(&mut self, chain: &Chain) {
+        if self.expected <= chain.length {
+            let message = "missing: the log's end was cut off";
+            self.tell(&chain.file, "missing", self.expected, chain.length, message);
+        } else if self.expected > chain.length + 1 {
+            let (from, to) = (chain.length + 1, self.expected - 1);
+            self.tell(&chain.file, "changed", from, to, "the store knows of no such record");
+        } else if chain.length > 0 && self.before.is_some_and(|before| before != chain.head) {
+            let message = "changed: the store names another hash for the last record";
+            self.tell(&chain.file, "changed", chain.length, chain.length, message);
+        }
+    }
+}
