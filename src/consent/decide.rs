@@ -199,6 +199,12 @@ fn can_restrict(question: &Question<'_>, has_ip: bool) -> bool {
     (question.purposes.can_restrict)(&question.state.region, has_ip, question.action_source)
 }
 
+/// Whether it could be restricted if more were known of where the person is.
+fn has_restricted_mode(question: &Question<'_>) -> bool {
+    let state = Some("US-CA".to_owned());
+    (question.purposes.can_restrict)(&state, true, question.action_source)
+}
+
 /// Decides for one destination.
 pub fn decide(rules: &Rules, question: &Question<'_>) -> Decision {
     let state = question.state;
@@ -232,11 +238,12 @@ pub fn decide(rules: &Rules, question: &Question<'_>) -> Decision {
                 format!("{by}, and the restricted mode means nothing here")
             }
             WhenOptedOut::Limited if !can_restrict(question, has_ip) => {
-                // With an address or without: it is the source that has no such mode.
-                match can_restrict(question, true) {
-                    true => format!("{by}, and the restricted mode needs the state or an address"),
-                    false => format!("{by}, and there is no restricted mode for such an event"),
-                }
+                let why = if has_restricted_mode(question) {
+                    "the restricted mode needs the state or an address"
+                } else {
+                    "there is no restricted mode for events from there"
+                };
+                format!("{by}, and {why}")
             }
             WhenOptedOut::Limited => {
                 permit.limited = true;

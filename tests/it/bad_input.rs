@@ -196,7 +196,7 @@ fn odd_values_are_never_refused() {
     let long = "é".repeat(5_000);
     let changes: [(&str, Value); 10] = [
         ("/properties/items", json!([])),
-        ("/properties/items", json!([{"quantity": 0, "price": -1}, {"id": ""}, {}])),
+        ("/properties/items", json!([{"quantity": 0, "price": -1}, {}])),
         ("/properties/items", json!([{"id": "1", "quantity": 1.5, "price": "0.333333333"}])),
         ("/properties/value", json!("0")),
         ("/properties/value", json!("-5.00")),
