@@ -192,6 +192,9 @@ impl Walk<'_> {
 
     fn block(&mut self, file: &str, head: BlockHead, text: Result<String, String>) {
         let last = last_of(head);
+        // A block that stands too late says nothing of what the next one follows.
+        let kept = (head.first < self.expected && last < self.expected)
+            .then(|| (self.before, self.before_file.clone()));
         if head.first > self.expected {
             let (from, to) = (self.expected, head.first - 1);
             self.tell(file, "missing", from, to, "not where they belong; the next one follows");
@@ -207,6 +210,9 @@ impl Walk<'_> {
                 self.tell(file, "changed", head.first, last, &format!("changed: {why}"));
                 self.before = None;
             }
+        }
+        if let Some(kept) = kept {
+            (self.before, self.before_file) = kept;
         }
         self.expected = self.expected.max(last.saturating_add(1));
     }

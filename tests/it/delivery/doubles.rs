@@ -251,6 +251,7 @@ pub(super) fn config(destination: DestinationConfig) -> Config {
         mode: Mode::Live,
         keep_query: Vec::new(),
         geoip: None,
+        evidence: conversion_relay::config::EvidenceSettings::default(),
         listen: Listen {
             public: any,
             admin: any,

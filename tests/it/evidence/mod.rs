@@ -158,6 +158,10 @@ fn event(id: &str) -> Value {
     json!({
         "event": "purchase", "event_id": id, "site": "shop_us",
         "user": {"external_id": format!("u-{id}"), "email": format!("jane.{id}@example.com")},
+        "context": {
+            "ip": "203.0.113.9", "user_agent": "Mozilla/5.0 (X11; Linux x86_64)",
+            "page_url": "https://shop.example/thanks",
+        },
         "consent": {
             "ad_storage": "granted", "ad_user_data": "granted", "ad_personalization": "granted",
             "analytics_storage": "granted", "region": "US-CA", "us_privacy": "1YNN",
