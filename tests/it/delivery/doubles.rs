@@ -247,7 +247,6 @@ pub(super) fn config(destination: DestinationConfig) -> Config {
     };
     Config {
         hash: String::new(),
-        evidence: conversion_relay::config::EvidenceSettings::default(),
         mode: Mode::Live,
         keep_query: Vec::new(),
         geoip: None,
