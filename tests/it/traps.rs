@@ -140,8 +140,10 @@ fn answers_that_are_not_what_they_look_like() {
 #[test]
 fn the_list_is_of_fixtures_that_exist() {
     let list = read("README.md");
-    let named: Vec<&str> =
-        list.split('`').skip(1).step_by(2).filter(|it| it.contains('/')).collect();
+    let named = list.split('`').skip(1).step_by(2).filter(|it| it.contains('/'));
+    // CASE and NAME stand for any.
+    let is_real = |it: &&str| !it.contains("CASE") && !it.contains("NAME");
+    let named: Vec<&str> = named.filter(is_real).collect();
     assert!(named.len() > 30, "{named:?}");
     for name in named {
         let path = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));

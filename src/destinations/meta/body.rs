@@ -150,7 +150,7 @@ pub(super) fn may_be_free(key: &str, value: &Value) -> bool {
 fn content(job: &Prepared, item: &Item) -> Option<Value> {
     let (_, priced) = wire::currency(job);
     let object = Object::default()
-        .with("id", item.id.as_deref()?)
+        .with("id", item.id.as_deref().filter(|id| !id.trim().is_empty())?)
         .maybe("quantity", whole(item.quantity))
         .maybe("item_price", item.price.filter(|_| priced).map(wire::number))
         .maybe("title", item.name.as_deref())
