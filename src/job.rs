@@ -323,6 +323,8 @@ impl SkipCode {
 pub enum Stored {
     /// The first shape.
     V1(Box<Prepared>),
+    /// The first shape of an adjustment, and when its original happened: epoch microseconds.
+    V2(Box<Prepared>, i64),
 }
 
 /// A record that cannot be read back.
@@ -336,13 +338,26 @@ const USUAL_BYTES: usize = 1024;
 impl Stored {
     /// The bytes of a job.
     pub fn encode(prepared: Prepared) -> Result<Vec<u8>, Unreadable> {
-        Ok(postcard::to_extend(&Stored::V1(Box::new(prepared)), Vec::with_capacity(USUAL_BYTES))?)
+        let at = prepared.adjusts.as_ref().and_then(|adjusts| adjusts.at);
+        let prepared = Box::new(prepared);
+        let stored = match at {
+            Some(at) => Stored::V2(prepared, at.as_microsecond()),
+            None => Stored::V1(prepared),
+        };
+        Ok(postcard::to_extend(&stored, Vec::with_capacity(USUAL_BYTES))?)
     }
 
     /// Reads a job of any version.
     pub fn decode(bytes: &[u8]) -> Result<Prepared, Unreadable> {
-        let Stored::V1(prepared) = postcard::from_bytes(bytes)?;
-        Ok(*prepared)
+        match postcard::from_bytes(bytes)? {
+            Stored::V1(prepared) => Ok(*prepared),
+            Stored::V2(mut prepared, at) => {
+                if let Some(adjusts) = &mut prepared.adjusts {
+                    adjusts.at = Timestamp::from_microsecond(at).ok();
+                }
+                Ok(*prepared)
+            }
+        }
     }
 }
 
@@ -380,6 +395,7 @@ mod tests {
                 event_id: None,
                 kind: AdjustmentKind::Refund,
                 amount: Some(Decimal::TEN),
+                at: None,
             }),
             calibrated: Some(Money { amount: Decimal::ONE, currency: usd }),
             consent: State {
@@ -401,6 +417,14 @@ mod tests {
     fn a_stored_job_reads_back_as_it_was() {
         let bytes = Stored::encode(prepared()).unwrap();
         assert_eq!(Stored::decode(&bytes).unwrap(), prepared());
+    }
+
+    #[test]
+    fn an_adjustment_keeps_when_its_original_happened() {
+        let mut job = prepared();
+        job.adjusts.as_mut().unwrap().at = Some("2026-11-01T10:00:00.5Z".parse().unwrap());
+        let bytes = Stored::encode(job.clone()).unwrap();
+        assert_eq!(Stored::decode(&bytes).unwrap(), job);
     }
 
     #[test]

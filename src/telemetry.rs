@@ -72,6 +72,10 @@ pub const HALVINGS: &str = "relay_halvings_total";
 /// 1 for the state that a destination is in, by `destination` and `state` (gauge).
 pub const DESTINATION_STATE: &str = "relay_destination_state";
 
+/// Days until the version of a platform's API ends, negative once it has, infinite where its end is
+/// not named; by `destination` and `version` (gauge).
+pub const API_DAYS_LEFT: &str = "relay_api_version_days_left";
+
 /// Of one metric: its name, what it is, and what it means.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Metric {
@@ -131,6 +135,7 @@ pub const METRICS: &[Metric] = &[
     metric(NOTES, Counter, "What answers told besides their outcomes, in events"),
     metric(HALVINGS, Counter, "Batches cut in two to find the event at fault"),
     metric(DESTINATION_STATE, Gauge, "1 for the state that a destination is in"),
+    metric(API_DAYS_LEFT, Gauge, "Days until the version of a platform's API ends"),
 ];
 
 const fn metric(name: &'static str, kind: MetricKind, help: &'static str) -> Metric {

@@ -1,17 +1,24 @@
-//! `check`: every problem of a configuration in one run. Sends nothing, needs no secret.
+//! `check`: every problem of a configuration in one run. Sends nothing and needs no secret, unless
+//! it is asked to try credentials (`--online`).
 
 use std::{io::Write, path::PathBuf};
 
 use clap::ValueEnum;
+use jiff::{Timestamp, tz::TimeZone};
 
-use super::Exit;
+use super::{
+    Exit,
+    audit::warn_of_stale_lock,
+    online::{self, Tried},
+    relay,
+};
 use crate::{
     config::{LoadOptions, Loaded, Secrets, environment, load},
     destinations::REGISTRY,
 };
 
 /// Every problem of a configuration in one run, with file, line and a fix. Ends with 78 if there is
-/// an error.
+/// an error, with 1 if a credential is not taken (`--online`).
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
     /// The configuration folder.
@@ -20,6 +27,14 @@ pub(super) struct Check {
     /// How findings are printed: as text on standard error, or as JSON on standard output.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Also try each destination's credentials, by the platform's least intrusive call. Sends no
+    /// event.
+    #[arg(long)]
+    online: bool,
+    /// With --online: the data folder of a relay that is stopped, in which to keep a refresh token
+    /// that is replaced when it is used. Without it such a one is not tried.
+    #[arg(long, value_name = "DIR", requires = "online")]
+    data: Option<PathBuf>,
     /// Print the effective configuration as JSON, with defaults and without secrets.
     #[arg(long)]
     print: bool,
@@ -35,31 +50,52 @@ enum Format {
 }
 
 impl Check {
-    pub(super) fn run(self) -> anyhow::Result<Exit> {
+    pub(super) fn run(self, now: Timestamp) -> anyhow::Result<Exit> {
         let options = LoadOptions {
             secrets: Secrets::Placeholder,
             sandbox_base: None,
             env: &environment,
             registry: REGISTRY,
         };
-        let loaded = load(&self.config, &options);
-        print(&self, &loaded, &mut std::io::stdout().lock(), &mut std::io::stderr().lock())
+        let mut loaded = load(&self.config, &options);
+        warn_of_stale_lock(&mut loaded, &self.config);
+        loaded.look_at_versions(now.to_zoned(TimeZone::UTC).date());
+        let mut tried = None;
+        if loaded.config.is_some() && self.online {
+            match relay::block_on(online::try_all(&self.config, self.data.as_deref()))? {
+                Ok(all) => tried = Some(all),
+                // Secrets are needed now, and are not all there.
+                Err(unresolved) => loaded = unresolved,
+            }
+        }
+        let (out, diagnostics) = (&mut std::io::stdout().lock(), &mut std::io::stderr().lock());
+        print(&self, &loaded, tried.as_deref(), out, diagnostics)
     }
 }
 
 fn print(
     args: &Check,
     loaded: &Loaded,
+    tried: Option<&[Tried]>,
     out: &mut dyn Write,
     diagnostics: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
     match args.format {
-        Format::Json => writeln!(out, "{}", loaded.to_json())?,
+        Format::Json => {
+            let mut shown = loaded.to_json();
+            if let (Some(tried), Some(members)) = (tried, shown.as_object_mut()) {
+                members.insert("online".to_owned(), serde_json::to_value(tried)?);
+            }
+            writeln!(out, "{shown}")?;
+        }
         Format::Text => {
             for finding in &loaded.findings {
                 writeln!(diagnostics, "{finding}")?;
             }
             writeln!(diagnostics, "{}", summary(args, loaded))?;
+            for one in tried.unwrap_or_default() {
+                writeln!(diagnostics, "{one}")?;
+            }
         }
     }
     if args.print
@@ -67,7 +103,12 @@ fn print(
     {
         writeln!(out, "{:#}", config.describe())?;
     }
-    Ok(if loaded.config.is_some() { Exit::Fine } else { Exit::Configuration })
+    let has_failed = tried.unwrap_or_default().iter().any(Tried::has_failed);
+    Ok(match &loaded.config {
+        None => Exit::Configuration,
+        Some(_) if has_failed => Exit::Failed,
+        Some(_) => Exit::Fine,
+    })
 }
 
 fn summary(args: &Check, loaded: &Loaded) -> String {
@@ -107,10 +148,16 @@ mod tests {
             env: &|_| None,
             registry: &[],
         };
-        let args = Check { config: dir.path().to_owned(), format, print: false };
+        let args = Check {
+            config: dir.path().to_owned(),
+            format,
+            online: false,
+            data: None,
+            print: false,
+        };
         let loaded = load(dir.path(), &options);
         let (mut out, mut diagnostics) = (Vec::new(), Vec::new());
-        let code = print(&args, &loaded, &mut out, &mut diagnostics).unwrap();
+        let code = print(&args, &loaded, None, &mut out, &mut diagnostics).unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (code, text(out), text(diagnostics))
     }

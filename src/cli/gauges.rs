@@ -2,19 +2,35 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::{Timestamp, tz::TimeZone};
 use metrics::{counter, gauge};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
+    config::{Config, versions},
     delivery::Delivery,
+    destinations::Version,
     queue::Queue,
     telemetry::{self, Metrics},
 };
 
 /// Between two looks at the queue.
 const BEAT: Duration = Duration::from_secs(2);
+
+/// How long the version of each destination's API still works: for ever, as far as is known, where
+/// its end is not named, so that an alert can compare them all.
+pub(super) fn versions(config: &Config, now: Timestamp) {
+    let today = now.to_zoned(TimeZone::UTC).date();
+    for destination in config.destinations.values() {
+        let Some(Version { name, ends }) = destination.version() else { continue };
+        let left = ends.map_or(f64::INFINITY, |ends| versions::days_left(ends, today) as f64);
+        gauge!(telemetry::API_DAYS_LEFT, "destination" => destination.name.clone(),
+            "version" => name)
+        .set(left);
+    }
+}
 
 /// Looks at the queue until the relay stops.
 pub(super) fn keep(

@@ -189,6 +189,44 @@ mod tests {
     }
 
     #[test]
+    fn every_platform_answers_for_every_field() {
+        let sample = |field: Field| match field {
+            Field::Email => "Jane.Doe@example.com",
+            Field::Phone => "+1 415 555 0133",
+            Field::DateOfBirth => "1990-02-16",
+            Field::Gender => "f",
+            Field::Country => "US",
+            Field::Region => "CA",
+            Field::PostalCode => "94107",
+            Field::Ip => "203.0.113.9",
+            _ => "Some text",
+        };
+        for platform in REGISTRY {
+            for field in Field::ALL {
+                let question = json!({"field": field.path(), "value": sample(*field)});
+                let told = answer(platform, Some("US"), &question.to_string()).unwrap();
+                let takes = platform.takes.iter().find(|take| take.field == *field);
+                let is_identity = field.class() == crate::event::Class::Identity;
+                let what = format!("{} {} {told}", platform.name, field.path());
+                match takes {
+                    None => assert!(told["dropped"].is_string(), "{what}"),
+                    Some(take) if take.form == Form::Hashed => {
+                        let sent = told["sent"].as_str().unwrap_or_default();
+                        assert!(sent.len() == 64 && told["hashed"] == true, "{what}");
+                        assert_ne!(told["normalized"], told["sent"], "{what}");
+                    }
+                    Some(_) if is_identity => assert!(told["dropped"].is_string(), "{what}"),
+                    Some(_) => {
+                        assert_eq!(told["hashed"], false, "{what}");
+                        assert_eq!(told["normalized"], told["sent"], "{what}");
+                        assert!(told["sent"].is_string(), "{what}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn lines_that_cannot_be_read_are_counted() {
         let input =
             "{\"field\":\"email\",\"value\":\"a@example.com\"}\n\nnonsense\n{\"field\":1}\n";

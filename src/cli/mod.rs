@@ -3,6 +3,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 mod admin;
+mod approve;
+mod audit;
 mod cases;
 mod check;
 mod consent;
@@ -16,6 +18,7 @@ mod geoip;
 mod http_client;
 mod identity;
 mod init;
+mod online;
 mod relay;
 mod sandbox;
 mod send;
@@ -70,6 +73,8 @@ enum Command {
     Send(send::Send),
     Identity(identity::Identity),
     Consent(consent::Consent),
+    Audit(audit::Audit),
+    Approve(approve::Approve),
     #[command(subcommand)]
     Evidence(evidence::Evidence),
     Sandbox(sandbox::Sandbox),
@@ -85,12 +90,14 @@ pub fn main() -> ExitCode {
         Command::Demo(command) => relay::block_on(command.run()),
         Command::Serve(command) => relay::block_on(command.run()),
         Command::Init(command) => command.run(),
-        Command::Check(command) => command.run(),
+        Command::Check(command) => command.run(now()),
         Command::Test(command) => command.run(),
         Command::Explain(command) => relay::block_on(command.run(now())),
         Command::Send(command) => relay::block_on(command.run()),
         Command::Identity(command) => command.run(),
         Command::Consent(command) => command.run(),
+        Command::Audit(command) => command.run(),
+        Command::Approve(command) => command.run(now()),
         Command::Evidence(command) => relay::block_on(command.run()),
         Command::Sandbox(command) => relay::block_on(command.run()),
         Command::Admin(command) => relay::block_on(command.run()),

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
@@ -19,10 +20,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, evidence_log, gauges, geoip};
+use super::{audit::warn_of_stale_lock, evidence_log, gauges, geoip};
 use crate::{
     clock::{self, Clock},
-    config::{self, Config, LoadOptions, Loaded, Secrets},
+    config::{self, Config, LoadOptions, Loaded, Secrets, Severity, versions},
     delivery::{Delivery, recheck},
     destinations::{Mode, REGISTRY},
     evidence::keep_configuration,
@@ -70,9 +71,7 @@ pub(super) struct Running {
 }
 
 /// Runs a command that needs the runtime.
-pub(super) fn block_on<F: Future<Output = anyhow::Result<Exit>>>(
-    future: F,
-) -> anyhow::Result<Exit> {
+pub(super) fn block_on<T, F: Future<Output = anyhow::Result<T>>>(future: F) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -120,6 +119,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
     }
     let base = sandbox.map(|address| format!("http://{address}"));
     let mut loaded = load(&options.config, Secrets::Resolve, base.clone());
+    warn_of_stale_lock(&mut loaded, &options.config);
     say_loudly(&loaded, draft.mode);
     let files = std::mem::take(&mut loaded.files);
     let Some(config) = usable(loaded) else { return Ok(None) };
@@ -164,21 +164,23 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
     );
     let gauges =
         gauges::keep(queue.clone(), delivery.clone(), clock.clone(), metrics.clone(), stop.clone());
+    say_what_ends(&config.load(), clock());
     let relay = Arc::new(http::Relay {
-        config,
+        config: config.clone(),
         queue,
         data: options.data,
         key,
-        clock,
+        clock: clock.clone(),
         geoip,
         throttle: Throttle::default(),
         judge,
         delivery: Arc::new(Control(delivery.clone())),
         reload,
         metrics: {
-            let delivery = delivery.clone();
+            let (delivery, config, clock) = (delivery.clone(), config, clock);
             Arc::new(move || {
                 let _states = delivery.states(); // sets their gauge
+                gauges::versions(&config.load(), clock());
                 metrics.render()
             })
         },
@@ -305,6 +307,18 @@ fn say_loudly(loaded: &Loaded, mode: Mode) {
     }
     for warning in loaded.warnings() {
         tracing::warn!("{warning}");
+    }
+}
+
+/// A relay that runs is not stopped by it: the platform will say so itself.
+fn say_what_ends(config: &Config, now: Timestamp) {
+    let today = now.to_zoned(TimeZone::UTC).date();
+    for destination in config.destinations.values() {
+        match versions::notice(destination, today) {
+            Some((Severity::Error, message)) => tracing::error!("{message}"),
+            Some((Severity::Warning, message)) => tracing::warn!("{message}"),
+            None => {}
+        }
     }
 }
 

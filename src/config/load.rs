@@ -1,22 +1,27 @@
 //! The shell of the configuration: reads the folder, the environment and secret files, and has
 //! everything resolved. It decides nothing about what the files mean.
 
-use std::{cell::RefCell, io, path::Path};
+use std::{cell::RefCell, collections::BTreeMap, io, path::Path};
 
 use sha2::{Digest as _, Sha256};
 
 use super::{
     Config, Fallback, Finding, Secrets, Severity,
+    approval::{ApprovalFiles, standing},
     document::Document,
     finding::{Place, Report},
     resolve::{Context, Documents, mode, resolve},
     secret::Vault,
+    signature,
 };
-use crate::destinations::{Mode, Platform};
+use crate::{
+    consent::{APPROVALS_FILE, LOCK_FILE},
+    destinations::{Mode, Platform},
+};
 
 /// The four files. Each may be absent (its keys have defaults), but a folder without any is no
 /// configuration.
-const FILES: [&str; 4] = ["relay.toml", "events.toml", "consent.toml", "destinations.toml"];
+pub const FILES: [&str; 4] = ["relay.toml", "events.toml", "consent.toml", "destinations.toml"];
 
 /// How a configuration is loaded.
 pub struct LoadOptions<'a> {
@@ -49,6 +54,8 @@ pub struct Loaded {
     pub findings: Vec<Finding>,
     /// Secrets that were not there in sandbox mode, and what takes their place.
     pub fallbacks: Vec<Fallback>,
+    /// Where each destination stands.
+    pub(super) places: BTreeMap<String, Place>,
     /// The files that its hash stands for, by their names in the folder: as written, so without
     /// secrets, of which they hold references only.
     pub files: Vec<(String, Vec<u8>)>,
@@ -90,7 +97,13 @@ pub fn load(dir: &Path, options: &LoadOptions<'_>) -> Loaded {
     if files.iter().all(|(_, bytes)| bytes.is_none()) && !report.has_errors() {
         report.error(&Place::of_file(&dir.display().to_string()), nothing_here(dir));
         let findings = report.into_findings(&[]);
-        return Loaded { config: None, findings, fallbacks: Vec::new(), files: Vec::new() };
+        return Loaded {
+            config: None,
+            findings,
+            fallbacks: Vec::new(),
+            places: BTreeMap::new(),
+            files: Vec::new(),
+        };
     }
     let [relay, events, consent, destinations] = files.each_ref().map(|(name, bytes)| {
         let shown = dir.join(name).display().to_string();
@@ -118,14 +131,44 @@ pub fn load(dir: &Path, options: &LoadOptions<'_>) -> Loaded {
     let rates =
         rates.and_then(|node| Some((node.as_text()?.to_owned(), file(node.as_text()?).ok())));
     let rates_hashed = rates.iter().map(|(_, bytes)| ("rates", bytes.clone()));
-    let hash = hash(files.iter().cloned().chain(rates_hashed));
-    let config = resolve(&documents, &context, hash);
+    let approval = ApprovalFiles {
+        lock: read(dir, LOCK_FILE, &report),
+        approvals: read(dir, APPROVALS_FILE, &report),
+    };
+    // What is approved is part of the rules in force.
+    let approved =
+        [(LOCK_FILE, approval.lock.clone()), (APPROVALS_FILE, approval.approvals.clone())];
+    let hash = hash(files.iter().cloned().chain(rates_hashed).chain(approved.clone()));
+    let mut config = resolve(&documents, &context, hash);
+    if let Some(config) = &mut config {
+        stand(config, &approval, dir, &report);
+    }
     let fallbacks = vault.fallbacks.into_inner();
     let order = FILES.map(|name| dir.join(name).display().to_string());
-    let named = files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.clone()));
-    let named = named.chain(rates).filter_map(|(name, bytes)| Some((name, bytes?)));
-    let files = named.collect();
-    Loaded { config, findings: report.into_findings(&order), fallbacks, files }
+    let section = documents.destinations.root(&quiet);
+    let names = config.iter().flat_map(|config| config.destinations.keys());
+    let places = names.map(|name| (name.clone(), section.table(name).place().clone())).collect();
+    let named = files.into_iter().chain(approved);
+    let named = named.map(|(name, bytes)| (name.to_owned(), bytes)).chain(rates);
+    let files = named.filter_map(|(name, bytes)| Some((name, bytes?))).collect();
+    Loaded { config, findings: report.into_findings(&order), fallbacks, places, files }
+}
+
+/// Has the lock stand, and says so where it approves nothing.
+fn stand(config: &mut Config, files: &ApprovalFiles, dir: &Path, report: &Report) {
+    let signers = config.consent.allowed_signers.as_ref().map(|name| dir.join(name));
+    config.approval = standing(config, files, &|one| match &signers {
+        Some(signers) => signature::verify(one, signers),
+        None => Ok(()),
+    });
+    let approval = &config.approval;
+    if let (true, Some(void)) = (approval.enforced, &approval.void) {
+        let message = format!(
+            "{void}; nothing leaves (not_approved) until a lock is signed: run `audit --lock`, \
+             then `approve --as NAME`"
+        );
+        report.warning(&Place::of_file(&dir.join(LOCK_FILE).display().to_string()), message);
+    }
 }
 
 fn nothing_here(dir: &Path) -> String {

@@ -5,15 +5,19 @@
 //! layer of serde records between file and types: the reader walks the parsed tables, which keep
 //! the line of every key, so that one run reports everything that is wrong.
 
+mod adjusting;
+mod approval;
 mod describe;
 mod document;
 mod finding;
 mod load;
 mod resolve;
 mod secret;
+mod signature;
 #[cfg(test)]
 mod tests;
 mod units;
+pub mod versions;
 mod warn;
 
 use std::{
@@ -26,15 +30,16 @@ use secrecy::SecretString;
 
 use crate::{
     consent,
-    destinations::{Destination, Mode, Platform},
+    destinations::{Destination, Mode, Platform, Version},
     event::Currency,
     plan::{Expression, Kind, Plan},
     value::{EntryValue, Rates},
 };
 
 pub use finding::{Finding, Severity};
-pub use load::{LoadOptions, Loaded, environment, load};
+pub use load::{FILES, LoadOptions, Loaded, environment, load};
 pub use secret::{Fallback, PLACEHOLDER, Secrets};
+pub use signature::sign as ssh_sign;
 
 /// A whole, valid configuration.
 #[derive(Debug)]
@@ -75,6 +80,8 @@ pub struct Config {
     pub consent: consent::Rules,
     /// Destinations by name.
     pub destinations: BTreeMap<String, Arc<DestinationConfig>>,
+    /// What people have approved, and whether that is asked for.
+    pub approval: consent::Approval,
 }
 
 /// The listeners.
@@ -365,6 +372,17 @@ pub struct DestinationConfig {
     pub endpoint: String,
     /// The same as explanations show it, in every mode: the vendor's, or `endpoint`.
     pub shown_endpoint: String,
+}
+
+impl DestinationConfig {
+    /// The version of the API that it calls, where the platform has versions.
+    pub fn version(&self) -> Option<Version> {
+        let platform = || {
+            let api = self.platform.api?;
+            Some(Version { name: api.version.to_owned(), ends: api.ends })
+        };
+        self.handler.version().or_else(platform)
+    }
 }
 
 /// How a destination is delivered to.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 
 use super::{
-    DestinationConfig,
+    DestinationConfig, adjusting,
     finding::Report,
     resolve::{Consent, Context, Documents, Draft, Events, Relay},
 };
@@ -14,7 +14,7 @@ use crate::{
     destinations::{BrowserDedup, Mode},
     event::{ActionSource, Field},
     job::{Flags, Prepared, Sent},
-    plan::{Kind, PlanEvent},
+    plan::{EVENT_ID, Kind, PlanEvent},
 };
 
 /// More micro events than this in a funnel, and no bidding algorithm learns much from each.
@@ -34,7 +34,10 @@ pub(super) fn across_files(
     about_consent(documents, consent, drafts, context);
     about_destinations(events, drafts, context);
     about_conversion(relay, events, drafts, context.report);
-    if context.mode == Mode::Live && (context.vault.file)("consent.lock").is_err() {
+    let is_there = |name| (context.vault.file)(name).is_ok();
+    // Where approval is asked for, its standing is reported with the lock itself.
+    let is_asked_for = consent.rules.require_approval || is_there(crate::consent::APPROVALS_FILE);
+    if context.mode == Mode::Live && !is_there(crate::consent::LOCK_FILE) && !is_asked_for {
         let message = "live without a consent.lock: nobody has approved what leaves; run `audit \
                        --lock`, then `approve`";
         context.report.warning(&documents.consent.place(), message);
@@ -180,13 +183,63 @@ pub(super) fn browser_copies(
             let platform = destination.platform;
             let both = event.browser.iter().any(|n| *n == destination.name || n == platform.name)
                 && destination.entries.contains_key(name);
-            if both && !recognises_copies(destination, event) {
+            if !both {
+                continue;
+            }
+            let (title, to) = (platform.title, &destination.name);
+            if !recognises_copies(destination, event) {
                 report.warning(
                     place,
                     format!(
-                        "{} cannot recognise its browser tag's copy of {name:?} as the one that \
-                         {:?} sends: it counts twice",
-                        platform.title, destination.name
+                        "{title} cannot recognise its browser tag's copy of {name:?} as the one \
+                         that {to:?} sends: it counts twice; send it from one side only"
+                    ),
+                );
+                continue;
+            }
+            let by_event_id =
+                matches!(platform.browser_dedup, BrowserDedup::EventId | BrowserDedup::OwnRule);
+            if by_event_id && !event.required.iter().any(|path| path == EVENT_ID) {
+                report.warning(
+                    place,
+                    format!(
+                        "{title} recognises its browser tag's copy of {name:?} by the event id, \
+                         and one that is derived here is not the tag's: add \
+                         required = [{EVENT_ID:?}]"
+                    ),
+                );
+            }
+            if platform.browser_dedup == BrowserDedup::OwnRule {
+                report.warning(
+                    place,
+                    format!(
+                        "{title} recognises its browser tag's copy of {name:?} only where the tag \
+                         has a conversion rule of its own, another than the one that {to:?} \
+                         names, and then keeps the tag's"
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// Adjustments that a platform has no form of: every one of them would be skipped.
+pub(super) fn adjustments_without_form(
+    events: &Events,
+    destinations: &BTreeMap<String, Arc<DestinationConfig>>,
+    report: &Report,
+) {
+    let adjustments = events.plan.events.iter().filter(|(_, event)| event.kind == Kind::Adjustment);
+    for (name, _) in adjustments {
+        let Some(place) = events.event_places.get(name) else { continue };
+        for destination in destinations.values() {
+            if let Some(why) = adjusting::has_no_form(destination, name) {
+                report.warning(
+                    &place.below("destinations").below(&destination.name),
+                    format!(
+                        "{} has no form of any adjustment as it is mapped here, so that every one \
+                         is skipped (unsupported): {why}",
+                        destination.platform.title
                     ),
                 );
             }
@@ -196,10 +249,9 @@ pub(super) fn browser_copies(
 
 fn recognises_copies(destination: &DestinationConfig, event: &PlanEvent) -> bool {
     match destination.platform.browser_dedup {
-        BrowserDedup::EventId => true,
         BrowserDedup::None => false,
-        // Only of some events: the platform itself knows of which.
-        BrowserDedup::TransactionId => {
+        // Perhaps only of some events: the platform itself knows of which.
+        BrowserDedup::EventId | BrowserDedup::OwnRule | BrowserDedup::TransactionId => {
             let entries = destination.entries.get(&event.name).map_or(0, Vec::len);
             (0..entries).all(|entry| {
                 let entry = u16::try_from(entry).unwrap_or(u16::MAX);

@@ -17,8 +17,9 @@ pub struct Purposes {
     pub personalization_flag: bool,
     /// Regions (as patterns: `US`) whose law gives the platform's restricted mode a meaning.
     pub restricted_in: &'static [&'static str],
-    /// Whether restricted mode can be stated for a region, with or without an address.
-    pub can_restrict: fn(region: &Region, has_ip: bool) -> bool,
+    /// Whether restricted mode can be stated for a region, with or without an address, of an event
+    /// from this source.
+    pub can_restrict: fn(region: &Region, has_ip: bool, source: ActionSource) -> bool,
     /// The fields that leave where `may_send` is absent: required ones and its own click ids.
     pub default_fields: fn(ActionSource) -> FieldSet,
     /// The fields that the platform takes at all.
@@ -152,19 +153,57 @@ pub struct Decision {
     pub reasons: Vec<Reason>,
     /// What the platform takes, the event has, and a rule took away.
     pub removed: FieldSet,
+    /// The id of the rule that decided, also where there is no reason to give: `meta`, `meta/us`,
+    /// `region/us` or `default`.
+    pub rule: String,
 }
 
 /// Always sent, whatever `may_send` says (with name, id, time, action source and consent fields).
 const ALWAYS: FieldSet = FieldSet::of(&[Field::Value, Field::Currency, Field::OrderId]);
 
-/// What never leaves a sensitive site.
+/// What never leaves a sensitive site: URLs, item names and search terms, and the places where a
+/// sender may have put one under a name of its own. A property leaves only if it is listed by name.
 const SENSITIVE: FieldSet = FieldSet::of(&[
     Field::PageUrl,
     Field::Referrer,
     Field::LandingPage,
     Field::ItemNames,
     Field::SearchTerm,
+    Field::CampaignTerm,
+    Field::OtherProperties,
+    Field::OtherContext,
 ]);
+
+/// Properties that hold a URL, an item's name or a search term by common usage (Segment's `page`
+/// and `Products Searched`, GA4's `page_location`): not even by name from a sensitive site.
+const SENSITIVE_PROPERTIES: [&str; 16] = [
+    "url",
+    "page_url",
+    "page_location",
+    "page_referrer",
+    "page_path",
+    "path",
+    "referrer",
+    "title",
+    "page_title",
+    "name",
+    "product_name",
+    "item_name",
+    "search",
+    "query",
+    "search_query",
+    "keyword",
+];
+
+fn can_restrict(question: &Question<'_>, has_ip: bool) -> bool {
+    (question.purposes.can_restrict)(&question.state.region, has_ip, question.action_source)
+}
+
+/// Whether it could be restricted if more were known of where the person is.
+fn has_restricted_mode(question: &Question<'_>) -> bool {
+    let state = Some("US-CA".to_owned());
+    (question.purposes.can_restrict)(&state, true, question.action_source)
+}
 
 /// Decides for one destination.
 pub fn decide(rules: &Rules, question: &Question<'_>) -> Decision {
@@ -198,8 +237,13 @@ pub fn decide(rules: &Rules, question: &Question<'_>) -> Decision {
             WhenOptedOut::Limited if !restricted_applies(question.purposes, &state.region) => {
                 format!("{by}, and the restricted mode means nothing here")
             }
-            WhenOptedOut::Limited if !(question.purposes.can_restrict)(&state.region, has_ip) => {
-                format!("{by}, and the restricted mode needs the state or an address")
+            WhenOptedOut::Limited if !can_restrict(question, has_ip) => {
+                let why = if has_restricted_mode(question) {
+                    "the restricted mode needs the state or an address"
+                } else {
+                    "there is no restricted mode for events from there"
+                };
+                format!("{by}, and {why}")
             }
             WhenOptedOut::Limited => {
                 permit.limited = true;
@@ -259,7 +303,11 @@ pub fn decide(rules: &Rules, question: &Question<'_>) -> Decision {
         let message = format!("{what} does not leave");
         reasons.push(Reason { code: ReasonCode::FieldsRemoved, rule, message });
     }
-    Decision { permit: Ok(permit), reasons, removed }
+    let rule = match there {
+        Some(part) => format!("{}/{}", rule.name, part.region),
+        None => rule.name.clone(),
+    };
+    Decision { permit: Ok(permit), reasons, removed, rule }
 }
 
 fn held(code: ReasonCode, rule: &str, message: String) -> Decision {
@@ -267,6 +315,7 @@ fn held(code: ReasonCode, rule: &str, message: String) -> Decision {
         permit: Err(code),
         reasons: vec![Reason { code, rule: rule.to_owned(), message }],
         removed: FieldSet::EMPTY,
+        rule: rule.to_owned(),
     }
 }
 
@@ -368,6 +417,7 @@ fn allowed_fields(
     let mut fields = listed.unwrap_or_else(default).union(ALWAYS).difference(never);
     if question.sensitive {
         fields = fields.difference(SENSITIVE);
+        deny.extend(SENSITIVE_PROPERTIES.map(str::to_owned));
     }
     let ip = match region_rule {
         Some(region) if !question.sensitive || region.model == Model::OptIn => region.ip,

@@ -7,13 +7,16 @@
 //! granted anywhere.
 
 pub mod additional_consent;
+mod approval;
 pub mod bits;
 mod categories;
 pub mod cmp;
 mod consent_mode;
 mod decide;
 pub mod gpp;
+mod how_read;
 pub mod ids;
+mod lock;
 pub mod memory;
 mod region;
 mod rules;
@@ -28,8 +31,15 @@ mod tests;
 pub mod us_privacy;
 pub mod us_section;
 
+pub use approval::{
+    Approval, Combination, Lock, Occasion, Recipient, StateKind, Terms, UNKNOWN_REGION,
+};
 pub use categories::{is_for_email, known as known_categories};
 pub use decide::{Decision, Permit, PropertyRule, Purposes, Question, Reason, ReasonCode, decide};
+pub use how_read::HowRead;
+pub use lock::{
+    APPROVALS_FILE, LOCK_FILE, SSH_NAMESPACE, SignOff, Unreadable as UnreadableLock, file_hash,
+};
 pub use region::{
     Region, RegionSource, Whereabouts, canonical as canonical_region, expand as expand_region,
 };

@@ -14,6 +14,8 @@ pub struct Rules {
     pub version: String,
     /// Nothing beyond the signed lock leaves in live mode.
     pub require_approval: bool,
+    /// The file of those whose SSH signatures count; `None`: a name is enough.
+    pub allowed_signers: Option<String>,
     /// Where a visitor's region is taken from, in this order.
     pub region_from: Vec<RegionSource>,
     /// GPC is an opt-out in every region, not only in opt-out regions.
@@ -94,8 +96,8 @@ pub enum Model {
     OptOut,
 }
 
-/// In what form an address leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// In what form an address leaves, the strictest last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IpForm {
     /// As it is.
@@ -236,6 +238,7 @@ impl Rules {
         Self {
             version: String::new(),
             require_approval: false,
+            allowed_signers: None,
             region_from: Vec::new(),
             gpc_everywhere: true,
             trust_gdpr_applies: false,

@@ -19,7 +19,7 @@ fn default_fields(_: ActionSource) -> FieldSet {
     FieldSet::of(&[Field::UserAgent, Field::PageUrl, Field::Fbp])
 }
 
-fn can_restrict(region: &Region, has_ip: bool) -> bool {
+fn can_restrict(region: &Region, has_ip: bool, _: ActionSource) -> bool {
     has_ip || region.as_deref() == Some("US-CA")
 }
 

@@ -1,6 +1,6 @@
 //! What delivery needs of a queue: leases out, settlements in. Tests put a queue of their own here.
 
-use std::future::Future;
+use std::future::{Future, ready};
 
 use crate::queue::{Lease, Queue, Refused, Settlement};
 
@@ -25,6 +25,18 @@ pub trait Jobs: Clone + Send + Sync + 'static {
 
     /// See [`Queue::release`].
     fn release(&self, lease: Lease);
+
+    /// See [`Queue::keep`]. A queue that keeps nothing refuses.
+    fn keep(&self, name: &str, text: Vec<u8>) -> impl Future<Output = Result<(), Refused>> + Send {
+        let _: (&str, Vec<u8>) = (name, text);
+        ready(Err(Refused::Store("this queue keeps no records".to_owned())))
+    }
+
+    /// See [`Queue::kept`].
+    fn kept(&self, name: &str) -> impl Future<Output = Result<Option<Vec<u8>>, Refused>> + Send {
+        let _: &str = name;
+        ready(Ok(None))
+    }
 }
 
 impl Jobs for Queue {
@@ -57,5 +69,13 @@ impl Jobs for Queue {
 
     fn release(&self, lease: Lease) {
         Queue::release(self, lease);
+    }
+
+    async fn keep(&self, name: &str, text: Vec<u8>) -> Result<(), Refused> {
+        Queue::keep(self, name, text).await
+    }
+
+    async fn kept(&self, name: &str) -> Result<Option<Vec<u8>>, Refused> {
+        Queue::kept(self, name).await
     }
 }

@@ -22,6 +22,7 @@ use super::{
     jobs::Jobs,
     limit::{Exhausted, Limiter},
     retry,
+    rotation::{Keeper, Rotation},
     settle::cut,
     sign::{Fresh, sign},
     token::{NoToken, Tokens},
@@ -46,6 +47,7 @@ pub(super) struct Lane<J> {
     /// that was not waiting just then.
     pub(super) changed: Notify,
     config: Arc<ArcSwap<Config>>,
+    rotation: Arc<Rotation>,
     // Std mutexes: both are held for a few instructions, never over an await.
     health: Mutex<Health>,
     today: Mutex<Option<Arc<Today>>>,
@@ -81,6 +83,7 @@ impl<J: Jobs> Lane<J> {
         jobs: J,
         config: Arc<ArcSwap<Config>>,
         (clock, chance): (Clock, Chance),
+        rotation: Arc<Rotation>,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -91,6 +94,7 @@ impl<J: Jobs> Lane<J> {
             stop,
             changed: Notify::new(),
             config,
+            rotation,
             health: Mutex::default(),
             today: Mutex::default(),
         }
@@ -189,7 +193,8 @@ impl<J: Jobs> Lane<J> {
                 return held;
             }
             let watch = Stopwatch::start();
-            let exchanged = exchange(today, call, &auth, self.now()).await;
+            let keeper = Keeper { jobs: &self.jobs, rotation: &self.rotation };
+            let exchanged = exchange(today, call, &auth, Some(keeper), self.now()).await;
             let took = watch.elapsed();
             let status = exchanged.as_ref().map_or(0, |(response, _)| response.status);
             self.count_call(call.purpose, status, took);
@@ -306,23 +311,25 @@ impl Today {
     }
 
     /// The token that a call needs; `None` if it needs none.
-    pub(super) async fn token(
+    pub(super) async fn token<J: Jobs>(
         &self,
         auth: &Auth,
+        keeper: Option<Keeper<'_, J>>,
         now: Timestamp,
     ) -> Result<Option<SecretString>, Failed> {
-        Ok(self.tokens.get(&self.client, auth, now).await?)
+        Ok(self.tokens.get(&self.client, auth, keeper, now).await?)
     }
 }
 
 /// The request with its token, and the answer with the token it was asked with.
-pub(super) async fn exchange(
+pub(super) async fn exchange<J: Jobs>(
     today: &Today,
     call: &Call,
     auth: &Auth,
+    keeper: Option<Keeper<'_, J>>,
     now: Timestamp,
 ) -> Result<(Response, Option<SecretString>), Failed> {
-    let token = today.token(auth, now).await?;
+    let token = today.token(auth, keeper, now).await?;
     let random = clock::random().map_err(|_| Failed::NotSent {
         after: None,
         message: "the system gives no random bytes to sign with".to_owned(),

@@ -20,6 +20,7 @@ mod oauth1;
 mod probe;
 pub mod recheck;
 pub mod retry;
+mod rotation;
 mod send;
 pub mod settle;
 mod sheet;
@@ -38,8 +39,8 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::probe::{Credentials, try_credentials};
-use self::{jobs::Jobs, lane::Lane};
+pub use self::probe::{Credentials, try_credentials, try_credentials_with};
+use self::{jobs::Jobs, lane::Lane, rotation::Rotation};
 use crate::{
     clock::{Chance, Clock},
     config::Config,
@@ -86,6 +87,7 @@ pub struct Delivery<J: Jobs = Queue> {
     jobs: J,
     clock: Clock,
     chance: Chance,
+    rotation: Arc<Rotation>,
     stop: CancellationToken,
     // Std mutexes: held to look a lane up or to start one, never over an await.
     lanes: Mutex<BTreeMap<String, Arc<Lane<J>>>>,
@@ -113,6 +115,7 @@ impl<J: Jobs> Delivery<J> {
             jobs,
             clock,
             chance,
+            rotation: Arc::default(),
             stop,
             lanes: Mutex::default(),
             workers: Mutex::default(),
@@ -134,6 +137,7 @@ impl<J: Jobs> Delivery<J> {
                     self.jobs.clone(),
                     Arc::clone(&self.config),
                     (Arc::clone(&self.clock), Arc::clone(&self.chance)),
+                    Arc::clone(&self.rotation),
                     self.stop.child_token(),
                 );
                 let lane = Arc::new(lane);

@@ -10,12 +10,15 @@ use super::{
     health::{Cause, Failing},
     jobs::Jobs,
     lane::{Failed, Heard, Lane, Today, exchange},
-    retry, send,
+    retry,
+    rotation::{Keeper, Rotation},
+    send,
     worker::NOTHING_DUE,
 };
 use crate::{
     config::Config,
-    destinations::{Call, Fault, Outcome},
+    destinations::{Auth, Call, Fault, Outcome},
+    queue::Queue,
 };
 
 /// A canary is picked out of at most so many jobs, so that one bad event cannot be the only one
@@ -27,7 +30,8 @@ const CANARIES: usize = 100;
 pub enum Credentials {
     /// They are taken.
     Taken,
-    /// Only a real event can tell.
+    /// Only a real event can tell, or trying would use a refresh token up with nothing there to
+    /// keep its successor.
     Unproven,
     /// They are refused, or a setting is wrong.
     Refused(Fault),
@@ -43,17 +47,33 @@ pub async fn try_credentials(
     name: &str,
     now: Timestamp,
 ) -> Option<Credentials> {
+    try_credentials_with(config, name, None, now).await
+}
+
+/// The same, with a queue to keep what a token service gives in place of a refresh token.
+pub async fn try_credentials_with(
+    config: Arc<Config>,
+    name: &str,
+    queue: Option<&Queue>,
+    now: Timestamp,
+) -> Option<Credentials> {
     let destination = Arc::clone(config.destinations.get(name)?);
     let today = Today::new(config, destination, None, now);
     let handler = &today.destination.handler;
+    let auth = handler.auth();
+    if matches!(auth, Auth::OAuthRotating { .. }) && queue.is_none() {
+        return Some(Credentials::Unproven);
+    }
+    let rotation = Rotation::default();
+    let keeper = queue.map(|jobs| Keeper { jobs, rotation: &rotation });
     let Some(call) = handler.probe(now) else {
-        return Some(match today.token(&handler.auth(), now).await {
+        return Some(match today.token(&auth, keeper, now).await {
             Ok(Some(_)) => Credentials::Taken,
             Ok(None) => Credentials::Unproven,
             Err(failed) => failed.into(),
         });
     };
-    Some(match exchange(&today, &call, &handler.auth(), now).await {
+    Some(match exchange(&today, &call, &auth, keeper, now).await {
         Ok((response, _)) => match handler.classify(&call, &response, now).fault {
             Some(fault) => Credentials::Refused(fault),
             None if is_answered(response.status) => Credentials::Taken,

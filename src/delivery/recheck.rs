@@ -168,7 +168,7 @@ fn permit(
     prepared: &Prepared,
 ) -> Result<consent::Permit, consent::ReasonCode> {
     let site = config.sites.get(&prepared.site);
-    let (rules, platform) = (&config.consent, destination.platform);
+    let platform = destination.platform;
     let state = again(config, destination, prepared);
     let question = Question {
         destination: &destination.name,
@@ -179,7 +179,7 @@ fn permit(
         state: &state,
         sensitive: prepared.sensitive || site.is_some_and(|site| site.sensitive.is_some()),
     };
-    consent::decide(rules, &question).permit
+    config.decide(destination, &prepared.event, &prepared.site, &question).permit
 }
 
 /// A job's state under today's rules.

@@ -13,6 +13,9 @@ use crate::config::RetryPolicy;
 /// where that is longer: a broken clock on the other side must not stop a destination for a day.
 pub const LONGEST_ASKED: Duration = Duration::from_secs(600);
 
+/// The longest that one event waits because the platform says that it comes too early.
+const LONGEST_OF_EVENT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The shortest wait of a policy: half of its first ceiling, so that jitter never means at once.
 pub fn shortest(policy: &RetryPolicy) -> Duration {
     policy.first.min(policy.max) / 2
@@ -37,6 +40,20 @@ pub fn backoff(policy: &RetryPolicy, failures: u32, chance: f64) -> Duration {
 pub fn wait(policy: &RetryPolicy, failures: u32, asked: Option<Duration>, chance: f64) -> Duration {
     match asked {
         Some(asked) => asked.clamp(shortest(policy), longest_asked(policy)),
+        None => backoff(policy, failures, chance),
+    }
+}
+
+/// The same for one event that the platform says comes too early: nobody else waits for it, so that
+/// up to a day is believed.
+pub fn wait_of_event(
+    policy: &RetryPolicy,
+    failures: u32,
+    asked: Option<Duration>,
+    chance: f64,
+) -> Duration {
+    match asked {
+        Some(asked) => asked.clamp(shortest(policy), LONGEST_OF_EVENT.max(policy.max)),
         None => backoff(policy, failures, chance),
     }
 }

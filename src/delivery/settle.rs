@@ -40,16 +40,16 @@ pub struct Terms<'a> {
 /// The verdict on one job; `chance` (0 to 1) is the jitter of its wait.
 pub fn verdict(job: &LeasedJob, told: Told, terms: &Terms<'_>, chance: f64) -> JobVerdict {
     let policy = &terms.policy.retry;
-    let again = |failures: u32, asked, counts, attempt| {
+    let again = |failures: u32, asked, attempt| {
         let wait = retry::wait(policy, failures, asked, chance);
         let due = retry::due(terms.now, wait, expiry(job));
-        JobVerdict::Retry { due, counts, attempt }
+        JobVerdict::Retry { due, counts: false, attempt }
     };
     let (outcome, attempt) = match told {
         Told::Unsent => return JobVerdict::Keep,
         Told::Lost(attempt) => {
             return match terms.policy.on_unknown {
-                OnUnknown::Retry => again(terms.troubles.max(job.sends), None, false, attempt),
+                OnUnknown::Retry => again(terms.troubles.max(job.sends), None, attempt),
                 OnUnknown::Drop => JobVerdict::Dead { code: UNKNOWN_RESULT.to_owned(), attempt },
             };
         }
@@ -68,15 +68,17 @@ pub fn verdict(job: &LeasedJob, told: Told, terms: &Terms<'_>, chance: f64) -> J
         }
         Outcome::Resend { .. } => JobVerdict::Keep,
         Outcome::Retry { after, message } => {
-            again(job.attempts, after, true, said("retry", &message))
+            let wait = retry::wait_of_event(policy, job.attempts, after, chance);
+            let due = retry::due(terms.now, wait, expiry(job));
+            JobVerdict::Retry { due, counts: true, attempt: said("retry", &message) }
         }
         // A job that always meets an outage may be its cause, so that its own sends count too.
         Outcome::Unavailable { after, message } => {
             let failures = terms.troubles.max(job.sends);
-            again(failures, after, false, said("unavailable", &message))
+            again(failures, after, said("unavailable", &message))
         }
         Outcome::Throttled { after, message } => {
-            again(terms.troubles, after, false, said("throttled", &message))
+            again(terms.troubles, after, said("throttled", &message))
         }
         Outcome::Rejected { reason, message } | Outcome::CulpritUnknown { reason, message } => {
             JobVerdict::Dead { code: REJECTED.to_owned(), attempt: said(&reason, &message) }

@@ -120,6 +120,14 @@ pub fn sign(call: &Call, auth: &Auth, token: Option<&SecretString>, fresh: &Fres
                 secret("authorization", bearer(token));
             }
         }
+        Auth::OAuthRotating { headers, .. } => {
+            if let Some(token) = token {
+                secret("authorization", bearer(token));
+            }
+            for (name, value) in headers {
+                secret(name, value.expose_secret().to_owned());
+            }
+        }
     }
     signed
 }

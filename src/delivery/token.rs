@@ -15,7 +15,9 @@ use url::form_urlencoded;
 
 use super::{
     client::{Client, Failure},
+    jobs::Jobs,
     retry::{later, retry_after},
+    rotation::{self, Keeper},
     settle::cut,
     sign::{Header, Signed},
 };
@@ -54,23 +56,29 @@ pub struct Tokens {
     current: tokio::sync::Mutex<Option<Token>>,
 }
 
+/// An access token.
 #[derive(Debug)]
-struct Token {
+pub(super) struct Token {
     secret: SecretString,
     ends: Timestamp,
 }
 
 /// Whether a kind of proof has a token that can be had anew.
 pub fn is_renewable(auth: &Auth) -> bool {
-    matches!(auth, Auth::OAuthRefresh { .. } | Auth::ServiceAccount { .. })
+    matches!(
+        auth,
+        Auth::OAuthRefresh { .. } | Auth::OAuthRotating { .. } | Auth::ServiceAccount { .. }
+    )
 }
 
 impl Tokens {
-    /// The token for a kind of proof; `None` where it needs none.
-    pub async fn get(
+    /// The token for a kind of proof; `None` where it needs none. `keeper` keeps the grants that a
+    /// token service replaces; without one there is no token of that kind.
+    pub(super) async fn get<J: Jobs>(
         &self,
         client: &Client,
         auth: &Auth,
+        keeper: Option<Keeper<'_, J>>,
         now: Timestamp,
     ) -> Result<Option<SecretString>, NoToken> {
         if !is_renewable(auth) {
@@ -80,9 +88,12 @@ impl Tokens {
         if let Some(token) = current.as_ref().filter(|token| now < token.ends) {
             return Ok(Some(token.secret.clone()));
         }
-        let request = request(auth, now)?;
-        let response = client.send(request).await.map_err(unreachable_service)?;
-        let token = read(&response, now)?;
+        let token = match (auth, keeper) {
+            (Auth::OAuthRotating { refresh_token, .. }, Some(keeper)) => {
+                rotation::renew(&keeper, client, auth, refresh_token, now).await?
+            }
+            _ => ask(client, auth, None, now).await?.0,
+        };
         let secret = token.secret.clone();
         *current = Some(token);
         Ok(Some(secret))
@@ -98,9 +109,22 @@ impl Tokens {
     }
 }
 
+/// Asks for a token. Also returns the grant's successor, where there is one. `grant` is today's
+/// where it is replaced each time.
+pub(super) async fn ask(
+    client: &Client,
+    auth: &Auth,
+    grant: Option<&SecretString>,
+    now: Timestamp,
+) -> Result<(Token, Option<SecretString>), NoToken> {
+    let request = request(auth, grant, now)?;
+    let response = client.send(request).await.map_err(unreachable_service)?;
+    read(&response, now)
+}
+
 /// The request for a token. Pure but for the signature's blinding, which needs randomness and does
 /// not show it.
-fn request(auth: &Auth, now: Timestamp) -> Result<Signed, NoToken> {
+fn request(auth: &Auth, grant: Option<&SecretString>, now: Timestamp) -> Result<Signed, NoToken> {
     match auth {
         Auth::OAuthRefresh { token_url, client_id, client_secret, refresh_token, extra } => {
             let mut fields = vec![
@@ -109,6 +133,20 @@ fn request(auth: &Auth, now: Timestamp) -> Result<Signed, NoToken> {
                 ("client_secret", client_secret.expose_secret()),
                 ("refresh_token", refresh_token.expose_secret()),
             ];
+            fields.extend(extra.iter().map(|(name, value)| (*name, value.as_str())));
+            Ok(form(token_url, &fields))
+        }
+        Auth::OAuthRotating { token_url, client_id, client_secret, extra, .. } => {
+            // Without somebody to keep its successor a grant would only be used up.
+            let Some(grant) = grant else {
+                let message = "nothing keeps the refresh token that would come back".to_owned();
+                return Err(fault(FaultKind::Misconfigured, "no_token", message));
+            };
+            let mut fields =
+                vec![("grant_type", "refresh_token"), ("client_id", client_id.as_str())];
+            let secret = client_secret.as_ref();
+            fields.extend(secret.map(|secret| ("client_secret", secret.expose_secret())));
+            fields.push(("refresh_token", grant.expose_secret()));
             fields.extend(extra.iter().map(|(name, value)| (*name, value.as_str())));
             Ok(form(token_url, &fields))
         }
@@ -196,6 +234,8 @@ struct Granted {
     // A number (RFC 6749, section 5.1); some services write it as a string.
     #[serde(default)]
     expires_in: serde_json::Value,
+    /// The grant's successor, where it is replaced (RFC 6749, section 6).
+    refresh_token: Option<String>,
 }
 
 /// RFC 6749, section 5.2.
@@ -206,7 +246,8 @@ struct Denied {
     error_description: String,
 }
 
-fn read(response: &Response, now: Timestamp) -> Result<Token, NoToken> {
+/// The token, and the grant's successor where there is one.
+fn read(response: &Response, now: Timestamp) -> Result<(Token, Option<SecretString>), NoToken> {
     let unavailable = |message: String| NoToken::Unavailable {
         after: response.header("retry-after").and_then(|value| retry_after(value, now)),
         message,
@@ -223,7 +264,8 @@ fn read(response: &Response, now: Timestamp) -> Result<Token, NoToken> {
             let lasts = seconds.map_or(UNSAID, Duration::from_secs);
             // A very short-lived token still serves for half of its life.
             let lasts = lasts.saturating_sub(MARGIN).max(lasts / 2);
-            Ok(Token { secret: granted.access_token.into(), ends: later(now, lasts) })
+            let next = granted.refresh_token.filter(|next| !next.is_empty()).map(Into::into);
+            Ok((Token { secret: granted.access_token.into(), ends: later(now, lasts) }, next))
         }
         400..=499 if !matches!(response.status, 408 | 425 | 429) => {
             let denied: Denied = serde_json::from_slice(&response.body).unwrap_or_default();
@@ -262,12 +304,16 @@ mod tests {
     #[test]
     fn answers_of_a_token_service() {
         let now = Timestamp::UNIX_EPOCH;
-        let token = read(&response(200, r#"{"access_token":"t","expires_in":3599}"#), now).unwrap();
-        assert_eq!(token.ends.as_second(), 3_539);
-        let text = read(&response(200, r#"{"access_token":"t","expires_in":"3599"}"#), now);
-        assert_eq!(text.unwrap().ends, token.ends);
-        let short = read(&response(200, r#"{"access_token":"t","expires_in":60}"#), now).unwrap();
-        assert_eq!(short.ends.as_second(), 30);
+        let token = |body: &str| read(&response(200, body), now).unwrap().0;
+        let (first, next) = read(
+            &response(200, r#"{"access_token":"t","expires_in":3599,"refresh_token":"r2"}"#),
+            now,
+        )
+        .unwrap();
+        assert_eq!(next.unwrap().expose_secret(), "r2");
+        assert_eq!(first.ends.as_second(), 3_539);
+        assert_eq!(token(r#"{"access_token":"t","expires_in":"3599"}"#).ends, first.ends);
+        assert_eq!(token(r#"{"access_token":"t","expires_in":60}"#).ends.as_second(), 30);
 
         let denied = r#"{"error":"invalid_grant","error_description":"Token has been revoked."}"#;
         let Err(NoToken::Fault(fault)) = read(&response(400, denied), now) else { panic!() };
@@ -287,7 +333,7 @@ mod tests {
             refresh_token: SecretString::from("r"),
             extra: vec![("scope", "a b".to_owned())],
         };
-        let request = request(&auth, Timestamp::UNIX_EPOCH).unwrap();
+        let request = request(&auth, None, Timestamp::UNIX_EPOCH).unwrap();
         let body = String::from_utf8(request.body).unwrap();
         let form =
             "grant_type=refresh_token&client_id=c&client_secret=s%261&refresh_token=r&scope=a+b";
@@ -302,7 +348,7 @@ mod tests {
                 key: SecretString::from(key),
                 scope: "x",
             };
-            let error = request(&auth, Timestamp::UNIX_EPOCH).unwrap_err();
+            let error = request(&auth, None, Timestamp::UNIX_EPOCH).unwrap_err();
             assert!(matches!(error, NoToken::Fault(_)));
             assert!(!format!("{error:?}").contains("hunter2"));
         }

@@ -9,14 +9,17 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
-use jiff::{Timestamp, civil::date};
+use jiff::{
+    Timestamp,
+    civil::{Date, date},
+};
 use secrecy::SecretString;
 use serde_json::Value;
 
 use super::{
     Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
     Destination, Entry, FaultKind, Form, Key, KeyKind, Occasion, Outcome, Platform, Preparation,
-    Problem, Quota, Refusal, Response, Settings, Take,
+    Problem, Quota, Refusal, Response, Settings, Take, Version,
     answer::{by_status, garbled, innocent, json},
     prepare::{Recipe, prepare, taken, unsupported},
     wire::{self, Object},
@@ -30,6 +33,9 @@ use crate::{
 
 /// The newest version whose end is named; a version lives for about a year (DOC/conversions-api).
 const VERSION: &str = "202608";
+
+/// Its last day.
+const ENDS: Date = date(2027, 8, 17);
 
 /// 202511 ended on 2026-11-16, and all before it earlier.
 const OLDEST_VERSION: &str = "202512";
@@ -73,7 +79,7 @@ pub(super) static PLATFORM: Platform = Platform {
     name: "linkedin",
     title: "LinkedIn Conversions API",
     docs: "https://learn.microsoft.com/linkedin/marketing/integrations/ads-reporting/conversions-api",
-    api: Some(ApiVersion { version: VERSION, ends: Some(date(2027, 8, 17)) }),
+    api: Some(ApiVersion { version: VERSION, ends: Some(ENDS) }),
     endpoint: "https://api.linkedin.com",
     token_endpoint: "",
     batch: BATCH,
@@ -83,14 +89,15 @@ pub(super) static PLATFORM: Platform = Platform {
     dedup: Dedup::EventId,
     // By the same event id, but tag and API have a rule each, both linked to the campaign; the
     // tag's copy is the one that stays (DOC/../conversions/deduplication).
-    browser_dedup: BrowserDedup::EventId,
+    // DOC/deduplication: pixel and API are separate rules, and the pixel's event is kept.
+    browser_dedup: BrowserDedup::OwnRule,
     takes: TAKES,
     purposes: Purposes {
         needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
         // There is no flag of any kind: what has no consent is not sent.
         personalization_flag: false,
         restricted_in: &[],
-        can_restrict: |_, _| false,
+        can_restrict: |_, _, _| false,
         default_fields: |_| FieldSet::of(&[Field::LiFatId]),
         takes: FIELDS,
     },
@@ -164,6 +171,14 @@ fn refuse_version(version: &str) -> Option<String> {
         return Some(format!("must be a year and month, such as {VERSION}"));
     }
     (version < OLDEST_VERSION).then(|| format!("has ended; write a newer one, such as {VERSION}"))
+}
+
+/// The last day of a version for which none is named: those known ended around the middle of the
+/// same month a year later, the earliest on the 15th (sheet, section 1).
+fn last_day(version: &str) -> Option<Date> {
+    let year: i16 = version.get(..4)?.parse().ok()?;
+    let month: i8 = version.get(4..)?.parse().ok()?;
+    Date::new(year.checked_add(1)?, month, 15).ok()
 }
 
 fn is_number(text: &str) -> bool {
@@ -296,6 +311,11 @@ impl Destination for Linkedin {
 
     fn is_deduplicated(&self, _: &Prepared) -> bool {
         true
+    }
+
+    fn version(&self) -> Option<Version> {
+        let ends = if self.version == VERSION { Some(ENDS) } else { last_day(&self.version) };
+        Some(Version { name: self.version.clone(), ends })
     }
 
     /// Lists the account's rules; there is no test mode (sheet, section 9).

@@ -4,14 +4,18 @@
 //! table iterate it. No platform's name occurs in the code outside its own file, its contract and
 //! its registry line.
 
+mod adjust;
 mod amazon;
 mod answer;
 mod criteo;
 mod ga4;
+mod google;
 mod google_ads;
+mod google_ads_upload;
 mod linkedin;
 mod meta;
 mod microsoft;
+mod microsoft_offline;
 mod openai;
 mod outbrain;
 mod pinterest;
@@ -48,8 +52,10 @@ pub use take::{Form, Take, Taken};
 pub static REGISTRY: &[&Platform] = &[
     &meta::PLATFORM,
     &google_ads::PLATFORM,
+    &google_ads_upload::PLATFORM,
     &ga4::PLATFORM,
     &microsoft::PLATFORM,
+    &microsoft_offline::PLATFORM,
     &linkedin::PLATFORM,
     &reddit::PLATFORM,
     &tiktok::PLATFORM,
@@ -146,6 +152,15 @@ pub struct ApiVersion {
     pub ends: Option<Date>,
 }
 
+/// A version that a destination calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// As in the URL or header.
+    pub name: String,
+    /// The last day on which it works, where that is named.
+    pub ends: Option<Date>,
+}
+
 /// What one request can hold.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchLimits {
@@ -180,8 +195,11 @@ pub enum Dedup {
 /// By what a platform recognises the copy of its own browser tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BrowserDedup {
-    /// Event name and id.
+    /// Event name and id; events that [`Destination::is_deduplicated`] denies (page loads, which
+    /// have no name) not at all.
     EventId,
+    /// The event id, where each source has a conversion rule of its own: the tag's copy is kept.
+    OwnRule,
     /// The transaction id, and that only of some events.
     TransactionId,
     /// Not at all.
@@ -231,6 +249,8 @@ pub struct Preparation {
     pub prepared: Prepared,
     /// Identity that could not be normalised, with the reason (never the value).
     pub dropped: Vec<(Field, crate::identity::Dropped)>,
+    /// Items that were cut from the end, because the platform takes no more.
+    pub items_cut: usize,
 }
 
 /// A configured destination: pure, and all that delivery needs to know of a platform.
@@ -253,6 +273,12 @@ pub trait Destination: Debug + Send + Sync {
     /// if there is one; a follow-up if it wants one. Never panics, whatever the bytes.
     fn classify(&self, call: &Call, response: &Response, now: Timestamp) -> Answer;
 
+    /// The fields that its settings choose among those that its platform takes; `None`: all of
+    /// them. What is not here never leaves, whatever the rules allow.
+    fn chosen(&self) -> Option<FieldSet> {
+        None
+    }
+
     /// What proves who we are. What is needed, not how it is got.
     fn auth(&self) -> Auth;
 
@@ -269,6 +295,11 @@ pub trait Destination: Debug + Send + Sync {
     /// The request of a follow-up that an earlier answer asked for.
     fn follow_up(&self, follow_up: &FollowUp, now: Timestamp) -> Option<Call> {
         let _: (&FollowUp, Timestamp) = (follow_up, now);
+        None
+    }
+
+    /// The version that it calls, where its settings name another one than the platform's.
+    fn version(&self) -> Option<Version> {
         None
     }
 
@@ -500,6 +531,22 @@ pub enum Auth {
         refresh_token: SecretString,
         /// More fields of the form, such as a scope.
         extra: Vec<(&'static str, String)>,
+    },
+    /// OAuth 2.0 with a refresh token that is replaced by another whenever it is used. The new one
+    /// is kept durably before its access token is used; the configured one is where it begins.
+    OAuthRotating {
+        /// Where tokens are had.
+        token_url: String,
+        /// The application.
+        client_id: String,
+        /// Its secret, where it has one.
+        client_secret: Option<SecretString>,
+        /// The first grant.
+        refresh_token: SecretString,
+        /// More fields of the form, such as a scope.
+        extra: Vec<(&'static str, String)>,
+        /// Other secrets that each call shows: header (lower-case) and value.
+        headers: Vec<(&'static str, SecretString)>,
     },
     /// OAuth 2.0 with a Google service account's key (JSON).
     ServiceAccount {

@@ -72,7 +72,7 @@ pub(super) fn prepare(
         flags: Flags::of(permit),
     };
     let dropped = put_texts(&mut prepared, recipe.takes, occasion, permit);
-    Ok(Preparation { prepared, dropped })
+    Ok(Preparation { prepared, dropped, items_cut: 0 })
 }
 
 /// The country for phone numbers and postal rules: the event's own, else its site's.
@@ -80,6 +80,18 @@ pub(super) fn country<'a>(occasion: &Occasion<'a>) -> Option<&'a str> {
     let own = occasion.event.texts.first(Field::Country).map(str::trim);
     own.filter(|code| code.len() == 2 && code.bytes().all(|b| b.is_ascii_alphabetic()))
         .or(occasion.site_country)
+}
+
+/// Keeps the items that a platform can take, and of these the first `at_most`.
+pub(super) fn cut_items(
+    preparation: &mut Preparation,
+    at_most: usize,
+    can_take: impl Fn(&Item) -> bool,
+) {
+    let items = &mut preparation.prepared.items;
+    items.retain(can_take);
+    preparation.items_cut = items.len().saturating_sub(at_most);
+    items.truncate(at_most);
 }
 
 /// The fields of a platform's [`Take`]s and the others that it takes, for its `Purposes`.

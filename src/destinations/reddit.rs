@@ -117,7 +117,7 @@ pub(super) static PLATFORM: Platform = Platform {
         needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
         personalization_flag: false,
         restricted_in: &["US"],
-        can_restrict: |region, _| region.is_some(),
+        can_restrict: |region, _, _| region.is_some(),
         default_fields,
         takes: FIELDS,
     },

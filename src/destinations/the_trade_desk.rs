@@ -93,7 +93,7 @@ pub(super) static PLATFORM: Platform = Platform {
         personalization_flag: false,
         restricted_in: &["US"],
         // `LDU` is stated for a state of the USA (OSS).
-        can_restrict: |region, _| region.as_deref().is_some_and(|it| it.starts_with("US-")),
+        can_restrict: |region, _, _| region.as_deref().is_some_and(|it| it.starts_with("US-")),
         default_fields,
         takes: FIELDS,
     },

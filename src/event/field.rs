@@ -192,7 +192,7 @@ impl<'de> Deserialize<'de> for Field {
 }
 
 /// A set of fields.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct FieldSet(u128);
 
 impl FieldSet {

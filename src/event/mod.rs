@@ -270,6 +270,10 @@ pub struct Adjustment {
     pub kind: AdjustmentKind,
     /// For a refund what was paid back (absent: all), for a restatement the new value.
     pub amount: Option<Decimal>,
+    /// When the original happened, for platforms that find it by that. Kept in a job's stored form
+    /// apart from the rest, which was there before it.
+    #[serde(skip)]
+    pub at: Option<Timestamp>,
 }
 
 /// The three kinds of adjustment.

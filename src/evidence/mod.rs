@@ -4,7 +4,7 @@
 //! The queue leaves what is to be told in its outbox, in the same batch as what it tells of. One
 //! [`Writer`] turns that into records, each with the hash of the one before, and appends them to
 //! daily files of sealed, compressed blocks; how long the chain is and which hash it ends with
-//! stands in the store, in the same batch that empties the outbox. [`verify`] holds the files
+//! stands in the store, in the same batch that empties the outbox. [`verify()`] holds the files
 //! against that, [`read`] shows them.
 //!
 //! It decides nothing, and nothing is ever changed in a file: an erasure leaves the log as it is,

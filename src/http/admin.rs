@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 
 use super::{Relay, auth, body, error::ApiError, trace};
 use crate::{
-    config::AdminRole,
+    config::{AdminRole, DestinationConfig, versions},
     pipeline,
-    queue::{DeadFilter, Stats},
+    queue::{ApiStats, DeadFilter, Stats},
 };
 
 /// The largest body of an admin call.
@@ -83,6 +83,7 @@ pub async fn books(relay: &Relay) -> Stats {
     let mut stats = relay.queue.stats().await;
     let config = relay.config.load();
     let states = relay.delivery.states();
+    let today = (relay.clock)().to_zoned(jiff::tz::TimeZone::UTC).date();
     for name in config.destinations.keys() {
         stats.destinations.entry(name.clone()).or_default();
     }
@@ -92,8 +93,18 @@ pub async fn books(relay: &Relay) -> Stats {
             (Some(_), Some(state)) => state.clone(),
             (Some(_), None) => "running".to_owned(),
         };
+        books.api = config.destinations.get(name).and_then(|known| api(known, today));
     }
     stats
+}
+
+fn api(destination: &DestinationConfig, today: jiff::civil::Date) -> Option<ApiStats> {
+    let version = destination.version()?;
+    Some(ApiStats {
+        days_left: version.ends.map(|ends| versions::days_left(ends, today)),
+        ends: version.ends.map(|ends| ends.to_string()),
+        version: version.name,
+    })
 }
 
 #[derive(Deserialize)]

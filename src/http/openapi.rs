@@ -298,6 +298,7 @@ fn event() -> Value {
             "properties": group("properties.", true),
             "adjusts": {"type": "object", "properties": {
                 "order_id": text, "event_id": text, "amount": money,
+                "timestamp": {"type": ["string", "number"], "description": "when the original happened"},
                 "type": {"type": "string", "enum": ["refund", "cancel", "restate"]},
             }},
         },

@@ -16,7 +16,7 @@ mod subject;
 pub use address::ip_in_form;
 pub use hash::{Digest, Normalized, recognise_hash};
 pub use memo::Memo;
-pub use normalize::{Dropped, Rule, normalize};
+pub use normalize::{Dropped, Rule, birth_date, normalize};
 pub use phone::e164;
 pub use scrub::{Scrubbed, is_kept, scrub_emails, scrub_text, scrub_url};
 pub use subject::{names_a_person, subject_digest, subject_digests};

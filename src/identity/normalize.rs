@@ -151,27 +151,24 @@ pub fn normalize(rule: Rule, text: &str, country: Option<&str>) -> Result<Normal
     if normalised.is_empty() { Err(Dropped::Empty) } else { Ok(Normalized(normalised)) }
 }
 
-/// `1997-02-16`, `1997/2/16`, `1997.02.16` and `19970216` → `19970216`: year first, since what
-/// comes first elsewhere would be a guess.
 fn date_of_birth(text: &str) -> Result<String, Dropped> {
-    let parts: Vec<&str> = text.split(['-', '/', '.']).collect();
-    let (year, month, day) = match parts.as_slice() {
-        [whole] if whole.len() == 8 => {
-            let part = |range| whole.get(range).unwrap_or_default();
-            (part(0..4), part(4..6), part(6..8))
-        }
-        // A time may follow the date.
-        [year, month, day] => (*year, *month, day.split('T').next().unwrap_or_default()),
-        _ => return Err(Dropped::Invalid),
-    };
-    let number = |text: &str| text.parse::<i16>().map_err(|_| Dropped::Invalid);
-    let small = |text: &str| text.parse::<i8>().map_err(|_| Dropped::Invalid);
-    let date = jiff::civil::Date::new(number(year)?, small(month)?, small(day)?)
-        .map_err(|_| Dropped::Invalid)?;
-    if date.year() < 1900 {
-        return Err(Dropped::Invalid);
-    }
+    let date = birth_date(text).ok_or(Dropped::Invalid)?;
     Ok(format!("{:04}{:02}{:02}", date.year(), date.month(), date.day()))
+}
+
+/// `1997-02-16`, `1997/2/16`, `1997.02.16` and `19970216`: year first, since what comes first
+/// elsewhere would be a guess. `None` for what is no date of a living person.
+pub fn birth_date(text: &str) -> Option<jiff::civil::Date> {
+    let parts: Vec<&str> = text.trim().split(['-', '/', '.']).collect();
+    let (year, month, day) = match parts.as_slice() {
+        [whole] if whole.len() == 8 => (whole.get(0..4)?, whole.get(4..6)?, whole.get(6..8)?),
+        // A time may follow the date.
+        [year, month, day] => (*year, *month, day.split('T').next()?),
+        _ => return None,
+    };
+    let (month, day) = (month.parse().ok()?, day.parse().ok()?);
+    let date = jiff::civil::Date::new(year.parse().ok()?, month, day).ok()?;
+    (date.year() >= 1900).then_some(date)
 }
 
 fn gender(text: &str, none: bool) -> Result<&'static str, Dropped> {

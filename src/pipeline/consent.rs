@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 
-use jiff::{Timestamp, Unit, civil::Date};
+use jiff::{Timestamp, Unit};
 
 use super::Street;
 use crate::{
     config::Site,
     consent::{self, Model, Reading, Whereabouts},
     event::{Event, Field},
+    identity,
 };
 
 /// The age under which a person is a minor where the site does not say.
@@ -45,10 +46,11 @@ fn said_at(event: &Event) -> Timestamp {
     collected.unwrap_or(event.timestamp).min(event.received_at)
 }
 
+/// Whether a birth date says so, in every form in which platforms are given it. The person's age is
+/// that when it happened: a minor's event does not become an adult's by waiting.
 fn younger(event: &Event, site: &Site) -> bool {
-    let born = event.texts.first(Field::DateOfBirth).and_then(|text| text.parse::<Date>().ok());
-    let Some(born) = born else { return false };
-    let today = event.received_at.to_zoned(site.time_zone.clone()).date();
-    let age = born.until((Unit::Year, today)).map_or(0, |span| span.get_years());
-    age < i16::from(site.minimum_age.unwrap_or(MINIMUM_AGE))
+    let then = event.timestamp.min(event.received_at).to_zoned(site.time_zone.clone()).date();
+    let minimum = i16::from(site.minimum_age.unwrap_or(MINIMUM_AGE));
+    let mut born = event.texts.all(Field::DateOfBirth).filter_map(identity::birth_date);
+    born.any(|born| born.until((Unit::Year, then)).map_or(0, |span| span.get_years()) < minimum)
 }

@@ -61,7 +61,8 @@ pub(super) fn decide(
         state: &state,
         sensitive: scene.site.sensitive.is_some(),
     };
-    let decision = Arc::new(consent::decide(rules, &question));
+    let (event, site) = (&scene.planned.name, &scene.site.name);
+    let decision = Arc::new(scene.street.config.decide(config, event, site, &question));
     for (entry, entry_value) in (0u16..).zip(entries) {
         let permit = match &decision.permit {
             Ok(permit) => permit,
@@ -109,6 +110,7 @@ pub(super) fn decide(
         one.fate = match config.handler.prepare(&occasion, permit, scene.now) {
             Ok(preparation) => {
                 warn_dropped(&preparation.dropped, warnings);
+                say_what_was_cut(preparation.items_cut, config, &mut one);
                 let mut prepared = Box::new(preparation.prepared);
                 let retention = scene.street.config.retention.queue;
                 let kept =
@@ -122,11 +124,10 @@ pub(super) fn decide(
             }
             Err(Refusal::Skip(skip)) => Fate::Skip(skip),
             Err(Refusal::Held(code, message)) => {
+                let rule = config.name.clone();
                 if let Some(decision) = &mut one.consent {
-                    let rule = config.name.clone();
-                    Arc::make_mut(decision)
-                        .reasons
-                        .insert(0, consent::Reason { code, rule, message });
+                    let reason = consent::Reason { code, rule, message };
+                    Arc::make_mut(decision).reasons.insert(0, reason);
                 }
                 Fate::Held(code)
             }
@@ -197,6 +198,19 @@ fn in_ten_thousand(scene: &Scene<'_>, config: &DestinationConfig) -> u32 {
     };
     let [a, b, c, d, ..] = hash;
     u32::from_be_bytes([a, b, c, d]) % WHOLE_SHARE
+}
+
+/// A reason in the trace, not a refusal: the event goes without them.
+fn say_what_was_cut(items: usize, config: &DestinationConfig, decided: &mut Decided) {
+    if let (1.., Some(decision)) = (items, &mut decided.consent) {
+        let message = format!(
+            "{items} items cut from the end: {} takes no more of one event",
+            config.platform.title
+        );
+        let (code, rule) = (consent::ReasonCode::FieldsRemoved, config.name.clone());
+        let reason = consent::Reason { code, rule, message };
+        Arc::make_mut(decision).reasons.push(reason);
+    }
 }
 
 fn warn_dropped(dropped: &[(Field, crate::identity::Dropped)], warnings: &mut Vec<Warning>) {

@@ -172,6 +172,9 @@ fn destination(decided: &Decided, config: &DestinationConfig, now: Timestamp) ->
         "removed": removed,
         "requests": requests,
     });
+    if let (Some(consent), Some(object)) = (&decided.consent, shown.as_object_mut()) {
+        object.insert("rule".to_owned(), json!(consent.rule));
+    }
     if let (Some(value), Some(object)) = (decided.value, shown.as_object_mut()) {
         object.insert("value".to_owned(), money(value));
     }
@@ -201,6 +204,12 @@ fn request(call: &Call, config: &DestinationConfig) -> Value {
         Auth::None => {}
         Auth::Bearer(_) | Auth::OAuthRefresh { .. } | Auth::ServiceAccount { .. } => {
             headers.insert("authorization".to_owned(), json!("Bearer [REDACTED]"));
+        }
+        Auth::OAuthRotating { headers: others, .. } => {
+            headers.insert("authorization".to_owned(), json!("Bearer [REDACTED]"));
+            for (name, _) in others {
+                headers.insert(name.to_owned(), json!("[REDACTED]"));
+            }
         }
         Auth::OAuth1 { .. } => {
             headers.insert("authorization".to_owned(), json!("OAuth [REDACTED]"));

@@ -31,7 +31,7 @@ use crate::{
     },
     event::{Event, Field},
     identity::{Memo, subject_digests},
-    plan::{Facts, Kind, UnknownEvents},
+    plan::{EVENT_ID, Facts, Kind, UnknownEvents},
     queue::{Admission, AdmissionStatus, IdHash},
     sources::{Read, Rejection, RejectionCode, Warning, WarningCode},
 };
@@ -111,6 +111,10 @@ pub fn run(
         let message = format!("no site is called {:?}", event.site);
         return Err(rejection(&event, RejectionCode::SiteUnknown, message, "/site"));
     };
+    if event.adjusts.is_some() {
+        // What was paid back is in the same currency as every other amount of the site.
+        event.currency = event.currency.or(site.currency);
+    }
     let (Reading { seen, mut state }, model) = consent::read(street, site, &event, whereabouts);
     let country = event.texts.first(Field::Country).or(site.country.as_deref());
     let memo = Memo::default();
@@ -199,7 +203,9 @@ fn check_required(event: &Event, kind: Kind, required: &[String]) -> Result<(), 
         (Kind::Adjustment, Some(_)) | (Kind::Micro | Kind::Macro, None) => {}
     }
     for path in required {
-        if !event.has_path(path) {
+        let is_there =
+            if path == EVENT_ID { !event.event_id.derived } else { event.has_path(path) };
+        if !is_there {
             let message = format!("the plan requires {path} for this event");
             let pointer = format!("/{}", path.replace('.', "/"));
             return Err(rejection(event, RejectionCode::MissingField, message, &pointer));

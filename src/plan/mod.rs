@@ -71,13 +71,16 @@ pub struct PlanEvent {
     pub count: Count,
     /// What copies of it share.
     pub same_as: Option<Expression>,
-    /// Dotted paths without which it is rejected.
+    /// Dotted paths without which it is rejected; [`EVENT_ID`]: an id of the sender's own.
     pub required: Vec<String>,
     /// What it is worth.
     pub value: Option<ValueRule>,
     /// Platforms whose own tag sends it too.
     pub browser: Vec<String>,
 }
+
+/// What `required` calls an id that the sender gave.
+pub const EVENT_ID: &str = "event_id";
 
 /// What an event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,6 +20,7 @@ use super::{
     counters::Books,
     folder::Folder,
     ids::Ids,
+    kept,
     lease::{Published, Shared},
     open::cannot_open,
     outbox::Moved,
@@ -55,6 +56,8 @@ pub(super) enum Request {
     Settle { settlement: Settlement, reply: oneshot::Sender<Result<(), Refused>> },
     /// See [`super::Queue::mark_sending`].
     Mark { chunks: Vec<ChunkKey>, reply: oneshot::Sender<Result<(), Refused>> },
+    /// See [`super::Queue::keep`].
+    Keep { name: String, text: Vec<u8>, reply: oneshot::Sender<Result<(), Refused>> },
     /// See [`super::Queue::evidence_moved`].
     Moved { moved: Moved, reply: oneshot::Sender<Result<(), Refused>> },
     /// A released lease had set marks.
@@ -123,6 +126,8 @@ pub(super) struct Committer {
     backoff: Duration,
     /// Something could not be read: before the store is used again all of it is.
     suspect: bool,
+    /// Every batch below this number is on disk: a store that knows less is not ours.
+    durable: u64,
 }
 
 /// What is gathered beside the batch while a round is made.
@@ -150,6 +155,7 @@ impl Committer {
         max_disk: u64,
     ) -> Result<Self, StoreError> {
         let state = load(&*store, keep_ids, shared.now_ms())?;
+        let durable = state.books.events.next_sequence;
         let mut committer = Self {
             folder,
             opener,
@@ -168,6 +174,7 @@ impl Committer {
             closed_for: Stopwatch::start(),
             backoff: FIRST_BACKOFF,
             suspect: false,
+            durable,
         };
         committer.resume(store)?;
         Ok(committer)
@@ -246,11 +253,13 @@ impl Committer {
         first: Option<Request>,
         gathered: &mut Gathered,
     ) -> Result<bool, StoreError> {
-        let full = self.folder.too_full(false).map(Refused::Store).or_else(|| {
+        let gone = self.folder.gone().map(Refused::Store);
+        let very_full = gone.or_else(|| self.folder.too_full(true).map(Refused::Store));
+        let full = very_full.clone();
+        let full = full.or_else(|| self.folder.too_full(false).map(Refused::Store)).or_else(|| {
             (self.vitals.disk_bytes > self.max_disk)
                 .then(|| Refused::Full(format!("the store takes {} bytes", self.vitals.disk_bytes)))
         });
-        let very_full = self.folder.too_full(true).map(Refused::Store);
         self.shared.hold_leases(very_full.clone());
         let now_ms = self.shared.now_ms();
         let mut round = Round::new(&**store, &self.shared, &mut self.state, self.bounds, now_ms);
@@ -301,6 +310,19 @@ impl Committer {
                             round.batch.put(key.mark(), now_ms.to_be_bytes().to_vec());
                             round.published.marked.push(key);
                         }
+                    }
+                },
+                Request::Keep { name, text, reply } => match &very_full {
+                    Some(full) => gathered.refused.push((Reply::Done(reply), full.clone())),
+                    None => {
+                        gathered.replies.push(Reply::Done(reply));
+                        kept::write(
+                            store.as_ref(),
+                            &mut round.batch,
+                            &self.shared.seal,
+                            &name,
+                            &text,
+                        )?;
                     }
                 },
                 // It makes room: also where the disk is nearly full.
@@ -362,6 +384,7 @@ impl Committer {
         if written {
             store.apply(batch)?;
             store.sync()?;
+            self.durable = self.state.books.events.next_sequence;
         }
         self.publish(published, rejected);
         Ok(written)
@@ -395,11 +418,22 @@ impl Committer {
             self.folder.drop_ballast();
         }
         let opened = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(gone) = self.folder.gone() {
+                return Err(StoreError::Failed(gone));
+            }
             let store = (self.opener)()?;
             if self.suspect {
                 store::verify(&*store)?;
             }
-            self.state = load(&*store, self.keep_ids, self.shared.now_ms())?;
+            let state = load(&*store, self.keep_ids, self.shared.now_ms())?;
+            let found = state.books.events.next_sequence;
+            if found < self.durable {
+                return Err(StoreError::Corrupt(format!(
+                    "it holds batches up to number {found} only, {} were durable",
+                    self.durable
+                )));
+            }
+            self.state = state;
             self.resume(store)
         }));
         let opened =
@@ -443,10 +477,10 @@ impl Committer {
                     self.shared.release(settlement.lease.chunks);
                     Reply::Done(reply).send(Some(refusal));
                 }
-                Request::Mark { reply, .. } => Reply::Done(reply).send(Some(refusal)),
-                Request::Rotate { reply, .. } | Request::Moved { reply, .. } => {
-                    Reply::Done(reply).send(Some(refusal));
-                }
+                Request::Mark { reply, .. }
+                | Request::Keep { reply, .. }
+                | Request::Rotate { reply, .. }
+                | Request::Moved { reply, .. } => Reply::Done(reply).send(Some(refusal)),
                 // The mark stays: a result that is known is taken for unknown, which is safe.
                 Request::Unmark { .. } => {}
                 Request::Work(task) => {

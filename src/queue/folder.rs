@@ -119,6 +119,19 @@ impl Folder {
         Ok(())
     }
 
+    /// Why nothing more may be kept where the folder was taken away under a running relay: what is
+    /// written then goes to files that nobody will find again.
+    pub(super) fn gone(&self) -> Option<String> {
+        let marker = self.path.join(MARKER);
+        (!marker.exists()).then(|| {
+            format!(
+                "{} is gone: the data folder was removed or replaced while the relay ran. Put it \
+                 back, or stop the relay and start it anew",
+                marker.display()
+            )
+        })
+    }
+
     /// The sequence number that the marker says was durable, if there is a marker.
     pub(super) fn marked_sequence(&self) -> Option<u64> {
         let text = fs::read_to_string(self.path.join(MARKER)).ok()?;

@@ -11,6 +11,7 @@ mod counters;
 mod dead;
 mod folder;
 mod ids;
+mod kept;
 mod lane;
 mod lease;
 mod open;
@@ -166,6 +167,23 @@ impl Queue {
             // Without a committer the mark stays, which is safe.
             _ = self.inner.requests.send(Request::Unmark { chunks });
         }
+    }
+
+    /// Keeps a small record under a name, sealed, in place of the one before; answered when it is
+    /// on disk, synced. It stays until it is replaced.
+    pub async fn keep(&self, name: &str, text: Vec<u8>) -> Result<(), Refused> {
+        let name = name.to_owned();
+        self.ask(|reply| Request::Keep { name, text, reply }).await
+    }
+
+    /// What was kept under a name. A record that does not open is none, and is told in the log.
+    pub async fn kept(&self, name: &str) -> Result<Option<Vec<u8>>, Refused> {
+        let (shared, name) = (Arc::clone(&self.inner.shared), name.to_owned());
+        blocking(move || {
+            kept::read(&*shared.store()?, &shared.seal, &name)
+                .map_err(|e| Refused::Store(e.to_string()))
+        })
+        .await
     }
 
     /// Takes over the encryption keys of these settings while everything goes on: what was wrapped by

@@ -36,6 +36,8 @@ pub(super) mod space {
     pub(in crate::queue) const EVIDENCE: u8 = b'e';
     /// Traces: time, sequence.
     pub(in crate::queue) const TRACE: u8 = b't';
+    /// Small sealed records that somebody else keeps here, by name.
+    pub(in crate::queue) const KEPT: u8 = b'n';
 }
 
 /// A key of a space with a time (epoch milliseconds) and a sequence number.

@@ -471,6 +471,20 @@ pub struct DestinationStats {
     pub held: Held,
     /// running, paused, failing, shadow, removed.
     pub state: String,
+    /// The version of the platform's API, where it has versions; filled in by the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<ApiStats>,
+}
+
+/// The version that a destination calls, and for how long it can.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ApiStats {
+    /// As in the URL or header.
+    pub version: String,
+    /// The last day, as `2027-08-17`, where it is named.
+    pub ends: Option<String>,
+    /// Whole days until then; negative once it has ended.
+    pub days_left: Option<i64>,
 }
 
 /// Held decisions by reason.

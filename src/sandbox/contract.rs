@@ -138,6 +138,10 @@ pub(super) struct Route {
     /// How long a question about the request is answered with `processing`.
     #[serde(default)]
     pub(super) processing: Option<Span>,
+    /// A token route: the member of the document that is good for one use. Its successor is the
+    /// answer's `{successor}`.
+    #[serde(default)]
+    pub(super) good_once: Option<String>,
     /// Its own answers, before the contract's.
     #[serde(default)]
     answers: BTreeMap<String, Template>,
@@ -228,8 +232,13 @@ pub(super) enum Auth {
         /// Before base64.
         value: String,
     },
-    /// `Authorization: Bearer` with a token that this contract's token route gave.
-    Oauth,
+    /// `Authorization: Bearer` with a token that this contract's token route gave, and beside it
+    /// headers (lower-case) with these values.
+    Oauth {
+        /// By name.
+        #[serde(default)]
+        with: BTreeMap<String, String>,
+    },
     /// `Authorization: OAuth`, signed with HMAC-SHA1 (OAuth 1.0a).
     Oauth1,
     /// A header whose name contains a word: the body's HMAC-SHA256 in hex, also after `sha256=`.

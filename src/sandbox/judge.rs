@@ -107,6 +107,9 @@ pub(super) fn judge(court: &Court<'_>, request: Request<'_>) -> Verdict {
     if found.is_empty() {
         found.extend(case.of_document(&events));
     }
+    if found.is_empty() {
+        found.extend(case.of_one_use());
+    }
     let mut verdict = case.settle(&events, &found, case.question());
     verdict.destination = case.destination(&header);
     verdict.carries_events = route.kind == RouteKind::Events;
@@ -196,6 +199,18 @@ impl<'a> Case<'a> {
             }
         }
         found
+    }
+
+    /// Uses up what is good for one use; what is wrong where it was used before.
+    fn of_one_use(&self) -> Option<Violation> {
+        let (memory, path) = (self.court.memory?, self.route?.good_once.as_ref()?);
+        let text = at(self.document, path)?.as_str()?;
+        if memory.spend(&format!("{} {text}", self.court.contract.platform)) {
+            return None;
+        }
+        let mut used = Violation::of_request(Kind::Value, path, "was used before");
+        used.code = Some("used_up".to_owned());
+        Some(used)
     }
 
     fn events(&self) -> Vec<Found<'a>> {
@@ -432,6 +447,8 @@ pub(super) fn base_vars(court: &Court<'_>) -> Vars {
     vars.insert("now".to_owned(), Value::String(court.now.to_string()));
     vars.insert("epoch".to_owned(), court.now.as_second().into());
     vars.insert("token".to_owned(), Value::String(token::issue(platform, court.now)));
+    let successor = format!("{:x}-{}", court.now.as_microsecond(), court.serial);
+    vars.insert("successor".to_owned(), Value::String(successor));
     vars.insert("expires_in".to_owned(), token::LIFE.into());
     vars
 }

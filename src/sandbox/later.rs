@@ -13,9 +13,14 @@ use super::{answer::Vars, shape::Span};
 /// Requests remembered; the oldest go first.
 const KEPT: usize = 10_000;
 
-/// Requests whose fate can be asked for, bounded.
+/// What earlier requests left behind, bounded.
 #[derive(Debug, Default)]
-pub(super) struct Memory(Mutex<VecDeque<(String, Batch)>>);
+pub(super) struct Memory {
+    /// Requests whose fate can be asked for.
+    requests: Mutex<VecDeque<(String, Batch)>>,
+    /// What was good for one use, and is used up.
+    spent: Mutex<VecDeque<String>>,
+}
 
 #[derive(Debug, Clone)]
 struct Batch {
@@ -73,16 +78,29 @@ impl Memory {
             failed: failed.len(),
             reasons: reasons.into_values().map(counted).collect(),
         };
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= KEPT {
             kept.pop_front();
         }
         kept.push_back((id, batch));
     }
 
+    /// Uses something up that is good for one use; whether it still was.
+    pub(super) fn spend(&self, what: &str) -> bool {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        if spent.iter().any(|known| known == what) {
+            return false;
+        }
+        if spent.len() >= KEPT {
+            spent.pop_front();
+        }
+        spent.push_back(what.to_owned());
+        true
+    }
+
     /// What is known of a request now.
     pub(super) fn state(&self, id: &str, now: Timestamp) -> State {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         match kept.iter().rev().find(|(known, _)| known == id) {
             None => State::Unknown,
             Some((_, batch)) if batch.ready > now.as_second() => State::Processing,

@@ -85,7 +85,10 @@ fn one(way: &Auth, shown: Shown<'_>) -> Credential {
                 Credential::Wrong("the user or password is wrong")
             }
         }
-        Auth::Oauth => {
+        Auth::Oauth { with } => {
+            if with.iter().any(|(name, value)| header(name) != Some(value.as_str())) {
+                return Credential::Wrong("a header that goes with the token is not the sandbox's");
+            }
             match header("authorization").and_then(|text| text.strip_prefix("Bearer ")) {
                 None => Credential::Absent,
                 Some(token) => oauth(shown.platform, token, shown.now),

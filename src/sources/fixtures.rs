@@ -86,6 +86,7 @@ pub(crate) fn config() -> Config {
             destinations: Vec::new(),
             ..Rules::deny_all()
         },
+        approval: Default::default(),
         destinations: BTreeMap::new(),
     }
 }

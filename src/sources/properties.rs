@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::{
     Rejection, RejectionCode, WarningCode, amount,
     json::Node,
+    moment,
     native::Draft,
     typed::{self, Path},
 };
@@ -198,13 +199,13 @@ fn finite(number: &str, path: &Path<'_>) -> Result<serde_json::Number, Rejection
 }
 
 pub(super) fn adjusts(draft: &mut Draft<'_>, node: &Node<'_>) -> Result<(), Rejection> {
-    const FIELDS: [&str; 4] = ["order_id", "event_id", "type", "amount"];
+    const FIELDS: [&str; 5] = ["order_id", "event_id", "type", "amount", "timestamp"];
     let adjusts = Path::Root.key("adjusts");
     let members = typed::object(node, &adjusts)?;
     if members.is_empty() {
         return Ok(());
     }
-    let (mut order_id, mut event_id, mut kind, mut amount) = (None, None, None, None);
+    let (mut order_id, mut event_id, mut kind, mut amount, mut at) = (None, None, None, None, None);
     for (key, node) in members {
         let path = adjusts.key(key);
         match key.as_ref() {
@@ -212,6 +213,7 @@ pub(super) fn adjusts(draft: &mut Draft<'_>, node: &Node<'_>) -> Result<(), Reje
             "event_id" => event_id = typed::id(node, &path)?.map(|id| id.trim().to_owned()),
             "type" => kind = adjustment_kind(node, &path)?,
             "amount" => amount = amount::decimal(node, &path)?,
+            "timestamp" => at = moment::moment(node, &path)?,
             _ => return Err(typed::unknown(&path, key, FIELDS.into_iter())),
         }
     }
@@ -243,7 +245,7 @@ pub(super) fn adjusts(draft: &mut Draft<'_>, node: &Node<'_>) -> Result<(), Reje
         return Err(Path::Root.key("properties").key("currency").invalid(message));
     }
     let amount = amount.filter(|_| kind != AdjustmentKind::Cancel);
-    draft.event.adjusts = Some(Adjustment { order_id, event_id, kind, amount });
+    draft.event.adjusts = Some(Adjustment { order_id, event_id, kind, amount, at });
     Ok(())
 }
 

@@ -428,6 +428,7 @@ mod tests {
             order_id: Some("1001".to_owned()),
             event_id: None,
             kind: AdjustmentKind::Refund,
+            at: None,
             amount: None,
         });
         assert_eq!(of(&formula("0 - value"), &event), "-129.9 USD");

@@ -1,4 +1,5 @@
-//! What one event costs of one core: reading, the street for all destinations, the admission.
+//! What one event costs of one core: reading, the street for all destinations, the admission; then
+//! the street for twelve platforms, and writing a batch of 1,000 for each platform.
 #![allow(missing_docs, reason = "a bench is a program")]
 #![allow(
     clippy::print_stdout,
@@ -13,6 +14,7 @@ use conversion_relay::{
     config::{self, LoadOptions, Secrets},
     consent::Whereabouts,
     destinations::REGISTRY,
+    job::{Fate, Prepared},
     pipeline::{self, Street, SubjectKey},
     sources::{Door, json, native},
 };
@@ -108,4 +110,88 @@ fn main() {
     println!("| read the event | {reading:.1} |");
     println!("| plan, consent, value, prepare for all destinations | {:.1} |", running - copying);
     println!("| admission (encode jobs and trace) | {:.1} |", admitting - running);
+    twelve_destinations(rounds);
+}
+
+/// How many platforms one event is prepared for, and how many events a batch holds.
+const DESTINATIONS: usize = 12;
+const BATCH: u32 = 1_000;
+
+/// A purchase with every field set, for the first twelve platforms of the registry and then, 1,000
+/// times, for each platform whose requests hold more than one event.
+fn twelve_destinations(rounds: u32) {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples/all-platforms");
+    let options = LoadOptions {
+        secrets: Secrets::Placeholder,
+        sandbox_base: None,
+        env: &|_| None,
+        registry: REGISTRY,
+    };
+    let all = config::load(&dir, &options).config.unwrap();
+    let mut twelve = config::load(&dir, &options).config.unwrap();
+    let first: Vec<&str> = REGISTRY.iter().take(DESTINATIONS).map(|it| it.name).collect();
+    twelve.destinations.retain(|_, destination| first.contains(&destination.platform.name));
+    let text = std::fs::read_to_string(dir.join("events/purchase.json")).unwrap();
+    let now = "2026-11-22T04:00:00Z".parse().unwrap();
+    let (key, geoip) = (SubjectKey::new(&[7; 32]), |_: IpAddr| None);
+    let remembered = |_: &[[u8; 16]]| Default::default();
+    let whereabouts = Whereabouts { event_is_believed: true, ..Whereabouts::default() };
+    let node = json::parse(&text, 32).unwrap();
+    let read =
+        |config: &config::Config| native::read(&node, &Door::default(), config, now).unwrap();
+
+    let (street, event) = (
+        Street { config: &twelve, key: &key, geoip: &geoip, remembered: &remembered },
+        read(&twelve),
+    );
+    let median = |mut run: Box<dyn FnMut() -> f64 + '_>| {
+        let mut runs: Vec<f64> = (0..5).map(|_| run()).collect();
+        runs.sort_by(f64::total_cmp);
+        runs.get(2).copied().unwrap_or_default()
+    };
+    let time = |work: &dyn Fn()| {
+        median(Box::new(|| {
+            let start = on_cpu();
+            (0..rounds).for_each(|_| work());
+            (on_cpu() - start) as f64 / 1e3 / f64::from(rounds)
+        }))
+    };
+    let copying = time(&|| drop(black_box(event.clone())));
+    let running = time(&|| {
+        black_box(pipeline::run(&street, event.clone(), &whereabouts, now).unwrap());
+    });
+    println!("\n| stage, one purchase with every field set | µs of one core | wanted |");
+    println!("| --- | --- | --- |");
+    let sent = twelve.destinations.len();
+    println!(
+        "| plan, consent, value, prepare for {sent} platforms | {:.1} | 80 |",
+        running - copying
+    );
+
+    let street = Street { config: &all, key: &key, geoip: &geoip, remembered: &remembered };
+    let verdict = pipeline::run(&street, read(&all), &whereabouts, now).unwrap();
+    println!("\n| writing a batch of {BATCH} | requests | µs of one core an event | wanted |");
+    println!("| --- | --- | --- | --- |");
+    for decided in verdict.parts.iter().flat_map(|part| &part.decisions) {
+        let destination = all.destinations.get(&decided.destination).unwrap();
+        let Fate::Send(prepared) = &decided.fate else {
+            panic!("{} is not sent it: {:?}", decided.destination, decided.fate)
+        };
+        if destination.platform.batch.events == 1 {
+            continue;
+        }
+        let jobs: Vec<Prepared> = (0..BATCH)
+            .map(|n| Prepared { event_id: format!("order-{n}"), ..(**prepared).clone() })
+            .collect();
+        let requests = destination.handler.assemble(&jobs, now).len();
+        let times = (rounds / BATCH).max(1);
+        let each = median(Box::new(|| {
+            let start = on_cpu();
+            for _ in 0..times {
+                black_box(destination.handler.assemble(black_box(&jobs), now));
+            }
+            (on_cpu() - start) as f64 / 1e3 / f64::from(times * BATCH)
+        }));
+        println!("| {} | {requests} | {each:.1} | 5 |", decided.destination);
+    }
 }

@@ -413,3 +413,25 @@ async fn process_demo_takes_free_ports() {
         assert!(!said.contains(&format!("127.0.0.1:{port}")), "{said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn process_whose_data_folder_is_taken_away_acknowledges_nothing_more() {
+    let folder = Folder::shipped();
+    let relay = Relay::start(&folder).await;
+    assert_eq!(relay.post(&purchase("before")).await.0, 202);
+    let aside = folder.dir.path().join("aside");
+    fs::rename(folder.data(), &aside).unwrap();
+    for n in 0..3 {
+        let answer = relay.send(&purchase(&format!("gone-{n}")).to_string()).await;
+        assert_eq!(answer.status(), 503);
+        assert!(answer.headers().contains_key("retry-after"));
+        let body = answer.text().await.unwrap();
+        assert!(body.contains("data folder was removed"), "{body}");
+    }
+    // Put back, it goes on with what it held.
+    fs::rename(&aside, folder.data()).unwrap();
+    let (status, answer) = relay.post(&purchase("before")).await;
+    assert_eq!((status, &answer["duplicate"]), (202, &json!(1)), "{answer}");
+    assert_eq!(relay.post(&purchase("after")).await.0, 202);
+    relay.stop().await;
+}

@@ -111,6 +111,11 @@ async fn explained(folder: &Folder, currency: &str, destination: &str) -> Value 
     let mut event = bought("currency-1");
     event["properties"]["currency"] = currency.into();
     event["timestamp"] = "2026-11-22T03:00:00Z".into();
+    explained_event(folder, &event).await["destinations"][destination].clone()
+}
+
+/// What `explain` says of an event.
+async fn explained_event(folder: &Folder, event: &Value) -> Value {
     let mut command = binary();
     command.args(["explain", "--now", "2026-11-22T04:00:00Z", "-", "--config"]);
     let mut child = command
@@ -121,8 +126,7 @@ async fn explained(folder: &Folder, currency: &str, destination: &str) -> Value 
         .unwrap();
     child.stdin.take().unwrap().write_all(event.to_string().as_bytes()).await.unwrap();
     let output = child.wait_with_output().await.unwrap();
-    let line: Value = serde_json::from_slice(&output.stdout).unwrap();
-    line["destinations"][destination].clone()
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 #[tokio::test]
@@ -148,4 +152,23 @@ async fn an_explained_signature_is_hidden() {
     let folder = folder();
     let shown = explained(&folder, "USD", "x").await;
     assert_eq!(shown["requests"][0]["headers"]["authorization"], "OAuth [REDACTED]");
+}
+
+#[tokio::test]
+async fn items_that_are_cut_are_said() {
+    let folder = folder();
+    let mut event = bought("items-1");
+    event["timestamp"] = "2026-11-22T03:00:00Z".into();
+    let items = (0..250).map(|n| serde_json::json!({"id": format!("SKU-{n}"), "price": 1}));
+    event["properties"]["items"] = items.collect();
+    let line = explained_event(&folder, &event).await;
+    let ga4 = &line["destinations"]["ga4"];
+    assert_eq!(ga4["decision"], "send", "{ga4:#}");
+    let sent = &ga4["requests"][0]["body"]["events"][0]["params"]["items"];
+    assert_eq!(sent.as_array().map(Vec::len), Some(200));
+    let reason = &ga4["reasons"][0];
+    assert_eq!(reason["code"], "fields_removed", "{reason}");
+    let message = reason["message"].as_str().unwrap();
+    assert!(message.starts_with("50 items cut from the end"), "{message}");
+    assert_eq!(line["destinations"]["meta"]["reasons"], serde_json::json!([]));
 }

@@ -10,16 +10,23 @@
     reason = "a broken fixture is a failed test"
 )]
 
-use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    path::Path,
+};
 
 use conversion_relay::{
-    destinations::{Call, CallPurpose, Destination, Platform, REGISTRY, Refusal, Response},
+    destinations::{
+        Answer, Call, CallPurpose, Destination, Outcome, Platform, REGISTRY, Refusal, Response,
+    },
     sandbox::{self, Request},
 };
 use serde_json::{Value, json};
 
 #[path = "../fixtures/mod.rs"]
-mod support;
+pub(crate) mod support;
 
 const CASES: [&str; 4] = ["purchase", "minimal", "micro", "opted_out"];
 const RESPONSES: [&str; 7] =
@@ -97,20 +104,55 @@ fn destination(platform: &Platform, case: &Path) -> Box<dyn Destination> {
     }
 }
 
+/// Every recorded answer of a platform, classified.
+fn answers(platform: &Platform) -> BTreeMap<String, (usize, Answer)> {
+    let destination = support::destination(platform);
+    let folder = support::folder(platform.name).join("responses");
+    let read = |name: String| {
+        let text = fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
+        let fixture: Value = serde_json::from_str(&text).unwrap();
+        for key in ["page", "made"] {
+            assert!(fixture[key].is_string(), "{} {name} says no {key}", platform.name);
+        }
+        let call = call(platform, &fixture);
+        let answer = destination.classify(&call, &response(&fixture), support::now());
+        (name, (call.members.len(), answer))
+    };
+    names(&folder, ".json").into_iter().map(read).collect()
+}
+
+/// At least eight answers a platform, and of each kind one: taken, refused, wait, out of order,
+/// not allowed.
+#[test]
+fn every_kind_of_answer_is_recorded() {
+    for platform in REGISTRY {
+        let answers = answers(platform);
+        assert!(answers.len() >= 8, "{} has {} answers", platform.name, answers.len());
+        let some = |is: fn(&Outcome) -> bool| {
+            answers.values().any(|(_, answer)| answer.outcomes.iter().any(is))
+        };
+        let kinds = [
+            ("delivered", some(|it| matches!(it, Outcome::Delivered))),
+            (
+                "refused",
+                some(|it| matches!(it, Outcome::Rejected { .. } | Outcome::CulpritUnknown { .. })),
+            ),
+            ("throttled", some(|it| matches!(it, Outcome::Throttled { .. }))),
+            ("unavailable", some(|it| matches!(it, Outcome::Unavailable { .. }))),
+            ("paused", some(|it| matches!(it, Outcome::Paused))),
+        ];
+        let missing: Vec<&str> =
+            kinds.iter().filter(|(_, is_there)| !is_there).map(|(name, _)| *name).collect();
+        assert!(missing.is_empty(), "{} has no answer that is {missing:?}", platform.name);
+    }
+}
+
 #[test]
 fn outcomes() {
     for platform in REGISTRY {
-        let destination = support::destination(platform);
         let folder = support::folder(platform.name).join("responses");
-        for name in names(&folder, ".json") {
-            let text = fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
-            let fixture: Value = serde_json::from_str(&text).unwrap();
-            for key in ["page", "made"] {
-                assert!(fixture[key].is_string(), "{} {name} says no {key}", platform.name);
-            }
-            let call = call(platform, &fixture);
-            let answer = destination.classify(&call, &response(&fixture), support::now());
-            assert_eq!(answer.outcomes.len(), call.members.len());
+        for (name, (members, answer)) in answers(platform) {
+            assert_eq!(answer.outcomes.len(), members);
             let mut shown = String::new();
             for outcome in &answer.outcomes {
                 writeln!(shown, "{outcome:?}").unwrap();

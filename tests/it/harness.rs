@@ -315,8 +315,8 @@ fn accepted_ids(received: &[Value]) -> Vec<String> {
 /// The platforms in a process of their own, so that they outlive a relay that is killed.
 pub(crate) struct OwnSandbox {
     _child: Child,
-    url: String,
-    http: reqwest::Client,
+    pub(crate) url: String,
+    pub(crate) http: reqwest::Client,
 }
 
 impl OwnSandbox {
@@ -364,6 +364,11 @@ impl OwnSandbox {
     /// Every event id accepted on a platform, in order of arrival.
     pub(crate) async fn accepted_ids(&self, platform: &str) -> Vec<String> {
         accepted_ids(&received(&self.http, &self.url, platform).await)
+    }
+
+    /// What arrived on a platform.
+    pub(crate) async fn received(&self, platform: &str) -> Vec<Value> {
+        received(&self.http, &self.url, platform).await
     }
 
     /// Sets faults.

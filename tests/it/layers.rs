@@ -23,6 +23,7 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("pipeline", with(&["job", "destinations", "config", "sources", "queue"])),
         ("queue", vec!["consent", "plan", "config", "destinations", "clock", "telemetry"]),
         ("delivery", with(&["job", "destinations", "config", "queue", "clock", "telemetry"])),
+        ("audit", with(&["destinations", "config"])),
         ("evidence", vec!["consent", "event", "pipeline", "queue", "config", "clock"]),
         ("telemetry", vec![]),
         ("clock", vec![]),

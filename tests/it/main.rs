@@ -10,7 +10,10 @@
 )]
 
 mod adding_a_platform;
+mod adjustments;
+mod audit;
 mod bad_days;
+mod bad_input;
 mod config;
 mod conformance;
 mod consent_cli;
@@ -21,10 +24,13 @@ mod every_platform;
 mod evidence;
 mod examples;
 mod fixtures;
+mod four_eyes;
+mod grants;
 mod harness;
 mod kill;
 mod layers;
 mod metrics;
+mod online;
 mod privacy;
 mod queue;
 mod readme;
@@ -33,4 +39,6 @@ mod remembered;
 mod sandbox;
 #[path = "../fixtures/strings.rs"]
 mod strings;
+mod traps;
 mod two_sites;
+mod versions;

@@ -30,7 +30,11 @@ fn table() -> String {
             Dedup::None => "not at all",
         };
         let browser = match platform.browser_dedup {
-            BrowserDedup::EventId => "event name and id",
+            BrowserDedup::EventId => match platform.dedup {
+                Dedup::Partly => "event name and id, where it has both",
+                Dedup::EventId | Dedup::None => "event name and id",
+            },
+            BrowserDedup::OwnRule => "event id, with a rule of its own for each source",
             BrowserDedup::TransactionId => "transaction id (purchases)",
             BrowserDedup::None => "not at all",
         };

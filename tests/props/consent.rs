@@ -16,7 +16,7 @@ fn default_fields(_: ActionSource) -> FieldSet {
     FieldSet::of(&[Field::UserAgent, Field::Fbp])
 }
 
-fn can_restrict(_: &Region, has_ip: bool) -> bool {
+fn can_restrict(_: &Region, has_ip: bool, _: ActionSource) -> bool {
     has_ip
 }
 

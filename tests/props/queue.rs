@@ -281,6 +281,7 @@ fn admission(incoming: &Incoming, now: Timestamp) -> Admission {
         whose: Whose::default(),
         parts: vec![Part { same_as, claim, reaches: None, decisions }],
         trace: vec![incoming.id; 40],
+        grounds: Vec::new(),
         received_at: now,
     }
 }

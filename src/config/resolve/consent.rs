@@ -48,6 +48,7 @@ pub(super) fn read(
             .and_then(|node| Some(node.text()?.to_owned()))
             .unwrap_or_default(),
         require_approval: flag("require_approval"),
+        allowed_signers: root.get("allowed_signers").and_then(|node| Some(node.text()?.to_owned())),
         region_from: match &written_sources {
             Some(node) => region_from(node, relay),
             // Without a word: the event's own region, and the database where there is one.

@@ -16,7 +16,9 @@ use crate::{
     },
     destinations::{Entry, KeyKind, Platform},
     event::Field,
-    plan::{By, Count, Expression, Funnel, Kind, MOST_COUNTED, Plan, PlanEvent, UnknownEvents},
+    plan::{
+        By, Count, EVENT_ID, Expression, Funnel, Kind, MOST_COUNTED, Plan, PlanEvent, UnknownEvents,
+    },
     value::{EntryValue, Rates},
 };
 
@@ -372,14 +374,15 @@ pub(super) fn condition(node: &Node<'_>) -> Option<Expression> {
     }
 }
 
-/// Paths that an event must have: known fields, or free ones below `properties` and `context`.
+/// Paths that an event must have: known fields, free ones below `properties` and `context`, or an
+/// event id of its own.
 fn required(node: &Node<'_>) -> Vec<String> {
     let mut paths = BTreeSet::new();
     for (path, node) in node.texts().unwrap_or_default() {
         let free = ["properties.", "context."]
             .iter()
             .any(|root| path.strip_prefix(root).is_some_and(|rest| !rest.is_empty()));
-        if !free && Field::parse(path).is_none() {
+        if path != EVENT_ID && !free && Field::parse(path).is_none() {
             let hint = suggest_field(path);
             node.error(format!("no event has a field {path:?}{hint}"));
         }

@@ -75,6 +75,7 @@ pub(super) fn resolve(
         return None;
     }
     warn::browser_copies(&events, &destinations, report);
+    warn::adjustments_without_form(&events, &destinations, report);
     Some(Config {
         hash,
         mode: context.mode,
@@ -94,6 +95,7 @@ pub(super) fn resolve(
         rates: events.rates,
         consent: consent.rules,
         destinations,
+        approval: crate::consent::Approval::default(),
     })
 }
 

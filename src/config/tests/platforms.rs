@@ -1,4 +1,4 @@
-//! Made-up platforms: an ad platform, an analytics one and a webhook.
+//! Made-up platforms: two of ads, an analytics one and a webhook.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
     job::Prepared,
 };
 
-pub(super) static PLATFORMS: &[&Platform] = &[&ADS, &STATS, &HOOK];
+pub(super) static PLATFORMS: &[&Platform] = &[&ADS, &RULES, &STATS, &HOOK];
 
 const fn key(name: &'static str, kind: KeyKind) -> Key {
     Key { name, kind, help: "" }
@@ -37,7 +37,7 @@ const ADS: Platform = Platform {
         needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
         personalization_flag: true,
         restricted_in: &["US"],
-        can_restrict: |_, has_ip| has_ip,
+        can_restrict: |_, has_ip, _| has_ip,
         default_fields: |_| FieldSet::of(&[Field::UserAgent, Field::PageUrl, Field::Fbp]),
         takes: FieldSet::EMPTY,
     },
@@ -54,6 +54,9 @@ const ADS: Platform = Platform {
     contract: "",
     configure,
 };
+
+const RULES: Platform =
+    Platform { name: "rules", title: "Example Rules", browser_dedup: BrowserDedup::OwnRule, ..ADS };
 
 const STATS: Platform = Platform {
     name: "stats",

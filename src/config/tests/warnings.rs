@@ -37,7 +37,26 @@ fn of_browser_copies_that_cannot_be_told() {
              [events.{event}.destinations]\nads = true\nhook = true\n"
         )
     };
-    assert!(check_good_but("events.toml", &text("purchase", "ads")).findings.is_empty());
+    // By event id: one that is derived here is not the tag's.
+    let found = one("events.toml", &text("purchase", "ads"));
+    assert!(found.contains("add required = [\"event_id\"]"), "{found}");
+    let given = text("purchase", "ads").replace("browser", "required = [\"event_id\"]\nbrowser");
+    assert_eq!(lines(&check_good_but("events.toml", &given)), Vec::<String>::new());
+    // What the platform has no key for, such as a page load.
+    let other = text("lead", "ads").replace("browser", "required = [\"event_id\"]\nbrowser");
+    assert!(one("events.toml", &other).contains("cannot recognise"));
+    // By a rule of its own for each source.
+    let events = "[events.purchase]\nkind = \"macro\"\nrequired = [\"event_id\"]\n\
+                  browser = [\"rules\"]\n[events.purchase.destinations]\nrules = true\n";
+    let files = [
+        GOOD[0],
+        ("events.toml", events),
+        ("consent.toml", "region_from = [\"event\"]\n[destinations.rules]\n"),
+        ("destinations.toml", "[rules]\nplatform = \"rules\"\naccount_id = 1\n"),
+    ];
+    let found = lines(&check(&files));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("a conversion rule of its own"), "{found:?}");
     let found = one("events.toml", &text("purchase", "hook"));
     assert!(
         found.starts_with("warning: events.toml:3: events.purchase.browser: Example Hook cannot")

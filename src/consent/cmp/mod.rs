@@ -1,7 +1,7 @@
 //! What consent platforms hand over: their cookies and events, read into categories.
 //!
 //! Categories are the platform's own ids, compared exactly; which purposes they stand for is
-//! [`categories`](super::categories)' affair. Formats were seen in public documentation and code (checked
+//! the category map's affair. Formats were seen in public documentation and code (checked
 //! 2026-11-22). Cookies can be edited by the visitor: a grant from one is as good as the
 //! first-party page, and an answer that was never given is none.
 

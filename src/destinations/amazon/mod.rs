@@ -106,7 +106,7 @@ pub(super) static PLATFORM: Platform = Platform {
         personalization_flag: false,
         // `LIMITED_DATA_USE` is for opt-outs of states of the USA.
         restricted_in: &["US"],
-        can_restrict: |_, _| true,
+        can_restrict: |_, _, _| true,
         default_fields,
         takes: FIELDS,
     },

@@ -107,7 +107,7 @@ pub(super) static PLATFORM: Platform = Platform {
         needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
         personalization_flag: false,
         restricted_in: &[],
-        can_restrict: |_, _| false,
+        can_restrict: |_, _, _| false,
         // Its own id; items, without which there is no transaction.
         default_fields: |_| FieldSet::of(&[Field::CrtoId, Field::Items]),
         takes: FIELDS,

@@ -13,8 +13,6 @@ use crate::{
 
 /// Parameters an event.
 const PARAMETERS: usize = 25;
-/// Products an event.
-const ITEMS: usize = 200;
 /// The longest user id.
 const LONGEST_USER_ID: usize = 256;
 
@@ -95,14 +93,8 @@ pub(super) fn event(job: &Prepared, name: &str, now: Timestamp) -> Object {
 /// At most 25: those that GA4 knows come first, then the sender's own.
 fn parameters(job: &Prepared, name: &str) -> Object {
     let (currency, priced) = wire::currency(job);
-    let items: Vec<Value> = job
-        .items
-        .iter()
-        .filter(|item| item.id.is_some() || item.name.is_some())
-        .take(ITEMS)
-        .enumerate()
-        .map(|(index, item)| product(item, index, priced))
-        .collect();
+    let items: Vec<Value> =
+        job.items.iter().enumerate().map(|(index, item)| product(item, index, priced)).collect();
     let transaction = Some(job.transaction_id.as_str()).filter(|_| names::has_transaction(name));
     // A value without a currency would be dropped from revenue.
     let has_amount = job.value.is_some() || !job.amounts.is_empty() || !items.is_empty();

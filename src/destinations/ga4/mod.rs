@@ -18,7 +18,7 @@ use super::{
     Key, KeyKind, Mode, Occasion, Outcome, Platform, Preparation, Problem, Quota, Refusal,
     Response, Settings, Take,
     answer::{by_status, code, garbled, json, words},
-    prepare::{Recipe, may_be_in_eea_uk_ch, missing, prepare, taken, unsupported},
+    prepare::{Recipe, cut_items, may_be_in_eea_uk_ch, missing, prepare, taken, unsupported},
     settings::Names,
     wire::{self, Object},
 };
@@ -37,6 +37,9 @@ const OLDEST: Duration = Duration::from_secs(72 * 60 * 60);
 
 /// The longest value of a parameter, and so of a transaction id.
 const LONGEST_VALUE: usize = 100;
+
+/// Items an event (DOC/reference).
+const ITEMS: usize = 200;
 
 const FROM_APP: &[ActionSource] = &[ActionSource::App];
 
@@ -114,7 +117,7 @@ pub(super) static PLATFORM: Platform = Platform {
         needs: Some(&[Purpose::AnalyticsStorage]),
         personalization_flag: true,
         restricted_in: &[],
-        can_restrict: |_, _| false,
+        can_restrict: |_, _, _| false,
         // The client's own ids; items, without which there is no purchase.
         default_fields: |_| {
             FieldSet::of(&[
@@ -209,6 +212,7 @@ impl Destination for Ga4 {
         }
         let recipe = Recipe { takes: TAKES, fields: FIELDS, oldest: OLDEST };
         let mut preparation = prepare(&recipe, occasion, permit, now)?;
+        cut_items(&mut preparation, ITEMS, |item| item.id.is_some() || item.name.is_some());
         let prepared = &mut preparation.prepared;
         if may_be_in_eea_uk_ch(&prepared.consent.region) {
             // Google takes no address of people there, whatever the rules say.
@@ -360,9 +364,11 @@ fn check(prepared: &mut Prepared, name: &str, event: &Event) -> Result<(), Refus
             if adjusts.kind == AdjustmentKind::Restate {
                 return Err(unsupported("GA4 takes refunds, but no new value of a purchase"));
             }
-            let refunded = adjusts.amount.zip(event.currency);
-            prepared.value =
-                refunded.map(|(amount, currency)| Money { amount, currency }).or(prepared.value);
+            // Part of it, which the items may show; all of it where no amount is said.
+            if let Some(amount) = adjusts.amount {
+                let currency = event.currency.ok_or_else(|| missing("the refund's currency"))?;
+                prepared.value = Some(Money { amount, currency });
+            }
         }
     }
     if !names::has_transaction(name) {
@@ -380,7 +386,7 @@ fn check(prepared: &mut Prepared, name: &str, event: &Event) -> Result<(), Refus
         if prepared.value.is_none() {
             return Err(missing("the value with its currency, which a purchase needs,"));
         }
-        if !prepared.items.iter().any(|item| item.id.is_some() || item.name.is_some()) {
+        if prepared.items.is_empty() {
             return Err(missing("properties.items (with id or name), which a purchase needs,"));
         }
     }
@@ -404,6 +410,65 @@ fn of_validation(call: &Call, response: &Response, now: Timestamp) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::destinations::answer::table::{call, classified, letters, response};
+
+    fn destination() -> Box<dyn Destination> {
+        let secret = SecretString::from("ga4-secret".to_owned());
+        let settings = Settings {
+            name: "ga4".to_owned(),
+            table: "measurement_id = \"G-EXAMPLE1\"".parse().unwrap(),
+            secrets: std::collections::BTreeMap::from([("api_secret".to_owned(), secret)]),
+            endpoint: PLATFORM.endpoint.to_owned(),
+            token_endpoint: String::new(),
+            mode: Mode::Live,
+            entries: std::collections::BTreeMap::new(),
+        };
+        configure(&settings).unwrap()
+    }
+
+    #[test]
+    fn every_documented_answer_has_its_meaning() {
+        for (status, body, told) in [
+            (204, "", "ddd"),
+            (200, "", "ddd"),
+            (200, "GIF89a", "ddd"),
+            (202, "{}", "ddd"),
+            (302, "", "ppp Misconfigured http_302"),
+            (400, "bad", "ccc http_400"),
+            (403, "", "ppp Unauthorized http_403"),
+            (404, "", "ppp Misconfigured http_404"),
+            (408, "", "uuu"),
+            (413, "", "lll"),
+            (429, "", "ttt"),
+            (500, "", "uuu"),
+            (503, "<html>", "uuu"),
+        ] {
+            assert_eq!(classified(&*destination(), 3, status, body), told, "{status} {body}");
+        }
+        // What the debug endpoint says of one event.
+        let debug = |status, body: &str| {
+            let call = call(1, CallPurpose::Send, "https://x.example/debug/mp/collect");
+            letters(&destination().classify(&call, &response(status, body), Timestamp::UNIX_EPOCH))
+        };
+        let invalid = |code: &str| {
+            format!(
+                "{{\"validationMessages\":[{{\"fieldPath\":\"events\",\"validationCode\":\"{code}\"}}]}}"
+            )
+        };
+        assert_eq!(debug(200, "{\"validationMessages\":[]}"), "D");
+        for code in [
+            "VALUE_INVALID",
+            "VALUE_REQUIRED",
+            "NAME_INVALID",
+            "NAME_RESERVED",
+            "VALUE_OUT_OF_BOUNDS",
+            "EXCEEDED_MAX_ENTITIES",
+            "NAME_DUPLICATED",
+        ] {
+            assert_eq!(debug(200, &invalid(code)), "R", "{code}");
+        }
+        assert_eq!([debug(200, "<html>"), debug(503, "")], ["U", "U"]);
+    }
 
     #[test]
     fn cookies_are_read_for_their_ids() {

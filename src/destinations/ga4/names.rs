@@ -89,6 +89,7 @@ const RESERVED_PARAMETER_PREFIXES: &[&str] = &["_", "firebase_", "ga_", "google_
 pub(super) fn standard(event: &str) -> Option<String> {
     let known = match event {
         "order_completed" => "purchase",
+        "order_refunded" => "refund",
         "checkout_started" => "begin_checkout",
         "product_viewed" => "view_item",
         "product_added" => "add_to_cart",

@@ -39,6 +39,8 @@ fn destination(google: &GoogleAds, action: &str) -> Object {
 pub(super) fn event(google: &GoogleAds, job: &Prepared, action: &str, now: Timestamp) -> Object {
     // EVENT_TIME_INVALID for what is in the future.
     let time = job.time.min(now);
+    // Of a restatement when the original happened, where that was said.
+    let happened = job.adjusts.as_ref().and_then(|adjusts| adjusts.at).unwrap_or(time).min(time);
     let device = Object::default()
         .maybe("userAgent", job.clear(Field::UserAgent))
         .maybe("ipAddress", job.clear(Field::Ip));
@@ -46,7 +48,7 @@ pub(super) fn event(google: &GoogleAds, job: &Prepared, action: &str, now: Times
     Object::default()
         .with("destinationReferences", json!([action]))
         .with("transactionId", job.transaction_id.as_str())
-        .with("eventTimestamp", time.to_string())
+        .with("eventTimestamp", happened.to_string())
         // Set on a restatement: when the event was last changed.
         .maybe("lastUpdatedTimestamp", job.adjusts.as_ref().map(|_| time.to_string()))
         .with("eventSource", source(job.action_source))
@@ -95,7 +97,6 @@ fn ad_identifiers(job: &Prepared) -> Object {
         .maybe("gclid", job.clear(Field::Gclid))
         .maybe("gbraid", gbraid)
         .maybe("wbraid", wbraid)
-        .maybe("dclid", job.clear(Field::Dclid))
         .maybe("sessionAttributes", job.clear(Field::GoogleSessionAttributes))
         .maybe("mobileDeviceId", job.clear(Field::AdvertisingId))
 }

@@ -8,21 +8,23 @@
 mod answer;
 mod body;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use secrecy::SecretString;
+use rust_decimal::Decimal;
 
 use super::{
     Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
-    Destination, Entry, FollowUp, Key, KeyKind, Mode, Occasion, Platform, Preparation, Problem,
-    Quota, Refusal, Response, Settings, Take,
+    Destination, FollowUp, Key, KeyKind, Mode, Occasion, Platform, Preparation, Problem, Quota,
+    Refusal, Response, Settings, Take,
+    adjust::{Change, change},
+    google::{Actions, Credentials, account},
     prepare::{Recipe, may_be_in_eea_uk_ch, missing, prepare, taken, unsupported},
     wire,
 };
 use crate::{
     consent::{Grant, Permit, Purpose, Purposes, ReasonCode},
-    event::{Adjustment, AdjustmentKind, Event, Field, FieldSet, Money},
+    event::{Adjustment, Field, FieldSet, Money},
     identity::Rule,
     job::{Prepared, Skip, SkipCode},
 };
@@ -55,7 +57,6 @@ const TAKES: &[Take] = &[
     Take::clear(Field::Gclid, Rule::Verbatim),
     Take::clear(Field::Gbraid, Rule::Verbatim),
     Take::clear(Field::Wbraid, Rule::Verbatim),
-    Take::clear(Field::Dclid, Rule::Verbatim),
     Take::clear(Field::GoogleSessionAttributes, Rule::Verbatim),
     Take::clear(Field::AdvertisingId, Rule::Verbatim),
     Take::clear(Field::OrderId, Rule::Verbatim),
@@ -64,14 +65,10 @@ const TAKES: &[Take] = &[
 const FIELDS: FieldSet =
     taken(TAKES, &[Field::Value, Field::Currency, Field::Discount, Field::Items]);
 
-/// Its own click ids.
-const CLICKS: FieldSet = FieldSet::of(&[
-    Field::Gclid,
-    Field::Gbraid,
-    Field::Wbraid,
-    Field::Dclid,
-    Field::GoogleSessionAttributes,
-]);
+/// Its own click ids; `dclid` is Campaign Manager's, of Floodlight activities and not of conversion
+/// actions (DOC/events/cm360).
+const CLICKS: FieldSet =
+    FieldSet::of(&[Field::Gclid, Field::Gbraid, Field::Wbraid, Field::GoogleSessionAttributes]);
 
 /// An address is one only if it has all four (PROTO AddressInfo).
 const ADDRESS: FieldSet =
@@ -97,7 +94,7 @@ pub(super) static PLATFORM: Platform = Platform {
         needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
         personalization_flag: true,
         restricted_in: &[],
-        can_restrict: |_, _| false,
+        can_restrict: |_, _, _| false,
         default_fields: |_| CLICKS,
         takes: FIELDS,
     },
@@ -159,8 +156,8 @@ fn configure(settings: &Settings) -> Configured {
             false
         }
     };
-    let auth = auth(settings, &mut problems);
-    let actions = actions(settings, &mut problems);
+    let auth = Credentials::read(settings, &mut problems);
+    let actions = Actions::read(settings, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -189,62 +186,6 @@ fn configure(settings: &Settings) -> Configured {
     }))
 }
 
-/// Ten digits; dashes are how people write them (PROTO destination).
-fn account(key: &str, id: &str, problems: &mut Vec<Problem>) -> String {
-    let digits: String = id.chars().filter(|c| *c != '-').collect();
-    if !id.is_empty() && (digits.len() != 10 || !digits.bytes().all(|b| b.is_ascii_digit())) {
-        problems.push(Problem::new(key, "must be the account's ten digits, such as 123-456-7890"));
-    }
-    digits
-}
-
-fn auth(settings: &Settings, problems: &mut Vec<Problem>) -> Credentials {
-    let base = settings.token_endpoint.trim_end_matches('/');
-    let token_url = format!("{base}/token");
-    match settings.secret("service_account") {
-        Some(key) => {
-            for other in ["client_id", "refresh_token"] {
-                if settings.text(other).is_some() || settings.secret(other).is_some() {
-                    let message = "is not used beside service_account; write one of the two";
-                    problems.push(Problem::new(other, message));
-                }
-            }
-            Credentials::ServiceAccount { token_url, key }
-        }
-        None => Credentials::Refresh {
-            token_url,
-            client_id: settings.required_text("client_id", problems),
-            client_secret: settings.required_secret("client_secret", problems),
-            refresh_token: settings.required_secret("refresh_token", problems),
-        },
-    }
-}
-
-fn actions(settings: &Settings, problems: &mut Vec<Problem>) -> BTreeMap<String, Vec<String>> {
-    let mut actions = BTreeMap::new();
-    for (event, entries) in &settings.entries {
-        let mut list = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let id = match entry {
-                Entry::Table(table) => match table.get("conversion_action") {
-                    Some(toml::Value::String(id)) => id.clone(),
-                    Some(toml::Value::Integer(id)) => id.to_string(),
-                    _ => String::new(),
-                },
-                Entry::Standard | Entry::Name(_) => String::new(),
-            };
-            if id.is_empty() || !id.bytes().all(|b| b.is_ascii_digit()) {
-                let message = "must name a conversion action by its number: \
-                               { conversion_action = \"1122334455\" }";
-                problems.push(Problem::new(format!("events.{event}"), message));
-            }
-            list.push(id);
-        }
-        actions.insert(event.clone(), list);
-    }
-    actions
-}
-
 #[derive(Debug)]
 struct GoogleAds {
     base: String,
@@ -257,7 +198,7 @@ struct GoogleAds {
     oldest: Duration,
     retraction: Retraction,
     auth: Credentials,
-    actions: BTreeMap<String, Vec<String>>,
+    actions: Actions,
 }
 
 /// Where products of a cart are known.
@@ -275,20 +216,6 @@ enum Retraction {
     Skip,
     /// Its value is restated as zero; its count stays.
     Zero,
-}
-
-#[derive(Debug)]
-enum Credentials {
-    Refresh {
-        token_url: String,
-        client_id: String,
-        client_secret: SecretString,
-        refresh_token: SecretString,
-    },
-    ServiceAccount {
-        token_url: String,
-        key: SecretString,
-    },
 }
 
 impl Destination for GoogleAds {
@@ -311,7 +238,7 @@ impl Destination for GoogleAds {
         let mut preparation = prepare(&recipe, occasion, permit, now)?;
         let prepared = &mut preparation.prepared;
         if let Some(adjusts) = &occasion.event.adjusts {
-            self.adjust(prepared, adjusts, occasion.event)?;
+            self.adjust(prepared, adjusts, occasion)?;
         }
         if may_be_in_eea_uk_ch(&prepared.consent.region) {
             // No address of people there, whatever the rules say (PROTO device_info).
@@ -370,22 +297,7 @@ impl Destination for GoogleAds {
     }
 
     fn auth(&self) -> Auth {
-        match &self.auth {
-            Credentials::Refresh { token_url, client_id, client_secret, refresh_token } => {
-                Auth::OAuthRefresh {
-                    token_url: token_url.clone(),
-                    client_id: client_id.clone(),
-                    client_secret: client_secret.clone(),
-                    refresh_token: refresh_token.clone(),
-                    extra: Vec::new(),
-                }
-            }
-            Credentials::ServiceAccount { token_url, key } => Auth::ServiceAccount {
-                token_url: token_url.clone(),
-                key: key.clone(),
-                scope: SCOPE,
-            },
-        }
+        self.auth.auth(SCOPE)
     }
 
     fn is_deduplicated(&self, _: &Prepared) -> bool {
@@ -398,8 +310,7 @@ impl Destination for GoogleAds {
 
     /// A call that is checked and never ingested.
     fn probe(&self, now: Timestamp) -> Option<Call> {
-        let actions: Vec<&str> =
-            self.actions.values().flatten().map(String::as_str).take(1).collect();
+        let actions: Vec<&str> = self.actions.first().into_iter().collect();
         let body = body::request(self, &actions, &body::probe_event(now).json(), true);
         Some(self.call(CallPurpose::Probe, body, Vec::new()))
     }
@@ -407,7 +318,7 @@ impl Destination for GoogleAds {
 
 impl GoogleAds {
     fn action(&self, event: &str, entry: u16) -> Option<&str> {
-        self.actions.get(event)?.get(usize::from(entry)).map(String::as_str)
+        self.actions.get(event, entry)
     }
 
     fn headers(&self) -> Vec<(String, String)> {
@@ -424,41 +335,30 @@ impl GoogleAds {
     }
 
     /// The same transaction id with another value is an adjustment; there is no retraction
-    /// (DOC/events/google-ads/offline/upgrade).
+    /// (DOC/events/google-ads/offline/upgrade). What was paid back is worth nothing any more; what
+    /// never was still counts, unless it is to be worth nothing as well.
     fn adjust(
         &self,
         prepared: &mut Prepared,
         adjusts: &Adjustment,
-        event: &Event,
+        occasion: &Occasion<'_>,
     ) -> Result<(), Refusal> {
         if prepared.transaction_id.is_empty() {
             return Err(missing("adjusts.order_id (or adjusts.event_id)"));
         }
-        let restated = |amount| event.currency.map(|currency| Money { amount, currency });
-        match (adjusts.kind, adjusts.amount) {
-            (AdjustmentKind::Restate, Some(amount)) => {
-                prepared.value = restated(amount).or(prepared.value);
-            }
-            (AdjustmentKind::Restate, None) => {}
-            (AdjustmentKind::Refund, Some(_)) => {
-                let message = "Google takes no refund of a part; send an adjustment of type \
-                               restate with the new value";
+        let value = match change(occasion, adjusts, "Google")? {
+            Change::Restated(value) => Some(value),
+            Change::Cancelled if self.retraction == Retraction::Skip => {
+                let message = "the Data Manager API has no retraction; retraction = \"zero\" \
+                               restates the value as zero instead";
                 return Err(unsupported(message));
             }
-            (AdjustmentKind::Refund | AdjustmentKind::Cancel, _) => {
-                if self.retraction == Retraction::Skip {
-                    let message = "the Data Manager API has no retraction; retraction = \"zero\" \
-                                   restates the value as zero instead";
-                    return Err(unsupported(message));
-                }
-                let currency = prepared.value.map(|value| value.currency).or(event.currency);
-                prepared.value = currency
-                    .map(|currency| Money { amount: rust_decimal::Decimal::ZERO, currency });
+            Change::Refunded | Change::Cancelled => {
+                let currency = prepared.value.map(|value| value.currency).or(prepared.currency);
+                currency.map(|currency| Money { amount: Decimal::ZERO, currency })
             }
-        }
-        if prepared.value.is_none() {
-            return Err(missing("the new value with its currency"));
-        }
+        };
+        prepared.value = Some(value.ok_or_else(|| missing("the currency of the new value"))?);
         Ok(())
     }
 }

@@ -8,14 +8,17 @@ mod body;
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{
+    Timestamp,
+    civil::{Date, date},
+};
 use secrecy::SecretString;
 use serde_json::json;
 
 use super::{
     Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
     Destination, Key, KeyKind, Mode, Occasion, Platform, Preparation, Problem, Quota, Refusal,
-    Response, Settings, Take,
+    Response, Settings, Take, Version,
     prepare::{Recipe, missing, prepare, taken, unsupported},
     settings::Names,
     wire,
@@ -29,6 +32,17 @@ use crate::{
 
 /// Newest version, released 2026-07-29, end not named yet (Graph API changelog).
 const VERSION: &str = "v26.0";
+
+/// The last days of versions (<https://developers.facebook.com/docs/graph-api/changelog/versions/>,
+/// 2026-11-22); that of the newest is not named yet.
+const ENDS: &[(&str, Date)] = &[
+    ("v25.0", date(2028, 7, 29)),
+    ("v24.0", date(2028, 2, 18)),
+    ("v23.0", date(2027, 10, 8)),
+    ("v22.0", date(2027, 5, 20)),
+    ("v21.0", date(2027, 1, 21)),
+    ("v20.0", date(2026, 9, 24)),
+];
 
 /// Events a request (DOC/using-the-api); the size is not documented, 1 MB is known to pass.
 const BATCH: BatchLimits = BatchLimits { events: 1_000, bytes: 1_000_000 };
@@ -59,7 +73,8 @@ const TAKES: &[Take] = &[
     hashed(Field::Region, Rule::StateCompact),
     hashed(Field::PostalCode, Rule::PostalCompact),
     hashed(Field::Country, Rule::CountryLower),
-    hashed(Field::ExternalId, Rule::Lower),
+    // Without white space, as Meta's own param builder makes it.
+    hashed(Field::ExternalId, Rule::LowerNoSpace),
     Take::clear(Field::SubscriptionId, Rule::Verbatim),
     Take::clear(Field::LeadMeta, Rule::Verbatim),
     Take::clear(Field::LeadCrm, Rule::Verbatim).only_from(FROM_CRM),
@@ -116,7 +131,7 @@ pub(super) static PLATFORM: Platform = Platform {
         needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
         personalization_flag: true,
         restricted_in: &["US"],
-        can_restrict: |region, has_ip| has_ip || ldu_state(region).is_some(),
+        can_restrict: |region, has_ip, _| has_ip || ldu_state(region).is_some(),
         default_fields,
         takes: FIELDS,
     },
@@ -249,6 +264,7 @@ fn configure(settings: &Settings) -> Configured {
     let base = settings.endpoint.trim_end_matches('/');
     Ok(Box::new(Meta {
         url: format!("{base}/{version}/{dataset}/events"),
+        version,
         token,
         test_event_code,
         always_test: settings.mode == Mode::Test,
@@ -259,6 +275,7 @@ fn configure(settings: &Settings) -> Configured {
 #[derive(Debug)]
 struct Meta {
     url: String,
+    version: String,
     token: SecretString,
     test_event_code: Option<String>,
     always_test: bool,
@@ -326,6 +343,11 @@ impl Destination for Meta {
 
     fn is_deduplicated(&self, _: &Prepared) -> bool {
         true
+    }
+
+    fn version(&self) -> Option<Version> {
+        let ends = ENDS.iter().find(|(name, _)| *name == self.version).map(|(_, ends)| *ends);
+        Some(Version { name: self.version.clone(), ends })
     }
 
     /// No events: the token and the dataset are looked at before Meta misses them.

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::destinations::Entry;
+use crate::destinations::{Entry, answer::table::classified};
 
 fn settings(table: &str, entries: &[(&str, Entry)]) -> Settings {
     let token = SecretString::from("meta-token".to_owned());
@@ -70,9 +70,11 @@ fn a_state_of_the_table_has_its_code() {
     assert_eq!(state("US-MT"), Some(1006));
     assert_eq!(state("US-NV"), None);
     assert_eq!(state("US"), None);
-    assert!((PLATFORM.purposes.can_restrict)(&Some("US-TX".to_owned()), false));
-    assert!(!(PLATFORM.purposes.can_restrict)(&Some("US-NV".to_owned()), false));
-    assert!((PLATFORM.purposes.can_restrict)(&None, true));
+    let can = |region: Option<&str>, has_ip| {
+        let region = region.map(str::to_owned);
+        (PLATFORM.purposes.can_restrict)(&region, has_ip, ActionSource::Website)
+    };
+    assert!(can(Some("US-TX"), false) && !can(Some("US-NV"), false) && can(None, true));
 }
 
 #[test]
@@ -97,4 +99,59 @@ fn a_senders_own_property_cannot_sink_a_batch() {
     assert!(may("content_ids", json!(["a", 1])) && !may("content_ids", json!([{}])));
     assert!(!may("value", json!(5)) && !may("currency", json!("dollars")));
     assert!(may("cart_size", json!(1)) && !may("nothing", json!(null)));
+}
+
+/// The sheet's section 12: the body decides, whatever the status.
+#[test]
+fn every_documented_answer_has_its_meaning() {
+    let destination = configure(&settings("dataset_id = 1", &[])).unwrap();
+    let told = |members, status, body: &str| classified(&*destination, members, status, body);
+    let error = |code: i64, more: &str| format!("{{\"error\":{{\"code\":{code}{more}}}}}");
+    for (code, subcode, expected) in [
+        (100, 2_804_003, "ccc 100/2804003"),
+        (100, 2_804_050, "ccc 100/2804050"),
+        (100, 2_804_001, "ccc 100/2804001"),
+        (100, 2_804_007, "ccc 100/2804007"),
+        (100, 2_804_016, "ccc 100/2804016"),
+        (100, 2_804_017, "ccc 100/2804017"),
+        (100, 2_804_019, "ccc 100/2804019"),
+        (100, 2_804_048, "ccc 100/2804048"),
+        (100, 33, "ppp Misconfigured 100/33"),
+        (190, 460, "ppp Unauthorized 190/460"),
+        (190, 463, "ppp Unauthorized 190/463"),
+        (190, 467, "ppp Unauthorized 190/467"),
+    ] {
+        let body = error(code, &format!(",\"error_subcode\":{subcode}"));
+        assert_eq!(told(3, 400, &body), expected);
+    }
+    for (codes, expected) in [
+        (&[3, 10, 102, 190, 200, 299][..], "ppp Unauthorized"),
+        (&[368], "ppp Misconfigured"),
+        (&[4, 17, 32, 613, 80_000, 80_003, 80_004, 80_014], "ttt"),
+        (&[1, 2, 341, 5_000, 21_009], "uuu"),
+        (&[100, 2_500], "ccc"),
+    ] {
+        for code in codes {
+            // Throttling and bad events come under the name of an OAuth error, too.
+            let body = error(*code, ",\"type\":\"OAuthException\"");
+            let found = told(3, 400, &body);
+            assert!(found.starts_with(expected), "{code}: {found}");
+        }
+    }
+    assert_eq!(told(3, 400, &error(100, ",\"is_transient\":true")), "uuu");
+    assert_eq!(told(3, 500, &error(100, "")), "uuu");
+    assert_eq!(told(1, 400, &error(100, ",\"error_subcode\":2804003")), "r 100/2804003");
+    for (status, body, expected) in [
+        (200, r#"{"events_received":3,"messages":[],"fbtrace_id":"A"}"#, "ddd"),
+        (200, r#"{"events_received":2}"#, "ccc events_received"),
+        (200, "{}", "uuu"),
+        (200, "<html>", "uuu"),
+        (400, "<html>", "ccc http_400"),
+        (401, "", "ppp Unauthorized http_401"),
+        (413, "", "lll"),
+        (429, "", "ttt"),
+        (503, "<html>", "uuu"),
+    ] {
+        assert_eq!(told(3, status, body), expected, "{status} {body}");
+    }
 }

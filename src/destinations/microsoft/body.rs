@@ -143,7 +143,7 @@ fn product(item: &Item, is_priced: bool) -> Option<Value> {
 }
 
 /// A UUID with or without dashes, also out of the cookie's `_uet<msclkid>`.
-pub(super) fn msclkid(text: &str) -> Option<&str> {
+pub(in crate::destinations) fn msclkid(text: &str) -> Option<&str> {
     let id = text.strip_prefix("_uet").unwrap_or(text);
     let is_bare = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     (is_bare || is_uuid(id)).then_some(id)

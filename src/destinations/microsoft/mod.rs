@@ -10,6 +10,8 @@
 mod answer;
 mod body;
 
+pub(super) use body::msclkid;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
@@ -102,7 +104,7 @@ pub(super) static PLATFORM: Platform = Platform {
         needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
         personalization_flag: false,
         restricted_in: &[],
-        can_restrict: |_, _| false,
+        can_restrict: |_, _, _| false,
         default_fields: |_| FieldSet::of(&[Field::Msclkid, Field::Uetvid]),
         takes: FIELDS,
     },
@@ -332,7 +334,7 @@ fn settle_ids(prepared: &mut Prepared) {
     let is_url = |text: &str| text.starts_with("https://") || text.starts_with("http://");
     let has_key = prepared.clear(Field::AppOs).and_then(body::advertising_key).is_some();
     prepared.texts.retain(|(field, sent)| match (field, sent) {
-        (Field::Msclkid, Sent::Clear(id)) => body::msclkid(id).is_some(),
+        (Field::Msclkid, Sent::Clear(id)) => msclkid(id).is_some(),
         (Field::AdvertisingId, Sent::Clear(id)) => has_key && body::is_uuid(id),
         (Field::PageUrl | Field::Referrer, Sent::Clear(url)) => is_url(url),
         _ => true,

@@ -136,10 +136,10 @@ fn silence_means_granted_to_microsoft_so_that_it_is_never_silent_in_europe() {
 fn click_ids_are_uuids_or_not_sent() {
     let bare = "dd4afcccb1c9a4cad9544dd7e5006abc";
     let dashed = "dd4afccc-b1c9-a4ca-d954-4dd7e5006abc";
-    assert_eq!(body::msclkid(bare), Some(bare));
-    assert_eq!(body::msclkid(dashed), Some(dashed));
-    assert_eq!(body::msclkid(&format!("_uet{bare}")), Some(bare), "the cookie's");
-    assert_eq!(body::msclkid("abc"), None);
+    assert_eq!(msclkid(bare), Some(bare));
+    assert_eq!(msclkid(dashed), Some(dashed));
+    assert_eq!(msclkid(&format!("_uet{bare}")), Some(bare), "the cookie's");
+    assert_eq!(msclkid("abc"), None);
     assert!(body::is_uuid(dashed) && !body::is_uuid(bare) && !body::is_uuid("x"));
 }
 

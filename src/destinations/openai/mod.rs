@@ -100,7 +100,7 @@ pub(super) static PLATFORM: Platform = Platform {
         // `opt_out` keeps an event from user-level personalisation (DOC).
         personalization_flag: true,
         restricted_in: &[],
-        can_restrict: |_, _| false,
+        can_restrict: |_, _, _| false,
         default_fields,
         takes: FIELDS,
     },

@@ -108,7 +108,7 @@ pub(super) static PLATFORM: Platform = Platform {
         needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
         personalization_flag: true,
         restricted_in: &["US"],
-        can_restrict: |_, _| true,
+        can_restrict: |_, _, _| true,
         default_fields,
         takes: FIELDS,
     },

@@ -110,7 +110,7 @@ pub(super) static PLATFORM: Platform = Platform {
         // `opt_out` is in the SDK's schema only.
         personalization_flag: false,
         restricted_in: &["US"],
-        can_restrict: |region, has_ip| has_ip || state(region).is_some(),
+        can_restrict: |region, has_ip, _| has_ip || state(region).is_some(),
         default_fields,
         takes: FIELDS,
     },

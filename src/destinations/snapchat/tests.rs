@@ -84,10 +84,12 @@ fn the_token_goes_where_the_settings_say() {
 
 #[test]
 fn limited_use_names_california_or_has_the_address_looked_up() {
-    let can = PLATFORM.purposes.can_restrict;
-    let region = |text: &str| Some(text.to_owned());
-    assert!(can(&region("US-CA"), false) && can(&region("US-TX"), true) && can(&None, true));
-    assert!(!can(&region("US-TX"), false) && !can(&None, false));
+    let can = |region: Option<&str>, has_ip| {
+        let region = region.map(str::to_owned);
+        (PLATFORM.purposes.can_restrict)(&region, has_ip, ActionSource::Website)
+    };
+    assert!(can(Some("US-CA"), false) && can(Some("US-TX"), true) && can(None, true));
+    assert!(!can(Some("US-TX"), false) && !can(None, false));
 }
 
 #[test]

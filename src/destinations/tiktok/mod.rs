@@ -126,7 +126,7 @@ pub(super) static PLATFORM: Platform = Platform {
         needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
         personalization_flag: false,
         restricted_in: &["US"],
-        can_restrict: |_, _| true,
+        can_restrict: |_, _, source| may_be_limited(source),
         default_fields,
         takes: FIELDS,
     },
@@ -162,6 +162,11 @@ fn default_fields(source: ActionSource) -> FieldSet {
         Source::Crm => FieldSet::of(&[Field::LeadTiktok, Field::LeadCrm]),
         Source::Offline => FieldSet::EMPTY,
     })
+}
+
+/// Limited Data Use is of websites and apps only (DOC 1771101204435970).
+fn may_be_limited(source: ActionSource) -> bool {
+    matches!(Source::of(source), Source::Web | Source::App)
 }
 
 fn configure(settings: &Settings) -> Configured {
@@ -393,10 +398,9 @@ impl TikTok {
         name.or_else(|| other.get(&job.event, job.entry))
     }
 
-    /// Limited Data Use is of websites and apps only (DOC 1771101204435970).
+    /// Of a source that may be limited, and with an address where that is asked for.
     fn can_limit(&self, job: &Prepared) -> bool {
-        matches!(Source::of(job.action_source), Source::Web | Source::App)
-            && (!self.limited_needs_ip || job.has(Field::Ip))
+        may_be_limited(job.action_source) && (!self.limited_needs_ip || job.has(Field::Ip))
     }
 
     fn call(&self, purpose: CallPurpose, body: Vec<u8>, members: Vec<usize>) -> Call {

@@ -139,6 +139,13 @@ fn a_request_is_of_one_source_and_its_id() {
 }
 
 #[test]
+fn limited_use_depends_on_the_source() {
+    let can = |source| (PLATFORM.purposes.can_restrict)(&None, true, source);
+    assert!(can(ActionSource::Website) && can(ActionSource::App));
+    assert!(!can(ActionSource::PhysicalStore) && !can(ActionSource::Crm));
+}
+
+#[test]
 fn what_must_be_limited_and_cannot_be_does_not_leave() {
     let jobs = [job(ActionSource::PhysicalStore, true), job(ActionSource::Website, true)];
     let calls = destination().assemble(&jobs, NOW);

@@ -156,6 +156,26 @@ impl Fields {
         set
     }
 
+    /// What the body holds of the event besides [`Fields::chosen`]: what the relay decides, and all
+    /// that a formula may look at.
+    pub(super) fn beside(&self) -> FieldSet {
+        let mut set = FieldSet::EMPTY;
+        for (_, source) in &self.0 {
+            let more = match source {
+                Content::Value => FieldSet::of(&[Field::Value, Field::Currency]),
+                Content::Currency => FieldSet::of(&[Field::Currency]),
+                Content::TransactionId => FieldSet::of(&[Field::OrderId]),
+                Content::Computed(_) => ["properties", "context", "lead", "user.customer_type"]
+                    .into_iter()
+                    .filter_map(FieldSet::group)
+                    .fold(FieldSet::EMPTY, FieldSet::union),
+                _ => FieldSet::EMPTY,
+            };
+            set = set.union(more);
+        }
+        set
+    }
+
     /// Evaluates the CEL fields over what the permit leaves of the event; a result is kept where a
     /// property of its name may leave. What fails is left out.
     pub(super) fn compute(

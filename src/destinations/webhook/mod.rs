@@ -83,7 +83,7 @@ pub(super) static PLATFORM: Platform = Platform {
         needs: None,
         personalization_flag: false,
         restricted_in: &[],
-        can_restrict: |_, _| false,
+        can_restrict: |_, _, _| false,
         default_fields: |_| FieldSet::EMPTY,
         takes: FieldSet::of(Field::ALL),
     },
@@ -269,6 +269,10 @@ impl Destination for Webhook {
             .collect()
     }
 
+    fn chosen(&self) -> Option<FieldSet> {
+        Some(self.chosen.union(self.fields.beside()))
+    }
+
     /// By the status alone: a receiver's body means nothing to us.
     fn classify(&self, call: &Call, response: &Response, now: Timestamp) -> Answer {
         by_status(call, response, now)
@@ -295,7 +299,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::destinations::Mode;
+    use crate::destinations::{Mode, answer::table::classified};
 
     fn settings(table: &str, secrets: &[&str]) -> Settings {
         let secret = |key: &&str| ((*key).to_owned(), SecretString::from("secret".to_owned()));
@@ -320,6 +324,33 @@ mod tests {
             paths,
             ["url", "secret", "headers.Host", "headers.x y", "fields", "fields", "batched"]
         );
+    }
+
+    #[test]
+    fn every_answer_has_its_meaning() {
+        let hook = configure(&settings("url = \"https://x.example/hook\"", &[])).unwrap();
+        for (status, body, told) in [
+            (200, "", "ddd"),
+            (202, "{\"queued\":true}", "ddd"),
+            (204, "", "ddd"),
+            (207, "partly", "ddd"),
+            (301, "", "ppp Misconfigured http_301"),
+            (400, "no", "ccc http_400"),
+            (401, "", "ppp Unauthorized http_401"),
+            (403, "", "ppp Unauthorized http_403"),
+            (404, "", "ppp Misconfigured http_404"),
+            (408, "", "uuu"),
+            (410, "", "ppp Misconfigured http_410"),
+            (413, "", "lll"),
+            (422, "no", "ccc http_422"),
+            (425, "", "uuu"),
+            (429, "", "ttt"),
+            (500, "", "uuu"),
+            (503, "<html>", "uuu"),
+        ] {
+            assert_eq!(classified(&*hook, 3, status, body), told, "{status} {body}");
+        }
+        assert_eq!(classified(&*hook, 1, 422, "no"), "r http_422");
     }
 
     #[test]

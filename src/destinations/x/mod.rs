@@ -78,7 +78,7 @@ pub(super) static PLATFORM: Platform = Platform {
         // There is no consent field at all: what may not be used is not sent.
         personalization_flag: false,
         restricted_in: &[],
-        can_restrict: |_, _| false,
+        can_restrict: |_, _, _| false,
         default_fields: |_| FieldSet::of(&[Field::Twclid]),
         takes: FIELDS,
     },

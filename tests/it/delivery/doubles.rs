@@ -37,7 +37,7 @@ const PURPOSES: Purposes = Purposes {
     needs: Some(&[Purpose::AdStorage]),
     personalization_flag: true,
     restricted_in: &[],
-    can_restrict: |_, _| false,
+    can_restrict: |_, _, _| false,
     default_fields: |_| FieldSet::EMPTY,
     takes: FieldSet::EMPTY,
 };
@@ -294,6 +294,7 @@ pub(super) fn config(destination: DestinationConfig) -> Config {
         consent: Rules {
             version: String::new(),
             require_approval: false,
+            allowed_signers: None,
             region_from: Vec::new(),
             gpc_everywhere: true,
             trust_gdpr_applies: false,
@@ -302,6 +303,7 @@ pub(super) fn config(destination: DestinationConfig) -> Config {
             categories: Vec::new(),
             destinations: vec![rule],
         },
+        approval: Default::default(),
         destinations: BTreeMap::from([("d".to_owned(), Arc::new(destination))]),
     }
 }
@@ -376,6 +378,8 @@ struct Inside {
     leased: usize,
     marks: usize,
     unknown: bool,
+    kept: BTreeMap<String, Vec<u8>>,
+    refused_keeps: usize,
 }
 
 impl Line {
@@ -394,6 +398,17 @@ impl Line {
     /// The next lease says that an earlier send has no known result.
     pub(super) fn say_unknown(&self) {
         self.0.inside.lock().unwrap().unknown = true;
+    }
+
+    /// What is kept, whatever its name.
+    pub(super) fn kept(&self) -> Vec<String> {
+        let inside = self.0.inside.lock().unwrap();
+        inside.kept.values().map(|text| String::from_utf8(text.clone()).unwrap()).collect()
+    }
+
+    /// The next so many records are refused.
+    pub(super) fn refuse_keeping(&self, times: usize) {
+        self.0.inside.lock().unwrap().refused_keeps = times;
     }
 
     pub(super) fn marks(&self) -> usize {
@@ -466,6 +481,20 @@ impl Jobs for Line {
                 tokio::time::timeout(wait, line.changed.notified()).await.ok();
             }
         }
+    }
+
+    async fn keep(&self, name: &str, text: Vec<u8>) -> Result<(), Refused> {
+        let mut inside = self.0.inside.lock().unwrap();
+        if inside.refused_keeps > 0 {
+            inside.refused_keeps -= 1;
+            return Err(Refused::Store("the disk is full".to_owned()));
+        }
+        inside.kept.insert(name.to_owned(), text);
+        Ok(())
+    }
+
+    async fn kept(&self, name: &str) -> Result<Option<Vec<u8>>, Refused> {
+        Ok(self.0.inside.lock().unwrap().kept.get(name).cloned())
     }
 
     async fn mark_sending(&self, _: &Lease) -> Result<(), Refused> {

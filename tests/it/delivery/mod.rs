@@ -2,6 +2,7 @@
 
 mod answers;
 mod doubles;
+mod rotation;
 mod state;
 mod tokens;
 mod transport;

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod folder;
+mod kept;
 mod leases;
 mod people;
 mod seen;

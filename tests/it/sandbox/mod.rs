@@ -5,6 +5,7 @@ mod google;
 mod linkedin;
 mod meta;
 mod microsoft;
+mod microsoft_offline;
 mod pinterest;
 mod reddit;
 mod server;

@@ -26,19 +26,19 @@ use super::{
     now, with,
 };
 
-struct Server {
+pub(super) struct Server {
     sandbox: Arc<Sandbox>,
     router: Router,
 }
 
 impl Server {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let options = SandboxOptions { clock: Arc::new(now), ..SandboxOptions::default() };
         let sandbox = Sandbox::new(options);
         Self { router: router(sandbox.clone()), sandbox }
     }
 
-    async fn call(
+    pub(super) async fn call(
         &self,
         method: &str,
         path: &str,

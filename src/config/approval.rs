@@ -1,0 +1,147 @@
+//! Whether what leaves is approved: the lock's standing, from its bytes, those of the approvals and
+//! the rules. Pure; who reads the files hands them in.
+
+use super::{Config, DestinationConfig};
+use crate::{
+    consent::{
+        APPROVALS_FILE, Approval, Decision, HowRead, LOCK_FILE, Lock, Occasion, Question, SignOff,
+        decide, file_hash,
+    },
+    destinations::Mode,
+    event::FieldSet,
+};
+
+/// The two files, as far as they are there.
+#[derive(Debug, Default)]
+pub(super) struct ApprovalFiles {
+    /// `consent.lock`.
+    pub(super) lock: Option<Vec<u8>>,
+    /// `consent.approvals`.
+    pub(super) approvals: Option<Vec<u8>>,
+}
+
+/// The standing of the lock. `is_signed` says whether an approval's SSH signature holds; it is
+/// asked only where the rules name the signers that count.
+pub(super) fn standing(
+    config: &Config,
+    files: &ApprovalFiles,
+    is_signed: &dyn Fn(&SignOff) -> Result<(), String>,
+) -> Approval {
+    let is_asked_for =
+        config.consent.require_approval || files.lock.is_some() || files.approvals.is_some();
+    let mut approval = Approval {
+        enforced: config.mode == Mode::Live && is_asked_for,
+        hash: files.lock.as_deref().map(file_hash).unwrap_or_default(),
+        ..Approval::default()
+    };
+    let signed = text(files.approvals.as_deref(), APPROVALS_FILE, SignOff::parse_all);
+    let lock = text(files.lock.as_deref(), LOCK_FILE, Lock::parse);
+    let void = match (&lock, &signed) {
+        (Ok(None), Ok(Some(_))) => Some(format!("{LOCK_FILE} was approved and is not there")),
+        (Ok(None), _) => Some(format!("there is no {LOCK_FILE}")),
+        (Err(problem), _) | (_, Err(problem)) => Some(problem.clone()),
+        (Ok(Some(_)), Ok(None)) => {
+            Some(format!("{LOCK_FILE} is not signed: nobody has approved it"))
+        }
+        (Ok(Some(_)), Ok(Some(signed))) => unsigned(signed, &approval.hash, &|one| {
+            if config.consent.allowed_signers.is_some() { is_signed(one) } else { Ok(()) }
+        }),
+    };
+    approval.lock = lock.ok().flatten();
+    approval.void = void.or_else(|| {
+        let looser = config.reading().looser_than(approval.lock.as_ref()?.reading());
+        (!looser.is_empty()).then(|| {
+            let what = looser.join(", ");
+            format!("how signals are read was changed after {LOCK_FILE} was signed ({what})")
+        })
+    });
+    approval.signed = signed.ok().flatten().unwrap_or_default();
+    approval
+}
+
+/// Reads a file where it is there.
+fn text<T>(
+    bytes: Option<&[u8]>,
+    name: &str,
+    parse: impl Fn(&str) -> Result<T, crate::consent::UnreadableLock>,
+) -> Result<Option<T>, String> {
+    let Some(bytes) = bytes else { return Ok(None) };
+    let text = std::str::from_utf8(bytes).map_err(|_| format!("{name} is not UTF-8"))?;
+    parse(text).map(Some).map_err(|why| format!("{name} cannot be read: {why}"))
+}
+
+/// Why no approval holds for the lock of this hash; `None` where one does.
+fn unsigned(
+    signed: &[SignOff],
+    hash: &str,
+    is_signed: &dyn Fn(&SignOff) -> Result<(), String>,
+) -> Option<String> {
+    let mut why = if signed.is_empty() {
+        format!("{LOCK_FILE} is not signed: nobody has approved it")
+    } else {
+        format!("{LOCK_FILE} was changed after it was signed")
+    };
+    for one in signed.iter().filter(|one| one.lock == hash) {
+        match is_signed(one) {
+            Ok(()) => return None,
+            Err(problem) => why = format!("the approval of {} does not hold: {problem}", one.by),
+        }
+    }
+    Some(why)
+}
+
+impl Config {
+    /// How signals are read, as far as it is settings.
+    pub fn reading(&self) -> HowRead {
+        let ages = self.sites.values().filter_map(|s| Some((s.name.as_str(), s.minimum_age?)));
+        HowRead::of(&self.consent, ages)
+    }
+
+    /// The decision for one destination: what the rules say, and of that what is approved. The one
+    /// function that acceptance, the check before every send and every report of them go by.
+    pub fn decide(
+        &self,
+        destination: &DestinationConfig,
+        event: &str,
+        site: &str,
+        question: &Question<'_>,
+    ) -> Decision {
+        let decision = decide(&self.consent, question);
+        if !self.approval.enforced {
+            return decision;
+        }
+        let address = destination.address();
+        let occasion = Occasion {
+            destination: &destination.name,
+            platform: destination.platform.name,
+            address: address.as_deref(),
+            sendable: destination.sendable(),
+            event,
+            site,
+            source: question.action_source,
+            present: question.present,
+            state: question.state,
+        };
+        self.approval.apply(decision, &occasion)
+    }
+}
+
+impl DestinationConfig {
+    /// The fields that it can send, whatever the rules say.
+    pub fn sendable(&self) -> FieldSet {
+        let takes = self.platform.purposes.takes;
+        self.handler.chosen().map_or(takes, |chosen| takes.intersection(chosen))
+    }
+
+    /// Where it delivers: scheme, host and port of the vendor or of `endpoint`. `None` is this
+    /// machine, which nothing leaves.
+    pub fn address(&self) -> Option<String> {
+        let url = url::Url::parse(&self.shown_endpoint).ok()?;
+        let is_here = match url.host()? {
+            url::Host::Domain(name) => name == "localhost",
+            url::Host::Ipv4(address) => address.is_loopback(),
+            url::Host::Ipv6(address) => address.is_loopback(),
+        };
+        (!is_here).then(|| url.origin().ascii_serialization())
+    }
+}

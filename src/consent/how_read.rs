@@ -1,0 +1,112 @@
+//! How signals are read, as far as it is settings: the part of the rules that turns what a person
+//! said into a state. It is approved as a whole, since every combination rests on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Purpose, RegionSource, Rules, VendorId};
+
+/// The settings. Numbers are texts: the lock's lines are told apart by a tag, beside which
+/// `serde_json` reads no exact number.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HowRead {
+    /// Where a region is taken from, in order.
+    pub region_from: Vec<String>,
+    /// GPC counts in every region.
+    pub gpc_everywhere: bool,
+    /// A sender's word switches TCF off.
+    pub trust_gdpr_applies: bool,
+    /// A consent platform's categories.
+    pub categories: BTreeMap<String, Vec<Purpose>>,
+    /// Whose events use remembered grants.
+    pub memory_use_for: BTreeSet<String>,
+    /// For how many seconds.
+    pub memory_max_age: String,
+    /// TCF and AC ids, where they are not the known ones.
+    pub vendors: BTreeMap<String, String>,
+    /// Ages below which a person is a minor, by site, where they are not the default.
+    pub minimum_ages: BTreeMap<String, String>,
+}
+
+impl HowRead {
+    /// The settings of today. `minimum_ages` are those of the sites that have one.
+    pub fn of<'s>(rules: &Rules, minimum_ages: impl Iterator<Item = (&'s str, u8)>) -> Self {
+        let source = |source: &RegionSource| match source {
+            RegionSource::Event => "event".to_owned(),
+            RegionSource::Header(name) => format!("header:{}", name.to_ascii_lowercase()),
+            RegionSource::Geoip => "geoip".to_owned(),
+        };
+        let mut vendors = BTreeMap::new();
+        for rule in &rules.destinations {
+            for (list, id) in [("tcf", rule.tcf_vendor_id), ("ac", rule.ac_provider_id)] {
+                let id = match id {
+                    VendorId::Known => continue,
+                    VendorId::Id(id) => id.to_string(),
+                    VendorId::None => NONE.to_owned(),
+                };
+                vendors.insert(format!("{}/{list}", rule.name), id);
+            }
+        }
+        let sorted = |purposes: &Vec<Purpose>| {
+            let mut purposes = purposes.clone();
+            purposes.sort();
+            purposes
+        };
+        Self {
+            region_from: rules.region_from.iter().map(source).collect(),
+            gpc_everywhere: rules.gpc_everywhere,
+            trust_gdpr_applies: rules.trust_gdpr_applies,
+            categories: rules.categories.iter().map(|(n, p)| (n.clone(), sorted(p))).collect(),
+            memory_use_for: rules.memory.use_for.iter().cloned().collect(),
+            memory_max_age: rules.memory.max_age.as_secs().to_string(),
+            vendors,
+            minimum_ages: minimum_ages.map(|(s, age)| (s.to_owned(), age.to_string())).collect(),
+        }
+    }
+
+    /// The settings by which more could leave than by the approved ones. Where it cannot be told
+    /// (another order of sources, another mapping) a difference counts.
+    pub fn looser_than(&self, approved: &HowRead) -> Vec<String> {
+        let mut looser = Vec::new();
+        let mut note = |is_looser: bool, what: &str| {
+            if is_looser {
+                looser.push(what.to_owned());
+            }
+        };
+        note(self.region_from != approved.region_from, "region_from");
+        note(approved.gpc_everywhere && !self.gpc_everywhere, "gpc");
+        note(self.trust_gdpr_applies && !approved.trust_gdpr_applies, "trust_gdpr_applies");
+        // Less in a category grants less, and denies less too.
+        for category in all_keys(&self.categories, &approved.categories) {
+            let same = self.categories.get(category) == approved.categories.get(category);
+            note(!same, &format!("categories.{category}"));
+        }
+        note(!self.memory_use_for.is_subset(&approved.memory_use_for), "memory.use_for");
+        let seconds = |text: &str| text.parse::<u64>().unwrap_or(0);
+        let longer = seconds(&self.memory_max_age) > seconds(&approved.memory_max_age);
+        note(longer, "memory.max_age");
+        for vendor in all_keys(&self.vendors, &approved.vendors) {
+            let today = self.vendors.get(vendor);
+            let is_looser =
+                today != approved.vendors.get(vendor) && today.is_none_or(|today| today != NONE);
+            note(is_looser, &format!("the vendor id of {vendor}"));
+        }
+        let age = |ages: &BTreeMap<String, String>, site: &str| {
+            ages.get(site).and_then(|age| age.parse::<u8>().ok())
+        };
+        for site in all_keys(&self.minimum_ages, &approved.minimum_ages) {
+            let (today, before) =
+                (age(&self.minimum_ages, site), age(&approved.minimum_ages, site));
+            note(today < before, &format!("minimum_age of {site}"));
+        }
+        looser
+    }
+}
+
+const NONE: &str = "none";
+
+fn all_keys<'m, V>(a: &'m BTreeMap<String, V>, b: &'m BTreeMap<String, V>) -> BTreeSet<&'m String> {
+    a.keys().chain(b.keys()).collect()
+}

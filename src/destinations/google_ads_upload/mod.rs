@@ -1,0 +1,314 @@
+//! Google Ads through its own API, for accounts that still may: conversions by click or hashed
+//! identity, and what became of them later (restatements and retractions). Up to 2,000 a request,
+//! each judged by itself.
+//!
+//! Who does not upload by it already cannot begin to (since 2026-06-15): the Data Manager API is
+//! the way for everybody else.
+//!
+//! Pages are those of the sheet's part B, checked 2026-11-22; `DOC` stands for
+//! <https://developers.google.com/google-ads/api/docs/conversions>, `PROTO` for googleapis
+//! `google/ads/googleads/v25`.
+
+mod answer;
+mod body;
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
+    Destination, Key, KeyKind, Mode, Occasion, Platform, Preparation, Problem, Quota, Refusal,
+    Response, Settings, Take,
+    adjust::{Change, change},
+    google::{Actions, Credentials, account},
+    prepare::{Recipe, missing, prepare, taken},
+    settings::days,
+    wire,
+};
+use crate::{
+    consent::{Grant, Permit, Purpose, Purposes, ReasonCode},
+    event::{Adjustment, Field, FieldSet},
+    identity::Rule,
+    job::{Prepared, Skip, SkipCode},
+};
+
+/// Released 2026-10-14. Versions live for about a year; the day on which this one ends is not
+/// announced (DOC/sunset-dates).
+const VERSION: &str = "v26";
+
+/// Conversions or adjustments a request (PROTO conversion_upload_service). The size is not
+/// documented.
+const BATCH: BatchLimits = BatchLimits { events: 2_000, bytes: 2_000_000 };
+
+/// Identifiers a conversion (PROTO ClickConversion.user_identifiers).
+const IDENTIFIERS: usize = 5;
+
+/// The longest click-through window of a conversion action; the true limit is the action's own.
+const OLDEST_DAYS: u64 = 90;
+
+/// After so many days a conversion can no longer be adjusted (PROTO, CONVERSION_EXPIRED; older
+/// pages say 55).
+const ADJUSTABLE_DAYS: u64 = 54;
+
+const SCOPE: &str = "https://www.googleapis.com/auth/adwords";
+
+/// DOC/upload-offline; PROTO ClickConversion: of identity only e-mail and phone.
+const TAKES: &[Take] = &[
+    Take::hashed(Field::Email, Rule::EmailGoogle).at_most(IDENTIFIERS),
+    Take::hashed(Field::Phone, Rule::PhoneE164).at_most(IDENTIFIERS),
+    Take::clear(Field::CustomerType, Rule::Lower),
+    Take::clear(Field::Gclid, Rule::Verbatim),
+    Take::clear(Field::Gbraid, Rule::Verbatim),
+    Take::clear(Field::Wbraid, Rule::Verbatim),
+    Take::clear(Field::OrderId, Rule::Verbatim),
+];
+
+const FIELDS: FieldSet =
+    taken(TAKES, &[Field::Value, Field::Currency, Field::Discount, Field::Items]);
+
+/// Its own click ids.
+const CLICKS: FieldSet = FieldSet::of(&[Field::Gclid, Field::Gbraid, Field::Wbraid]);
+
+/// What the Google Ads API is.
+pub(super) static PLATFORM: Platform = Platform {
+    name: "google_ads_upload",
+    title: "Google Ads API (conversion upload)",
+    docs: "https://developers.google.com/google-ads/api/docs/conversions/overview",
+    api: Some(ApiVersion { version: VERSION, ends: None }),
+    endpoint: "https://googleads.googleapis.com",
+    token_endpoint: "https://oauth2.googleapis.com",
+    batch: BATCH,
+    oldest: |_| days(OLDEST_DAYS),
+    // 15,000 operations a day with basic access (DOC/access-levels); per second, a courteous one.
+    quota: Quota { requests_per_second: 5, burst: 10, requests_per_day: Some(15_000) },
+    // By orderId; without one by click, action and time, which we send the same again.
+    dedup: Dedup::EventId,
+    browser_dedup: BrowserDedup::TransactionId,
+    takes: TAKES,
+    purposes: Purposes {
+        needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
+        // `adPersonalization` is refused here (PROTO consent).
+        personalization_flag: false,
+        restricted_in: &[],
+        can_restrict: |_, _, _| false,
+        default_fields: |_| CLICKS,
+        takes: FIELDS,
+    },
+    tcf_vendor_id: Some(755),
+    ac_provider_id: None,
+    keys: &[
+        Key::new("customer_id", KeyKind::Text, "the account that owns the conversion actions"),
+        Key::new("login_customer_id", KeyKind::Text, "the manager account of the credentials"),
+        Key::new("merchant_id", KeyKind::Text, "Merchant Center id, to send cart data"),
+        Key::new("merchant_feed_label", KeyKind::Text, "the feed's country, such as US"),
+        Key::new("merchant_feed_language", KeyKind::Text, "the feed's language, such as en"),
+        Key::new("client_id", KeyKind::Text, "the OAuth application"),
+        Key::new("client_secret", KeyKind::Secret, "its secret"),
+        Key::new("refresh_token", KeyKind::Secret, "the grant of a user of the account"),
+        Key::new("service_account", KeyKind::Secret, "a key file's JSON, instead of the three"),
+        Key::new("developer_token", KeyKind::Secret, "not needed: ignored since 2026-09-09"),
+        Key::new("keep_email_suffix", KeyKind::Bool, "keep gmail's +suffix, as Google once asked"),
+        Key::new("max_age_days", KeyKind::Number, "the oldest event, in days; default 90"),
+        Key::new(
+            "gclid_with_braid",
+            KeyKind::Bool,
+            "send a gbraid beside a gclid (taken since late 2025); default false: the gclid alone",
+        ),
+    ],
+    entry_keys: &[Key::new("conversion_action", KeyKind::Text, "the conversion action's number")],
+    has_test_mode: true,
+    contract: include_str!("../../sandbox/contracts/google_ads_upload.json"),
+    configure,
+};
+
+fn configure(settings: &Settings) -> Configured {
+    let mut problems = Vec::new();
+    let customer = settings.required_text("customer_id", &mut problems);
+    let customer = account("customer_id", &customer, &mut problems);
+    let login = settings
+        .text("login_customer_id")
+        .map(|id| account("login_customer_id", &id, &mut problems));
+    let oldest = settings.days("max_age_days", days(OLDEST_DAYS), &mut problems);
+    for key in ["keep_email_suffix", "gclid_with_braid"] {
+        if settings.table.get(key).is_some_and(|value| !value.is_bool()) {
+            problems.push(Problem::new(key, "must be true or false"));
+        }
+    }
+    let auth = Credentials::read(settings, &mut problems);
+    let actions = Actions::read(settings, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let mut takes = TAKES.to_vec();
+    if settings.flag("keep_email_suffix", false) {
+        for take in takes.iter_mut().filter(|take| take.field == Field::Email) {
+            take.rule = Rule::EmailGoogleKeepSuffix;
+        }
+    }
+    let base = settings.endpoint.trim_end_matches('/');
+    Ok(Box::new(Upload {
+        url: format!("{base}/{VERSION}/customers/{customer}"),
+        customer,
+        login,
+        merchant: settings.text("merchant_id").map(|id| Merchant {
+            id,
+            country: settings.text("merchant_feed_label"),
+            language: settings.text("merchant_feed_language"),
+        }),
+        gclid_with_braid: settings.flag("gclid_with_braid", false),
+        always_test: settings.mode == Mode::Test,
+        takes,
+        oldest,
+        auth,
+        actions,
+    }))
+}
+
+#[derive(Debug)]
+struct Upload {
+    /// Of the account, without what is done to it.
+    url: String,
+    customer: String,
+    login: Option<String>,
+    merchant: Option<Merchant>,
+    gclid_with_braid: bool,
+    always_test: bool,
+    takes: Vec<Take>,
+    oldest: Duration,
+    auth: Credentials,
+    actions: Actions,
+}
+
+/// Where products of a cart are known.
+#[derive(Debug)]
+struct Merchant {
+    id: String,
+    country: Option<String>,
+    language: Option<String>,
+}
+
+impl Destination for Upload {
+    fn prepare(
+        &self,
+        occasion: &Occasion<'_>,
+        permit: &Permit,
+        now: Timestamp,
+    ) -> Result<Preparation, Refusal> {
+        if self.actions.get(occasion.plan_event, occasion.entry).is_none() {
+            return Err(Refusal::Skip(Skip::new(SkipCode::NotMapped, "no entry for this event")));
+        }
+        // What was denied is not sent at all (DOC/consent).
+        if permit.grants.ad_user_data == Grant::Denied {
+            let message = "ad_user_data is denied, and Google takes no such event";
+            return Err(Refusal::Held(ReasonCode::NoConsent, message.to_owned()));
+        }
+        let recipe = Recipe { takes: &self.takes, fields: FIELDS, oldest: self.oldest };
+        let mut preparation = prepare(&recipe, occasion, permit, now)?;
+        let prepared = &mut preparation.prepared;
+        if let Some(adjusts) = &occasion.event.adjusts {
+            adjust(prepared, adjusts, occasion, now)?;
+            return Ok(preparation);
+        }
+        let identifying = CLICKS.union(FieldSet::of(&[Field::Email, Field::Phone]));
+        if prepared.present().intersection(identifying).is_empty() {
+            let message = "no click id, e-mail or phone that Google could match by";
+            return Err(Refusal::Skip(Skip::new(SkipCode::IdentityTooWeak, message)));
+        }
+        Ok(preparation)
+    }
+
+    /// Conversions and adjustments are uploaded by two calls.
+    fn assemble(&self, jobs: &[Prepared], now: Timestamp) -> Vec<Call> {
+        let test = self.always_test || jobs.iter().any(|job| job.test);
+        let mapped: Vec<(usize, &Prepared, &str)> = jobs
+            .iter()
+            .enumerate()
+            .filter_map(|(i, job)| Some((i, job, self.actions.get(&job.event, job.entry)?)))
+            .collect();
+        let kinds = mapped.iter().enumerate().map(|(i, (_, job, _))| (i, body::Kind::of(job)));
+        let mut calls = Vec::new();
+        for (kind, positions) in wire::partition(kinds) {
+            let part = positions.iter().filter_map(|position| mapped.get(*position));
+            let events =
+                part.map(|(index, job, action)| (*index, body::row(self, job, action, now).json()));
+            for batch in wire::batches(events, BATCH, body::LARGEST_FRAME) {
+                let body = body::request(kind, &batch.events, test);
+                calls.push(self.call(CallPurpose::Send, kind, body, batch.members));
+            }
+        }
+        calls
+    }
+
+    fn classify(&self, call: &Call, response: &Response, now: Timestamp) -> Answer {
+        answer::classify(call, response, now)
+    }
+
+    fn auth(&self) -> Auth {
+        self.auth.auth(SCOPE)
+    }
+
+    fn is_deduplicated(&self, _: &Prepared) -> bool {
+        true
+    }
+
+    /// A conversion that is checked and never uploaded.
+    fn probe(&self, now: Timestamp) -> Option<Call> {
+        let row = body::probe(self, self.actions.first()?, now).json();
+        let kind = body::Kind::Conversion;
+        Some(self.call(CallPurpose::Probe, kind, body::request(kind, &row, true), Vec::new()))
+    }
+}
+
+impl Upload {
+    fn call(
+        &self,
+        purpose: CallPurpose,
+        kind: body::Kind,
+        body: Vec<u8>,
+        members: Vec<usize>,
+    ) -> Call {
+        let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        if let Some(login) = &self.login {
+            headers.push(("login-customer-id".to_owned(), login.clone()));
+        }
+        let url = format!("{}:{}", self.url, kind.method());
+        Call { purpose, method: "POST", url, headers, body, members }
+    }
+}
+
+/// The original is found by its order id alone, so that nothing of the person has to leave. With a
+/// value it is a restatement, without one a retraction (DOC/upload-adjustments).
+fn adjust(
+    prepared: &mut Prepared,
+    adjusts: &Adjustment,
+    occasion: &Occasion<'_>,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    if prepared.transaction_id.is_empty() {
+        return Err(missing("adjusts.order_id (or adjusts.event_id)"));
+    }
+    prepared.value = match change(occasion, adjusts, "Google")? {
+        Change::Restated(value) => Some(value),
+        Change::Refunded | Change::Cancelled => None,
+    };
+    prepared.texts.clear();
+    prepared.items.clear();
+    prepared.amounts.clear();
+    if let Some(at) = adjusts.at {
+        let ends = at.saturating_add(SignedDuration::from_hours(24 * ADJUSTABLE_DAYS as i64));
+        let ends = ends.unwrap_or(Timestamp::MAX);
+        if ends <= now {
+            let message = format!(
+                "the original is older than the {ADJUSTABLE_DAYS} days for which Google takes \
+                 adjustments"
+            );
+            return Err(Refusal::Skip(Skip::new(SkipCode::TooOld, message)));
+        }
+        prepared.expires_at = prepared.expires_at.min(ends);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
