@@ -10,7 +10,7 @@ use super::chain::hex;
 use crate::{
     event::{Field, FieldSet},
     pipeline::{Grounds, GroundsV1, TraceDecision, TraceRecord, TraceV1, TracedFate},
-    queue::{Evidence, IdHash, Made, Sending},
+    queue::{Evidence, IdHash, Made, Sending, names_one},
 };
 
 /// The body of a record: the rest of a JSON object, without its braces.
@@ -183,6 +183,21 @@ pub struct Wanted {
 /// The events that belong, by which their outcomes are found.
 pub(super) type Belonging = HashSet<String>;
 
+/// Whether a record is a person's. A browser or a phone may be shared: they only tell whose a record
+/// is that no name of somebody is in.
+fn is_of(record: &Value, person: &[IdHash]) -> bool {
+    let subjects = record.get("subjects").and_then(Value::as_array);
+    let subjects = subjects.into_iter().flatten().filter_map(Value::as_str);
+    let subjects: Vec<IdHash> = subjects.filter_map(key_of).collect();
+    let has_name = subjects.iter().any(names_one);
+    subjects.iter().any(|subject| person.contains(subject) && (names_one(subject) || !has_name))
+}
+
+fn key_of(text: &str) -> Option<IdHash> {
+    let key = u128::from_str_radix(text, 16).ok()?;
+    (text.len() == 32).then(|| key.to_be_bytes())
+}
+
 /// Whether a record is asked for. Records come in order: an outcome belongs where its event did.
 pub(super) fn matches(record: &Value, wanted: &Wanted, events: &mut Belonging) -> bool {
     let text = |name: &str| record.get(name).and_then(Value::as_str);
@@ -192,11 +207,7 @@ pub(super) fn matches(record: &Value, wanted: &Wanted, events: &mut Belonging) -
     } else {
         let site = wanted.site.as_deref().is_none_or(|site| text("site") == Some(site));
         let event = wanted.event.is_none_or(|event| key == Some(hex(&event).as_str()));
-        let person = wanted.person.as_ref().is_none_or(|person| {
-            let subjects = record.get("subjects").and_then(Value::as_array);
-            let mut subjects = subjects.into_iter().flatten().filter_map(Value::as_str);
-            subjects.any(|subject| person.iter().any(|one| hex(one) == subject))
-        });
+        let person = wanted.person.as_ref().is_none_or(|person| is_of(record, person));
         let belongs = site && event && person;
         if let (true, false, Some(key)) = (belongs, wanted.is_by_time_only(), key) {
             events.insert(key.to_owned());
@@ -238,8 +249,12 @@ mod tests {
         assert_eq!(chosen(site), [false, true, false, true]);
         let one = Wanted { event: Some([1; 16]), ..Wanted::default() };
         assert_eq!(chosen(one), [true, false, true, false]);
-        let person = Wanted { person: Some(vec![[102; 16]]), ..Wanted::default() };
-        assert_eq!(chosen(person), [false, true, false, true]);
+        // Odd keys name one person, even ones may be shared; here there is nobody else's name.
+        for key in [[101; 16], [102; 16]] {
+            let person = Wanted { person: Some(vec![key]), ..Wanted::default() };
+            let is_first = key == [101; 16];
+            assert_eq!(chosen(person), [is_first, !is_first, is_first, !is_first]);
+        }
         let later = Wanted { from: "2026-11-23T00:00:00Z".parse().ok(), ..Wanted::default() };
         assert_eq!(chosen(later), [false, false, true, true]);
         let later = Wanted {
@@ -248,6 +263,16 @@ mod tests {
             ..Wanted::default()
         };
         assert_eq!(chosen(later), [false, false, true, false]);
+    }
+
+    #[test]
+    fn a_shared_device_shows_nobody_elses_record() {
+        let (mine, theirs, shared) = ([1u8; 16], [3u8; 16], [2u8; 16]);
+        let record = |subjects: &[[u8; 16]]| json!({"subjects": subjects.iter().map(|one| hex(one)).collect::<Vec<_>>()});
+        assert!(is_of(&record(&[mine, shared]), &[mine, shared]));
+        assert!(!is_of(&record(&[theirs, shared]), &[mine, shared]));
+        assert!(is_of(&record(&[shared]), &[mine, shared]));
+        assert!(!is_of(&record(&[]), &[mine]) && !is_of(&json!({}), &[mine]));
     }
 
     #[test]

@@ -218,9 +218,7 @@ impl Walk<'_> {
     }
 
     fn lines(&mut self, file: &str, head: BlockHead, text: &str) {
-        let mut count = 0;
         for (number, line) in (head.first..).zip(text.lines()) {
-            count += 1;
             let value: Value = serde_json::from_str(line).unwrap_or_default();
             let named = value.get("previous").and_then(Value::as_str);
             if value.get("n").and_then(Value::as_u64) != Some(number) {
@@ -238,7 +236,7 @@ impl Walk<'_> {
             self.before = Some(hash(line));
             file.clone_into(&mut self.before_file);
         }
-        if count != head.count {
+        if u32::try_from(text.lines().count()) != Ok(head.count) {
             let message = "changed: the block holds another number of records than it says";
             self.tell(file, "changed", head.first, last_of(head), message);
         }

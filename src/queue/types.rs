@@ -25,7 +25,7 @@ pub fn subject(mut hash: IdHash, names_one: bool) -> IdHash {
 }
 
 /// Whether a subject key names one person.
-pub(in crate::queue) fn names_one(subject: &IdHash) -> bool {
+pub fn names_one(subject: &IdHash) -> bool {
     let [.., last] = subject;
     last & 1 == 1
 }
