@@ -133,6 +133,7 @@ impl House {
         evidence::verify(queue, &self.data).unwrap()
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "reads better where it is called")]
     fn lines(&self, queue: &Queue, wanted: Wanted) -> Vec<Value> {
         let mut lines = Vec::new();
         let show = &mut |_: &str, record: &Value| lines.push(record.clone());
