@@ -59,11 +59,13 @@ pub(super) fn row(kind: Kind, job: &Prepared, goal: &str, now: Timestamp) -> Obj
 }
 
 fn conversion(job: &Prepared, goal: &str, now: Timestamp) -> Object {
+    // From 0 on; what is below is no value there.
+    let value = job.value.filter(|value| !value.amount.is_sign_negative());
     identity(Object::default().with("ConversionName", goal), job)
         // Not in the future (error 5614).
         .with("ConversionTime", moment(job.time.min(now)))
-        .maybe("ConversionValue", job.value.map(|value| wire::number(value.amount)))
-        .maybe("ConversionCurrencyCode", job.value.map(|value| value.currency.code().to_owned()))
+        .maybe("ConversionValue", value.map(|value| wire::number(value.amount)))
+        .maybe("ConversionCurrencyCode", value.map(|value| value.currency.code().to_owned()))
 }
 
 /// A value must not be set of a retraction (error 5625).
