@@ -199,6 +199,7 @@ mod tests {
             Field::Region => "CA",
             Field::PostalCode => "94107",
             Field::Ip => "203.0.113.9",
+            Field::PageUrl | Field::Referrer => "https://shop.example/",
             _ => "Some text",
         };
         for platform in REGISTRY {

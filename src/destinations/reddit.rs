@@ -74,8 +74,8 @@ const fn takes(advertising_id: Rule) -> [Take; 12] {
         Take::clear(Field::UserAgent, Rule::Verbatim),
         Take::clear(Field::RdtCid, Rule::Verbatim),
         Take::clear(Field::RdtUuid, Rule::Verbatim),
-        Take::clear(Field::PageUrl, Rule::Verbatim),
-        Take::clear(Field::Referrer, Rule::Verbatim),
+        Take::clear(Field::PageUrl, Rule::HttpUrl),
+        Take::clear(Field::Referrer, Rule::HttpUrl),
         Take::clear(Field::OrderId, Rule::Verbatim),
     ]
 }
@@ -286,11 +286,6 @@ impl Destination for Reddit {
         if prepared.clear(Field::AppOs).and_then(advertising_key).is_none() {
             prepared.texts.retain(|(field, _)| *field != Field::AdvertisingId);
         }
-        for field in [Field::PageUrl, Field::Referrer] {
-            if !prepared.clear(field).is_some_and(is_url) {
-                prepared.texts.retain(|(f, _)| *f != field);
-            }
-        }
         if prepared.action_source == ActionSource::Website && !prepared.has(Field::PageUrl) {
             return Err(missing("context.page_url, which a website's event needs,"));
         }
@@ -376,10 +371,6 @@ fn advertising_key(os: &str) -> Option<&'static str> {
         os if is_apple(os) => Some("idfa"),
         _ => None,
     }
-}
-
-fn is_url(text: &str) -> bool {
-    text.starts_with("https://") || text.starts_with("http://")
 }
 
 /// SCHEMA.

@@ -62,7 +62,7 @@ const TAKES: &[Take] = &[
     Take::clear(Field::AdvertisingId, Rule::Verbatim).only_from(FROM_APP),
     Take::clear(Field::AppOs, Rule::Lower).only_from(FROM_APP),
     Take::clear(Field::Ip, Rule::Verbatim),
-    Take::clear(Field::PageUrl, Rule::Verbatim),
+    Take::clear(Field::PageUrl, Rule::HttpUrl),
     Take::clear(Field::OrderId, Rule::Verbatim),
 ];
 
@@ -250,12 +250,8 @@ impl Destination for TheTradeDesk {
         let recipe = Recipe { takes: TAKES, fields: FIELDS, oldest: self.max_age };
         let mut preparation = prepare(&recipe, occasion, permit, now)?;
         let prepared = &mut preparation.prepared;
-        let is_url = |url: &str| url.starts_with("https://") || url.starts_with("http://");
-        if !prepared.clear(Field::PageUrl).is_some_and(is_url) {
-            prepared.texts.retain(|(field, _)| *field != Field::PageUrl);
-            if matches!(self.source, Source::Pixel(_)) {
-                return Err(missing("context.page_url, which a universal pixel needs,"));
-            }
+        if matches!(self.source, Source::Pixel(_)) && !prepared.has(Field::PageUrl) {
+            return Err(missing("context.page_url, which a universal pixel needs,"));
         }
         if name == PURCHASE && wire::currency(prepared).0.is_none() {
             return Err(missing("properties.currency, which a purchase needs,"));

@@ -79,6 +79,9 @@ pub enum Rule {
     /// ISO 3166-1 alpha-2, upper case.
     CountryUpper,
 
+    /// An absolute http or https URL as it is: most platforms refuse a whole batch for another.
+    HttpUrl,
+
     /// `YYYYMMDD`, from 1900 on.
     DateOfBirth,
     /// `f` or `m`.
@@ -144,11 +147,26 @@ pub fn normalize(rule: Rule, text: &str, country: Option<&str>) -> Result<Normal
         Rule::PostalDigits => text.chars().filter(char::is_ascii_digit).collect(),
         Rule::CountryLower => place::country(text)?.to_ascii_lowercase(),
         Rule::CountryUpper => place::country(text)?,
+        Rule::HttpUrl => http_url(text)?.to_owned(),
         Rule::DateOfBirth => date_of_birth(text)?,
         Rule::Gender => gender(text, false)?.to_owned(),
         Rule::GenderOrNone => gender(text, true)?.to_owned(),
     };
     if normalised.is_empty() { Err(Dropped::Empty) } else { Ok(Normalized(normalised)) }
+}
+
+fn http_url(text: &str) -> Result<&str, Dropped> {
+    let (scheme, rest) = text.split_once("://").ok_or(Dropped::Invalid)?;
+    let is_http = ["http", "https"].iter().any(|http| http.eq_ignore_ascii_case(scheme));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (authority, ""),
+    };
+    let is_whole = !host.is_empty()
+        && (port.is_empty() || port.parse::<u16>().is_ok())
+        && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+    if is_http && is_whole { Ok(text) } else { Err(Dropped::Invalid) }
 }
 
 fn date_of_birth(text: &str) -> Result<String, Dropped> {
@@ -253,6 +271,8 @@ mod tests {
             (Rule::PostalDigits, "D-10115", None, "10115", none),
             (Rule::GenderOrNone, "non-binary", None, "n", none),
             (Rule::Upper, "ab-cd", None, "AB-CD", none),
+            (Rule::HttpUrl, " https://shop.example:8443/a?b=c ", None, "https://shop.example:8443/a?b=c", none),
+            (Rule::HttpUrl, "HTTP://[2001:db8::1]/ü", None, "HTTP://[2001:db8::1]/ü", none),
             (Rule::Verbatim, " IwAR0aB ", None, "IwAR0aB", none),
         ];
         for (rule, raw, country, expected, hash) in table {
@@ -288,6 +308,12 @@ mod tests {
             (Rule::CountryLower, "USA", None, Dropped::Invalid),
             (Rule::StateCompact, "Atlantis", Some("US"), Dropped::Invalid),
             (Rule::PostalCompact, "9410", Some("US"), Dropped::Invalid),
+            (Rule::HttpUrl, "/checkout", None, Dropped::Invalid),
+            (Rule::HttpUrl, "shop.example/a", None, Dropped::Invalid),
+            (Rule::HttpUrl, "https:///a", None, Dropped::Invalid),
+            (Rule::HttpUrl, "https://shop.example/a b", None, Dropped::Invalid),
+            (Rule::HttpUrl, "https://shop.example:x/", None, Dropped::Invalid),
+            (Rule::HttpUrl, "app://shop.example/", None, Dropped::Invalid),
             (Rule::DateOfBirth, "16.02.1997", None, Dropped::Invalid),
             (Rule::DateOfBirth, "1997-02-30", None, Dropped::Invalid),
             (Rule::DateOfBirth, "1877-02-03", None, Dropped::Invalid),

@@ -4,7 +4,7 @@
 use conversion_relay::identity::{Memo, Rule, normalize, recognise_hash};
 use proptest::prelude::*;
 
-const RULES: [Rule; 31] = [
+const RULES: [Rule; 32] = [
     Rule::Verbatim,
     Rule::ExternalId,
     Rule::Lower,
@@ -35,6 +35,7 @@ const RULES: [Rule; 31] = [
     Rule::DateOfBirth,
     Rule::Gender,
     Rule::GenderOrNone,
+    Rule::HttpUrl,
     Rule::Verbatim,
 ];
 

@@ -34,6 +34,9 @@ use crate::{
 const BATCH: BatchLimits = BatchLimits { events: 2_000, bytes: 2_000_000 };
 const ACTIONS_A_REQUEST: usize = 10;
 
+/// Longer ones are refused as FIELD_VALUE_TOO_LONG.
+const LONGEST_TRANSACTION_ID: usize = 512;
+
 /// Identifiers an event (PROTO user_data).
 const IDENTIFIERS: usize = 10;
 
@@ -247,6 +250,12 @@ impl Destination for GoogleAds {
         let present = prepared.present();
         if !ADDRESS.difference(present).is_empty() {
             prepared.texts.retain(|(field, _)| !ADDRESS.contains(*field));
+        }
+        if prepared.transaction_id.chars().count() > LONGEST_TRANSACTION_ID {
+            // Cut, it could be another one's.
+            let message =
+                format!("the transaction id has more than {LONGEST_TRANSACTION_ID} characters");
+            return Err(unsupported(message));
         }
         if !has_identifier(prepared) {
             let message = "no click id, e-mail, phone or whole address that Google could match by";

@@ -84,8 +84,8 @@ const TAKES: &[Take] = &[
     Take::clear(Field::Fbclid, Rule::Verbatim),
     Take::clear(Field::Fbp, Rule::Verbatim),
     Take::clear(Field::CtwaClid, Rule::Verbatim).only_from(FROM_MESSAGING),
-    Take::clear(Field::PageUrl, Rule::Verbatim),
-    Take::clear(Field::Referrer, Rule::Verbatim),
+    Take::clear(Field::PageUrl, Rule::HttpUrl),
+    Take::clear(Field::Referrer, Rule::HttpUrl),
     Take::clear(Field::AdvertisingId, Rule::Lower).only_from(FROM_APP),
     Take::clear(Field::VendorId, Rule::Verbatim).only_from(FROM_APP),
     Take::clear(Field::AttStatus, Rule::Lower).only_from(FROM_APP),
@@ -389,8 +389,7 @@ fn check(prepared: &Prepared, name: &str) -> Result<(), Refusal> {
             if prepared.clear(Field::UserAgent).is_none() {
                 return Err(missing("context.user_agent, which a website's event needs,"));
             }
-            let url = prepared.clear(Field::PageUrl).unwrap_or_default();
-            if !url.starts_with("https://") && !url.starts_with("http://") {
+            if prepared.clear(Field::PageUrl).is_none() {
                 return Err(missing("context.page_url, which a website's event needs,"));
             }
         }

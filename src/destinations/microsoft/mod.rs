@@ -56,8 +56,8 @@ const TAKES: &[Take] = &[
     Take::clear(Field::AppOs, Rule::Lower).only_from(FROM_APP),
     Take::clear(Field::Ip, Rule::Verbatim),
     Take::clear(Field::UserAgent, Rule::Verbatim),
-    Take::clear(Field::PageUrl, Rule::Verbatim),
-    Take::clear(Field::Referrer, Rule::Verbatim),
+    Take::clear(Field::PageUrl, Rule::HttpUrl),
+    Take::clear(Field::Referrer, Rule::HttpUrl),
     Take::clear(Field::SearchTerm, Rule::Verbatim),
 ];
 
@@ -329,14 +329,12 @@ impl Microsoft {
     }
 }
 
-/// What would have an event refused is left out: ids that are no UUID, URLs that are none.
+/// What would have an event refused is left out: ids that are no UUID.
 fn settle_ids(prepared: &mut Prepared) {
-    let is_url = |text: &str| text.starts_with("https://") || text.starts_with("http://");
     let has_key = prepared.clear(Field::AppOs).and_then(body::advertising_key).is_some();
     prepared.texts.retain(|(field, sent)| match (field, sent) {
         (Field::Msclkid, Sent::Clear(id)) => msclkid(id).is_some(),
         (Field::AdvertisingId, Sent::Clear(id)) => has_key && body::is_uuid(id),
-        (Field::PageUrl | Field::Referrer, Sent::Clear(url)) => is_url(url),
         _ => true,
     });
 }

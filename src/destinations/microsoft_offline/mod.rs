@@ -21,7 +21,7 @@ use super::{
     Response, Settings, Take,
     adjust::{Change, change},
     microsoft::msclkid,
-    prepare::{Recipe, missing, prepare, taken},
+    prepare::{Recipe, missing, prepare, taken, unsupported},
     settings::days,
     wire,
 };
@@ -222,6 +222,10 @@ impl Destination for Offline {
         if let Some(adjusts) = &occasion.event.adjusts {
             adjust(prepared, adjusts, occasion)?;
             return Ok(preparation);
+        }
+        if prepared.value.is_some_and(|it| it.amount.is_sign_negative() && !it.amount.is_zero()) {
+            // 5606 OfflineConversionValueInvalid.
+            return Err(unsupported("Microsoft takes no value below zero"));
         }
         let present = prepared.present();
         if self.needs_click_id && !present.contains(Field::Msclkid) {

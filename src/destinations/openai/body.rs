@@ -15,10 +15,9 @@ use crate::{
 const LONGEST_CITY: usize = 128;
 const LONGEST_POSTAL_CODE: usize = 32;
 
-/// Drops what OpenAI would drop, or refuse: URLs that are none, places that are too long or of
-/// other characters, advertising ids of other systems than Android (DOC).
+/// Drops what OpenAI would drop, or refuse: places that are too long or of other characters,
+/// advertising ids of other systems than Android (DOC).
 pub(super) fn tidy(job: &mut Prepared) {
-    let is_url = |text: &str| text.starts_with("https://") || text.starts_with("http://");
     let is_postal = |text: &str| {
         text.len() <= LONGEST_POSTAL_CODE
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b' ' | b'-'))
@@ -27,7 +26,6 @@ pub(super) fn tidy(job: &mut Prepared) {
     let fits = |field: Field, fits: &dyn Fn(&str) -> bool| job.clear(field).is_none_or(fits);
     let is_android = job.clear(Field::AppOs) == Some("android");
     let gone = [
-        (Field::PageUrl, fits(Field::PageUrl, &is_url)),
         (Field::PostalCode, fits(Field::PostalCode, &is_postal)),
         (Field::City, fits(Field::City, &is_short)),
         (Field::Region, fits(Field::Region, &is_short)),

@@ -61,7 +61,7 @@ const TAKES: &[Take] = &[
     Take::clear(Field::AdvertisingId, Rule::Lower).only_from(FROM_APP),
     Take::clear(Field::AppOs, Rule::Lower).only_from(FROM_APP),
     Take::clear(Field::Oppref, Rule::Verbatim),
-    Take::clear(Field::PageUrl, Rule::Verbatim),
+    Take::clear(Field::PageUrl, Rule::HttpUrl),
 ];
 
 const FIELDS: FieldSet = taken(

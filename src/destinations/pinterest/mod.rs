@@ -64,7 +64,7 @@ const TAKES: &[Take] = &[
     Take::clear(Field::Ip, Rule::Verbatim),
     Take::clear(Field::UserAgent, Rule::Verbatim),
     Take::clear(Field::Epik, Rule::Verbatim),
-    Take::clear(Field::PageUrl, Rule::Verbatim),
+    Take::clear(Field::PageUrl, Rule::HttpUrl),
     Take::clear(Field::Locale, Rule::Lower),
     Take::clear(Field::AppId, Rule::Verbatim).only_from(FROM_APP),
     Take::clear(Field::AppVersion, Rule::Verbatim).only_from(FROM_APP),

@@ -60,7 +60,7 @@ const TAKES: &[Take] = &[
     Take::clear(Field::LeadSnapchat, Rule::Verbatim),
     Take::clear(Field::Ip, Rule::Verbatim),
     Take::clear(Field::UserAgent, Rule::Verbatim),
-    Take::clear(Field::PageUrl, Rule::Verbatim),
+    Take::clear(Field::PageUrl, Rule::HttpUrl),
     // The name of the click id's parameter is read in any case, its value is kept as it is.
     Take::clear(Field::Sccid, Rule::Verbatim),
     Take::clear(Field::Scid, Rule::Verbatim),
