@@ -1,7 +1,6 @@
 //! The traps that platforms set, each shown by a fixture: what the recorded requests and outcomes
 //! say of them. `tests/fixtures/README.md` is the list for people.
 
-use conversion_relay::destinations::platform;
 use serde_json::{Value, json};
 
 fn read(path: &str) -> String {
