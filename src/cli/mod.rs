@@ -18,6 +18,7 @@ mod geoip;
 mod http_client;
 mod identity;
 mod init;
+mod migrate;
 mod online;
 mod relay;
 mod sandbox;
@@ -78,6 +79,7 @@ enum Command {
     #[command(subcommand)]
     Evidence(evidence::Evidence),
     Sandbox(sandbox::Sandbox),
+    Migrate(migrate::Migrate),
     #[command(flatten)]
     Admin(admin::Admin),
 }
@@ -100,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Approve(command) => command.run(now()),
         Command::Evidence(command) => relay::block_on(command.run()),
         Command::Sandbox(command) => relay::block_on(command.run()),
+        Command::Migrate(command) => command.run(),
         Command::Admin(command) => relay::block_on(command.run()),
     };
     match result {

@@ -89,7 +89,7 @@ impl Config {
     fn queue(&self) -> Value {
         let queue = &self.queue;
         json!({
-            "engine": words(&[queue.engine]).pop(),
+            "engine": queue.engine.name(),
             "max_pending": queue.max_pending,
             "max_pending_per_destination": queue.max_pending_per_destination,
             "max_disk_bytes": queue.max_disk,

@@ -292,8 +292,23 @@ pub struct QueueSettings {
 /// The embedded engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
-    /// sled 0.34.
+    /// sled 0.34, the default.
     Sled,
+    /// redb 4.
+    Redb,
+}
+
+impl Engine {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Sled, Self::Redb];
+
+    /// As it is written in `relay.toml`, and the name of its folder in the data folder.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sled => "sled",
+            Self::Redb => "redb",
+        }
+    }
 }
 
 /// Sizes that a request may have.

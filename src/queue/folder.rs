@@ -13,19 +13,19 @@ use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use super::{
-    OpenError,
+    OpenError, migrate,
     seal::{Key, MasterKeys},
     store,
 };
-use crate::config::QueueSettings;
+use crate::config::{Engine, QueueSettings};
 
-/// Opening sled on a full disk leaves an unfinished snapshot: this much is given up before.
+/// Opening a store on a full disk may need room, and leave half of what it needed: this much is
+/// given up before.
 const BALLAST_BYTES: u64 = 16 * 1024 * 1024;
 const LOCK: &str = "relay.lock";
 const KEY_FILE: &str = "relay.key";
 const BALLAST: &str = "relay.ballast";
 const MARKER: &str = "relay.marker";
-const STORE: &str = "sled";
 
 /// Bytes free for us on the file system of a folder.
 pub type FreeSpace = Arc<dyn Fn(&Path) -> io::Result<u64> + Send + Sync>;
@@ -100,23 +100,53 @@ impl Folder {
         Ok(Self { path: path.to_owned(), _lock: lock, disk })
     }
 
-    /// The store's own folder.
-    pub(super) fn store(&self) -> PathBuf {
-        self.path.join(STORE)
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// A store that was there once and is gone is never replaced by an empty one.
-    pub(super) fn check_not_vanished(&self) -> Result<(), OpenError> {
-        let log = store::sled::log_file(&self.store());
-        if self.path.join(MARKER).exists() && !log.exists() {
+    /// An engine's own folder.
+    pub(super) fn store(&self, engine: Engine) -> PathBuf {
+        self.path.join(engine.name())
+    }
+
+    /// Whether there is a store of an engine.
+    pub(super) fn has_store(&self, engine: Engine) -> bool {
+        store::file(engine, &self.store(engine)).exists()
+    }
+
+    /// A queue that another engine holds, and a store that was there once and is gone, are never
+    /// replaced by an empty one.
+    pub(super) fn check_engine(&self, engine: Engine) -> Result<(), OpenError> {
+        let name = engine.name();
+        if let Some(other) =
+            Engine::ALL.into_iter().find(|other| *other != engine && self.has_store(*other))
+        {
+            let other = other.name();
             return Err(OpenError(format!(
-                "the store {} is gone, and it held the queue; restore the data folder from a \
-                 backup, or remove {} to start empty, which gives up what was queued",
-                log.display(),
-                self.path.join(MARKER).display()
+                "the data folder {} holds a queue of engine \"{other}\", and [queue] in relay.toml \
+                 says engine = \"{name}\"; write engine = \"{other}\" there, or move the queue: \
+                 conversion-relay migrate --from {other} --to {name} --data {0}",
+                self.path.display()
             )));
         }
-        Ok(())
+        if !self.path.join(MARKER).exists() || self.has_store(engine) {
+            return Ok(());
+        }
+        if let Some((from, to)) = migrate::unfinished(self) {
+            return Err(OpenError(format!(
+                "moving the queue from {from} to {to} was interrupted at its very end; run it \
+                 again, it goes on where it was: conversion-relay migrate --from {from} --to {to} \
+                 --data {}",
+                self.path.display()
+            )));
+        }
+        Err(OpenError(format!(
+            "the store {} is gone, and it held the queue; restore the data folder from a backup, \
+             or remove {} to start empty, which gives up what was queued",
+            store::file(engine, &self.store(engine)).display(),
+            self.path.join(MARKER).display()
+        )))
     }
 
     /// Why nothing more may be kept where the folder was taken away under a running relay: what is

@@ -14,6 +14,7 @@ mod ids;
 mod kept;
 mod lane;
 mod lease;
+mod migrate;
 mod open;
 mod outbox;
 mod people;
@@ -41,6 +42,7 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, oneshot};
 
 pub use folder::{Disk, FreeSpace};
+pub use migrate::{Migrated, Migration, migrate};
 pub use open::{OpenError, Opening};
 pub use outbox::{Evidence, Made, Sending, Waiting};
 pub use store::memory::MemoryDisk;

@@ -15,9 +15,6 @@ use super::{
 use crate::clock::Clock;
 
 const MODE: &[u8] = b"m/mode";
-/// A store up to this size is read whole before it is used, in a fraction of a second. Damage in a
-/// larger one is told when it is met.
-const READ_WHOLE: u64 = 64 * 1024 * 1024;
 
 /// How a queue is opened.
 #[derive(Clone)]
@@ -69,19 +66,18 @@ pub(super) fn open(opening: Opening, engine: Engine) -> Result<Queue, OpenError>
     let masters = folder.master_keys(&settings, &random)?;
     let opener: Opener = match engine {
         Engine::Memory(disk) => Box::new(move || disk.open()),
-        Engine::Configured => match settings.engine {
-            crate::config::Engine::Sled => {
-                folder.check_not_vanished()?;
-                let path = folder.store();
-                Box::new(move || store::sled::open(&path))
-            }
-        },
+        Engine::Configured => {
+            let engine = settings.engine;
+            folder.check_engine(engine)?;
+            let path = folder.store(engine);
+            Box::new(move || store::open(engine, &path))
+        }
     };
     if folder.too_full(false).is_some() {
         folder.drop_ballast();
     }
     let store = opener().map_err(cannot_open)?;
-    if store.size_on_disk().map_err(cannot_open)? <= READ_WHOLE {
+    if store.size_on_disk().map_err(cannot_open)? <= store::READ_WHOLE {
         store::verify(&*store).map_err(cannot_open)?;
     }
     let books = Books::load(&*store).map_err(cannot_open)?;
@@ -92,7 +88,7 @@ pub(super) fn open(opening: Opening, engine: Engine) -> Result<Queue, OpenError>
     let subject_key = settings.subject_key.as_ref();
     let subject_key = subject_key.map(|key| read_key(key, "queue.subject_key")).transpose()?;
     let seal = Seal::open(&*store, &mut batch, &masters, &random, subject_key)?;
-    store.apply(batch).and_then(|()| store.sync()).map_err(cannot_open)?;
+    store.commit(batch).map_err(cannot_open)?;
 
     let (sender, requests) = std::sync::mpsc::channel();
     let shared = Arc::new(Shared::new(seal, clock));
@@ -131,7 +127,7 @@ pub(super) fn open(opening: Opening, engine: Engine) -> Result<Queue, OpenError>
 /// What is wrong and what to do.
 pub(super) fn cannot_open(error: StoreError) -> OpenError {
     match error {
-        StoreError::Failed(why) => {
+        StoreError::Failed(why) | StoreError::Held(why) => {
             OpenError(format!("the store cannot be opened: {why}; nothing was changed"))
         }
         StoreError::Corrupt(why) => OpenError(format!(

@@ -210,22 +210,23 @@ pub(super) fn currency(node: &Node<'_>) -> Option<Currency> {
 
 // === queue, limits, retention ===
 
-fn queue(section: Section<'_>, context: &Context<'_>) -> QueueSettings {
-    let vault = context.vault;
-    if let Some(node) = section.get("engine")
-        && let Some(name) = node.text()
-    {
-        match name {
-            "sled" => {}
-            "redb" | "jetstream" => {
-                node.error(format!("{name:?} is not part of this version; write \"sled\""));
-            }
-            _ => node.error(format!(
-                "expected \"sled\", found {name:?}{}",
-                suggest(name, ["sled", "redb", "jetstream"])
-            )),
+fn engine(node: &Node<'_>) -> Option<Engine> {
+    let name = node.text()?;
+    let found = Engine::ALL.into_iter().find(|engine| engine.name() == name);
+    if found.is_none() {
+        if name == "jetstream" {
+            node.error(format!("{name:?} is not part of this version; write \"sled\" or \"redb\""));
+        } else {
+            let hint = suggest(name, ["sled", "redb", "jetstream"]);
+            node.error(format!("expected \"sled\" or \"redb\", found {name:?}{hint}"));
         }
     }
+    found
+}
+
+fn queue(section: Section<'_>, context: &Context<'_>) -> QueueSettings {
+    let vault = context.vault;
+    let engine = section.get("engine").and_then(|node| engine(&node)).unwrap_or(Engine::Sled);
     let count = |key, default| {
         section.get(key).and_then(|node| node.integer(1, u64::MAX)).unwrap_or(default)
     };
@@ -240,7 +241,7 @@ fn queue(section: Section<'_>, context: &Context<'_>) -> QueueSettings {
     }
     let without_key = "a key file in the data folder takes its place";
     let settings = QueueSettings {
-        engine: Engine::Sled,
+        engine,
         max_pending,
         max_pending_per_destination,
         max_disk: section.get("max_disk").and_then(|node| node.size()).unwrap_or(20 << 30),

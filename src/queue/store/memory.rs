@@ -33,11 +33,10 @@ impl MemoryDisk {
         Ok(Arc::new(Opened {
             disk: Arc::clone(&self.disk),
             current: Mutex::new(current),
-            unsynced: Mutex::new(Vec::new()),
         }))
     }
 
-    /// From now on every write, sync and opening fails, or no longer.
+    /// From now on every commit and opening fails, or no longer.
     pub fn fail(&self, fails: bool) {
         self.disk.fails.store(fails, Ordering::SeqCst);
     }
@@ -63,7 +62,6 @@ type Change = (Vec<u8>, Option<Vec<u8>>);
 struct Opened {
     disk: Arc<Disk>,
     current: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
-    unsynced: Mutex<Vec<Change>>,
 }
 
 impl Store for Opened {
@@ -71,16 +69,11 @@ impl Store for Opened {
         Ok(lock(&self.current).get(key).cloned())
     }
 
-    fn apply(&self, batch: Batch) -> Result<(), StoreError> {
+    /// What a failing disk does not take can be read until the store is opened again.
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let changes: Vec<Change> = batch.into_iter().collect();
         change(&mut lock(&self.current), &changes);
-        lock(&self.unsynced).extend(changes);
-        Ok(())
-    }
-
-    fn sync(&self) -> Result<(), StoreError> {
         self.disk.check()?;
-        let changes = std::mem::take(&mut *lock(&self.unsynced));
         change(&mut lock(&self.disk.synced), &changes);
         Ok(())
     }

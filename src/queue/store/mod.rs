@@ -1,10 +1,43 @@
 //! The thin store that the committer speaks to: one ordered map of bytes, changed by atomic
-//! batches, made durable by an explicit sync. One file an engine; nothing of an engine leaves it.
+//! batches that are durable when they are answered. One file an engine; nothing of an engine leaves it.
 
 pub(super) mod memory;
-pub(super) mod sled;
+mod redb;
+mod sled;
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{
+    fs::{self, File},
+    io,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::config::Engine;
+
+/// A store up to this size is read whole before it is used, in a fraction of a second. Damage in a
+/// larger one is told when it is met.
+pub(super) const READ_WHOLE: u64 = 64 * 1024 * 1024;
+/// How often, and how long each time, a lock is waited for that a dropped handle still holds.
+const RELEASE_TRIES: u32 = 200;
+const RELEASE_WAIT: Duration = Duration::from_millis(25);
+
+/// Opens an engine's store in a folder of its own, which is made if absent.
+pub(super) fn open(engine: Engine, folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
+    match engine {
+        Engine::Sled => sled::open(folder),
+        Engine::Redb => redb::open(folder),
+    }
+}
+
+/// The file within that folder that exists if and only if there is a store.
+pub(super) fn file(engine: Engine, folder: &Path) -> PathBuf {
+    match engine {
+        Engine::Sled => sled::file(folder),
+        Engine::Redb => redb::file(folder),
+    }
+}
 
 /// Sees a key and its value, and says whether to go on.
 pub(super) type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
@@ -13,10 +46,8 @@ pub(super) type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 pub(super) trait Store: Send + Sync {
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Applies a batch as one; durable only after [`Store::sync`].
-    fn apply(&self, batch: Batch) -> Result<(), StoreError>;
-    /// Returns once everything applied so far survives a power cut.
-    fn sync(&self) -> Result<(), StoreError>;
+    /// Applies a batch as one, and returns once it survives a power cut.
+    fn commit(&self, batch: Batch) -> Result<(), StoreError>;
     /// Visits the pairs with `from <= key < to` in order, or in reverse, until told to stop.
     fn scan(
         &self,
@@ -50,6 +81,9 @@ pub(super) enum StoreError {
     /// What is on disk cannot be read; a person must act.
     #[error("{0}")]
     Corrupt(String),
+    /// Somebody has it open; within one process an earlier handle, for a moment longer.
+    #[error("{0}")]
+    Held(String),
 }
 
 impl From<StoreError> for super::Refused {
@@ -61,6 +95,36 @@ impl From<StoreError> for super::Refused {
 /// Reads everything once: an engine reads lazily, and would tell of damage only where it is met.
 pub(super) fn verify(store: &dyn Store) -> Result<(), StoreError> {
     store.scan(&[], &[u8::MAX], Direction::Forward, &mut |_, _| ControlFlow::Continue(()))
+}
+
+/// An engine may hold a dropped handle, and its lock, for a moment longer; since the data folder's
+/// lock is ours, nobody else can.
+fn until_released<T>(mut open: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let mut left = RELEASE_TRIES;
+    loop {
+        match open() {
+            Err(StoreError::Held(_)) if left > 0 => {
+                left -= 1;
+                std::thread::sleep(RELEASE_WAIT);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Syncs the folder's files, then their entries in the folder.
+fn sync_files(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            File::options().read(true).write(true).open(entry.path())?.sync_data()?;
+        }
+    }
+    File::open(folder)?.sync_all()
+}
+
+fn failed(what: &str, error: &io::Error) -> StoreError {
+    StoreError::Failed(format!("{what}: {error}"))
 }
 
 /// Changes that are applied as one.

@@ -19,16 +19,12 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
-use super::{Batch, Direction, Store, StoreError, Visit};
+use super::{Batch, Direction, Store, StoreError, Visit, failed, sync_files, until_released};
 
 /// The default of sled holds 800 MB at a million records; with this it is 41 MB.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
-/// How often, and how long each time, a lock is waited for that a dropped handle still holds.
-const RELEASE_TRIES: u32 = 200;
-const RELEASE_WAIT: Duration = Duration::from_millis(25);
 /// The log, in sled's folder.
 const LOG: &str = "db";
 
@@ -38,16 +34,16 @@ struct Sled {
 }
 
 /// Where sled's log lies within its folder; it exists if and only if there is a store.
-pub(in crate::queue) fn log_file(folder: &Path) -> PathBuf {
+pub(super) fn file(folder: &Path) -> PathBuf {
     folder.join(LOG)
 }
 
 /// Opens the store in a folder of its own, which is made if absent.
-pub(in crate::queue) fn open(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
+pub(super) fn open(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
     fs::create_dir_all(folder).map_err(|e| failed("cannot make the store's folder", &e))?;
     remove_snapshots(folder, Snapshots::Unfinished)
         .map_err(|e| failed("cannot remove an unfinished snapshot", &e))?;
-    sync_all(folder).map_err(|e| failed("cannot sync the store before opening", &e))?;
+    sync_files(folder).map_err(|e| failed("cannot sync the store before opening", &e))?;
     match open_once(folder) {
         Err(StoreError::Corrupt(why)) => recover(folder, &why),
         other => other,
@@ -82,30 +78,22 @@ fn open_once(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
         .mode(sled::Mode::HighThroughput)
         .cache_capacity(CACHE_BYTES)
         .flush_every_ms(None);
-    let db = open_released(&config)?;
+    let db = until_released(|| guarded("open", || config.open()))?;
     let log = File::options()
         .read(true)
         .write(true)
-        .open(log_file(folder))
+        .open(file(folder))
         .map_err(|e| failed("cannot open the store's log", &e))?;
     let store = Sled { db, log };
     store.sync()?;
-    sync_all(folder).map_err(|e| failed("cannot sync the store's folder", &e))?;
+    sync_files(folder).map_err(|e| failed("cannot sync the store's folder", &e))?;
     Ok(Arc::new(store))
 }
 
-/// sled's own threads may hold a dropped handle, and its lock, for a moment longer; since the data
-/// folder's lock is ours, nobody else can.
-fn open_released(config: &sled::Config) -> Result<sled::Db, StoreError> {
-    let mut left = RELEASE_TRIES;
-    loop {
-        match guarded("open", || config.open()) {
-            Err(StoreError::Failed(why)) if left > 0 && why.contains("could not acquire lock") => {
-                left -= 1;
-                std::thread::sleep(RELEASE_WAIT);
-            }
-            other => return other,
-        }
+impl Sled {
+    fn sync(&self) -> Result<(), StoreError> {
+        guarded("flush", || self.db.flush())?;
+        self.log.sync_data().map_err(|e| failed("fdatasync of the store failed", &e))
     }
 }
 
@@ -114,7 +102,7 @@ impl Store for Sled {
         guarded("read", || self.db.get(key)).map(|value| value.map(|value| value.to_vec()))
     }
 
-    fn apply(&self, batch: Batch) -> Result<(), StoreError> {
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let mut changes = sled::Batch::default();
         for (key, value) in batch {
             match value {
@@ -122,12 +110,8 @@ impl Store for Sled {
                 None => changes.remove(key),
             }
         }
-        guarded("write", || self.db.apply_batch(changes))
-    }
-
-    fn sync(&self) -> Result<(), StoreError> {
-        guarded("flush", || self.db.flush())?;
-        self.log.sync_data().map_err(|e| failed("fdatasync of the store failed", &e))
+        guarded("write", || self.db.apply_batch(changes))?;
+        self.sync()
     }
 
     fn scan(
@@ -168,13 +152,13 @@ fn guarded<T>(what: &str, call: impl FnOnce() -> sled::Result<T>) -> Result<T, S
         Ok(Err(sled::Error::Corruption { at, .. })) => {
             Err(StoreError::Corrupt(format!("sled {what}: corruption at {at:?}")))
         }
-        Ok(Err(error)) => Err(StoreError::Failed(format!("sled {what}: {error}"))),
+        Ok(Err(error)) => {
+            let why = format!("sled {what}: {error}");
+            let is_held = why.contains("could not acquire lock");
+            Err(if is_held { StoreError::Held(why) } else { StoreError::Failed(why) })
+        }
         Err(_) => Err(StoreError::Corrupt(format!("sled {what}: it gave up (panicked)"))),
     }
-}
-
-fn failed(what: &str, error: &io::Error) -> StoreError {
-    StoreError::Failed(format!("{what}: {error}"))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -202,17 +186,6 @@ fn has_snapshots(folder: &Path) -> io::Result<bool> {
         }
     }
     Ok(false)
-}
-
-/// Syncs the folder's files, then their entries in the folder.
-fn sync_all(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_file() {
-            File::options().read(true).write(true).open(entry.path())?.sync_data()?;
-        }
-    }
-    File::open(folder)?.sync_all()
 }
 
 fn copy_aside(folder: &Path) -> io::Result<PathBuf> {
