@@ -172,7 +172,10 @@ mod tests {
     #[test]
     fn the_bar_tells_how_far_it_is() {
         assert_eq!(bar(1, 2), format!("[{}{}]", "#".repeat(15), "-".repeat(15)));
-        assert_eq!((bar(0, 0), bar(9, 3)), (format!("[{}]", "-".repeat(30)), format!("[{}]", "#".repeat(30))));
+        assert_eq!(
+            (bar(0, 0), bar(9, 3)),
+            (format!("[{}]", "-".repeat(30)), format!("[{}]", "#".repeat(30)))
+        );
         assert_eq!(line("copying", 1, 3), "copying: 1 of 3 records, 33 %");
         assert_eq!(line("counting", 7, 0), "counting: 7 records");
     }

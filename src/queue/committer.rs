@@ -507,9 +507,7 @@ impl Committer {
         }
         self.shared.suspend(stopping, &[], self.vitals.clone());
         let was_open = self.store.take().is_some();
-        if was_open
-            && let Err(error) = self.folder.mark(self.state.books.events.next_sequence)
-        {
+        if was_open && let Err(error) = self.folder.mark(self.state.books.events.next_sequence) {
             tracing::warn!("the folder's marker cannot be written: {error}");
         }
         // The store is closed; dropped here: the folder's lock.

@@ -140,8 +140,7 @@ impl Place<'_> {
         if self.ready().exists() {
             self.rename(&self.ready(), &self.partial())?;
         }
-        let old =
-            store::open(self.from, &self.folder.store(self.from)).map_err(cannot_open)?;
+        let old = store::open(self.from, &self.folder.store(self.from)).map_err(cannot_open)?;
         let total = count(&*old, progress).map_err(cannot_open)?;
         let new = self.open(&self.partial())?;
         equal(&*old, &*new, true, &mut |done| progress(Migration::Copying(done, total)))
@@ -177,23 +176,22 @@ impl Place<'_> {
     }
 
     fn moved(&self, records: u64, kept: Option<PathBuf>) -> Result<Migrated, OpenError> {
-        let books =
-            Books::load(&*self.open(&self.folder.store(self.to))?).map_err(cannot_open)?;
+        let books = Books::load(&*self.open(&self.folder.store(self.to))?).map_err(cannot_open)?;
         let dead = books.destinations.iter().map(|books| books.dead).sum();
         Ok(Migrated { records, pending: books.jobs(), dead, kept })
     }
 
     /// Durable before anything follows from it.
     fn rename(&self, from: &Path, to: &Path) -> Result<(), OpenError> {
-        fs::rename(from, to)
-            .and_then(|()| File::open(self.folder.path())?.sync_all())
-            .map_err(|error: io::Error| {
+        fs::rename(from, to).and_then(|()| File::open(self.folder.path())?.sync_all()).map_err(
+            |error: io::Error| {
                 OpenError(format!(
                     "{} cannot become {}: {error}; nothing is lost, run it again",
                     from.display(),
                     to.display()
                 ))
-            })
+            },
+        )
     }
 
     fn stopped(&self, error: &StoreError) -> OpenError {

@@ -1,7 +1,8 @@
 //! Whole-process figures: the relay beside a bare handler, draining, memory, start.
 //!
 //! Prints a table for `BASELINE.md`. Nothing is asserted: these machines are shared, so figures are
-//! compared within one run only.
+//! compared within one run only. `--engine=redb` measures the other engine, `--events=1250000` how much
+//! `memory` fills, each event four jobs; names (`requests drain memory demo`) choose what is measured.
 #![allow(missing_docs, reason = "a bench is a program")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it prints its figures")]
 #![allow(
@@ -51,6 +52,12 @@ fn main() {
     if only("demo") {
         demo();
     }
+}
+
+/// The value of `--NAME=VALUE`.
+fn argument(name: &str) -> Option<String> {
+    let prefix = format!("--{name}=");
+    std::env::args().find_map(|argument| argument.strip_prefix(&prefix).map(str::to_owned))
 }
 
 // === what is compared ===
@@ -182,6 +189,13 @@ fn folder() -> tempfile::TempDir {
             .filter(|line| !line.trim_start().starts_with("rate_limit"))
             .map(|line| format!("{line}\n"))
             .collect();
+        let engine = argument("engine").unwrap_or_else(|| "sled".to_owned());
+        let text = text.replace("#engine = \"sled\"", &format!("engine = \"{engine}\""));
+        let text = text.replace(
+            "#max_pending_per_destination = 2000000",
+            "max_pending_per_destination = 5000000",
+        );
+        let text = text.replace("#max_pending = 5000000", "max_pending = 20000000");
         std::fs::write(config.join(file), text).unwrap();
     }
     dir
@@ -398,13 +412,13 @@ fn memory() {
         relay.resume_all();
         relay.pause_all();
         println!("| resident at rest | {} MB |", relay.resident_mb());
-        fill(&relay, 200_000, &next);
+        let events = argument("events").map_or(250_000, |events| events.parse().unwrap());
+        fill(&relay, events, &next);
         println!(
-            "| resident, {} jobs of 200,000 events pending | {} MB |",
+            "| resident, {} jobs of {events} events pending | {} MB |",
             relay.pending(),
             relay.resident_mb()
         );
-        fill(&relay, 50_000, &next);
         let pending = relay.pending();
 
         drop(relay);

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use conversion_relay::config::Engine;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::{
@@ -41,6 +42,13 @@ impl Folder {
                 .replace("127.0.0.1:8090", "127.0.0.1:0")
         });
         folder
+    }
+
+    /// Names the engine of the queue.
+    pub(crate) fn use_engine(&self, engine: Engine) {
+        self.edit("relay.toml", |text| {
+            text.replace("#engine = \"sled\"", &format!("engine = \"{}\"", engine.name()))
+        });
     }
 
     pub(crate) fn config(&self) -> PathBuf {

@@ -26,13 +26,16 @@ mod examples;
 mod fixtures;
 mod four_eyes;
 mod grants;
+#[allow(dead_code, reason = "each suite uses a part of it")]
 mod harness;
-mod kill;
 mod layers;
 mod metrics;
 mod online;
 mod privacy;
 mod queue;
+#[path = "queue/mod.rs"]
+#[allow(clippy::duplicate_mod, reason = "the same suite over the other engine")]
+mod queue_on_redb;
 mod readme;
 mod relay;
 mod remembered;

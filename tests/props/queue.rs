@@ -1,4 +1,4 @@
-//! Random operations on the sled queue agree with the memory model, and the books balance after
+//! Random operations on the queue of every engine agree with the memory model, and the books balance after
 //! every one of them.
 
 use std::{
@@ -101,9 +101,15 @@ struct Seen {
     event_ids: u64,
 }
 
+#[derive(Debug, Clone)]
+enum On {
+    Engine(Engine),
+    Memory(MemoryDisk),
+}
+
 struct Side {
     folder: tempfile::TempDir,
-    memory: Option<MemoryDisk>,
+    on: On,
     queue: Queue,
     leases: VecDeque<Lease>,
     now: Arc<AtomicI64>,
@@ -111,12 +117,11 @@ struct Side {
 }
 
 impl Side {
-    fn new(memory: bool) -> Self {
+    fn new(on: On) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let memory = memory.then(MemoryDisk::default);
         let now = Arc::new(AtomicI64::new(START));
-        let queue = open(folder.path(), memory.as_ref(), &now, 0);
-        Self { folder, memory, queue, leases: VecDeque::new(), now, starts: 0 }
+        let queue = open(folder.path(), &on, &now, 0);
+        Self { folder, on, queue, leases: VecDeque::new(), now, starts: 0 }
     }
 
     async fn perform(&mut self, operation: &Operation) -> Seen {
@@ -177,7 +182,7 @@ impl Side {
                 self.queue.close().await;
                 self.leases.clear();
                 self.starts += 1;
-                self.queue = open(self.folder.path(), self.memory.as_ref(), &self.now, self.starts);
+                self.queue = open(self.folder.path(), &self.on, &self.now, self.starts);
             }
         }
         Seen {
@@ -192,13 +197,13 @@ impl Side {
     }
 }
 
-fn open(folder: &Path, memory: Option<&MemoryDisk>, now: &Arc<AtomicI64>, start: u8) -> Queue {
+fn open(folder: &Path, on: &On, now: &Arc<AtomicI64>, start: u8) -> Queue {
     let days = |n: u64| Duration::from_secs(n * 86_400);
     let now = Arc::clone(now);
     let opening = Opening {
         folder: folder.to_owned(),
         settings: QueueSettings {
-            engine: Engine::Sled,
+            engine: if let On::Engine(engine) = on { *engine } else { Engine::Sled },
             max_pending: 1000,
             max_pending_per_destination: 60,
             max_disk: u64::MAX,
@@ -222,9 +227,9 @@ fn open(folder: &Path, memory: Option<&MemoryDisk>, now: &Arc<AtomicI64>, start:
         random: [start; 32],
         disk: Disk::default(),
     };
-    match memory {
-        Some(disk) => Queue::open_in_memory(opening, disk).unwrap(),
-        None => Queue::open(opening).unwrap(),
+    match on {
+        On::Memory(disk) => Queue::open_in_memory(opening, disk).unwrap(),
+        On::Engine(_) => Queue::open(opening).unwrap(),
     }
 }
 
@@ -318,26 +323,35 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_sled_queue_agrees_with_the_model(
+    fn the_queue_on_every_engine_agrees_with_the_model(
         operations in proptest::collection::vec(operation(), 1..40),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1).enable_all().build().unwrap();
         runtime.block_on(async {
-            let (mut sled, mut model) = (Side::new(false), Side::new(true));
+            let mut model = Side::new(On::Memory(MemoryDisk::default()));
+            let mut engines = Engine::ALL.map(|engine| Side::new(On::Engine(engine)));
             for operation in &operations {
-                let seen = sled.perform(operation).await;
                 let expected = model.perform(operation).await;
-                prop_assert_eq!(&seen, &expected, "after {:?}", operation);
-                let unbalanced: Vec<_> =
-                    seen.stats.destinations.iter().filter(|(_, books)| !balances(books)).collect();
+                for side in &mut engines {
+                    let seen = side.perform(operation).await;
+                    prop_assert_eq!(&seen, &expected, "{:?} after {:?}", side.on, operation);
+                }
+                let unbalanced: Vec<_> = expected
+                    .stats
+                    .destinations
+                    .iter()
+                    .filter(|(_, books)| !balances(books))
+                    .collect();
                 prop_assert!(unbalanced.is_empty(), "{:?} after {:?}", unbalanced, operation);
                 prop_assert_eq!(
-                    seen.dead.len() as u64,
-                    seen.stats.destinations.values().map(|books| books.dead).sum::<u64>()
+                    expected.dead.len() as u64,
+                    expected.stats.destinations.values().map(|books| books.dead).sum::<u64>()
                 );
             }
-            sled.queue.close().await;
+            for side in engines {
+                side.queue.close().await;
+            }
             model.queue.close().await;
             Ok(())
         })?;

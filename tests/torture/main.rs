@@ -15,4 +15,5 @@
 #[allow(dead_code, reason = "each suite uses a part of it")]
 mod harness;
 mod journal;
+mod kill;
 mod power_cut;

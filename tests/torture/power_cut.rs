@@ -3,9 +3,11 @@
 //!
 //! These tests are what fails when a guard is missing: without `sync_data` after sled's `flush`,
 //! acknowledged events are lost at the first boundary; without the sync of the log before sled opens
-//! it, the image after a restart cannot be opened.
+//! it, the image after a restart cannot be opened. `tests/torture/broken` shows it: it builds a relay
+//! that acknowledges before it syncs, and runs them against it.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use conversion_relay::config::Engine;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -35,6 +38,7 @@ const DESTINATIONS: [&str; 4] = ["meta", "google_ads", "ga4", "crm"];
 
 /// A recorded run: what was acknowledged, and where the journal stood then.
 struct Run {
+    engine: Engine,
     folder: Folder,
     journal: Journal,
     acknowledged: Vec<(String, u64)>,
@@ -43,11 +47,12 @@ struct Run {
 }
 
 impl Run {
-    fn new() -> Self {
+    fn new(engine: Engine) -> Self {
         let mut folder = Folder::shipped();
+        folder.use_engine(engine);
         std::fs::create_dir(folder.data()).unwrap();
         let journal = Journal::attach(&mut folder);
-        Self { folder, journal, acknowledged: Vec::new(), next: 0 }
+        Self { engine, folder, journal, acknowledged: Vec::new(), next: 0 }
     }
 
     /// A relay that delivers nothing, so that what was acknowledged must all be in the folder.
@@ -111,13 +116,20 @@ impl Run {
         before.map(|(id, _)| id.clone()).collect()
     }
 
-    /// Cuts the power after some of the syncs from a position of the journal on, and tries each:
-    /// with all that was not synced gone, with its names alone there, and with what came until the
+    /// Cuts the power after some of the syncs and acknowledgements from a position of the journal on,
+    /// and tries each: with all that was not synced gone, with its names alone there, and with what came until the
     /// next sync torn. All boundaries of the start, until it was ready, are tried.
     async fn cut(&self, from: u64, ready: u64) -> Figures {
         let entries = self.journal.read();
+        // The last thing before an acknowledgement: what was answered then was synced then.
+        let acknowledged: BTreeSet<u64> = self
+            .acknowledged
+            .iter()
+            .filter_map(|(_, at)| entries.iter().map(|entry| entry.end).rfind(|end| end <= at))
+            .collect();
         let is_boundary = |entry: &Entry| {
-            matches!(entry.change, Change::Sync | Change::Rename(_)) && entry.end > from
+            let is_sync = matches!(entry.change, Change::Sync | Change::Rename(_));
+            (is_sync || acknowledged.contains(&entry.end)) && entry.end > from
         };
         let boundaries = entries.iter().filter(|entry| is_boundary(entry)).count();
         let every = boundaries.div_ceil(cuts()).max(1);
@@ -128,7 +140,7 @@ impl Run {
             if matches!(entry.change, Change::Sync)
                 && let Some(at) = torn.take()
             {
-                images.spawn(survives(image(&disk, Unsynced::Torn(at)), self.by(at), "torn"));
+                images.spawn(survives(self.image(&disk, Unsynced::Torn(at)), self.by(at), "torn"));
             }
             disk.play(entry);
             if !is_boundary(entry) {
@@ -141,29 +153,30 @@ impl Run {
             let acknowledged = self.by(entry.end);
             figures.cuts += 3;
             figures.acknowledged = figures.acknowledged.max(acknowledged.len());
-            let named = image(&disk, Unsynced::Named);
+            let named = self.image(&disk, Unsynced::Named);
             images.spawn(survives(named, acknowledged.clone(), "gone but for their names"));
-            images.spawn(survives(image(&disk, Unsynced::Lost), acknowledged, "gone"));
+            images.spawn(survives(self.image(&disk, Unsynced::Lost), acknowledged, "gone"));
             torn = Some(entry.end);
             while images.len() >= AT_ONCE {
                 images.join_next().await.expect("there are some").expect("everything survived");
             }
         }
         if let Some(at) = torn {
-            images.spawn(survives(image(&disk, Unsynced::Torn(at)), self.by(at), "torn"));
+            images.spawn(survives(self.image(&disk, Unsynced::Torn(at)), self.by(at), "torn"));
         }
         while let Some(image) = images.join_next().await {
             image.expect("everything survived");
         }
         figures
     }
-}
 
-/// The data folder that a cut leaves, in a folder of its own.
-fn image(disk: &Disk, unsynced: Unsynced) -> Folder {
-    let folder = Folder::shipped();
-    disk.cut(unsynced, &folder.data());
-    folder
+    /// The data folder that a cut leaves, in a folder of its own.
+    fn image(&self, disk: &Disk, unsynced: Unsynced) -> Folder {
+        let folder = Folder::shipped();
+        folder.use_engine(self.engine);
+        disk.cut(unsynced, &folder.data());
+        folder
+    }
 }
 
 /// A relay starts on what is left, knows every id that was acknowledged, and delivers it all: the
@@ -195,21 +208,41 @@ struct Figures {
     acknowledged: usize,
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_survives_a_power_cut() {
-    let mut run = Run::new();
+fn table(engine: Engine, what: &str, figures: &Figures) {
+    println!("| power cut, engine | boundaries | cuts | acknowledged | lost |");
+    println!("| --- | --- | --- | --- | --- |");
+    println!(
+        "| {what}, {} | {} | {} | {} | 0 |",
+        engine.name(),
+        figures.boundaries,
+        figures.cuts,
+        figures.acknowledged
+    );
+}
+
+async fn what_was_acknowledged_survives(engine: Engine) {
+    let mut run = Run::new(engine);
     let relay = run.start().await;
     let from = run.journal.position();
     run.post(&relay, 25, 8).await;
     relay.kill().await;
     let figures = run.cut(from, from).await;
     assert!(figures.boundaries >= 25, "{figures:?}");
-    println!("power cut: {figures:?}, lost 0");
+    table(engine, "while running", &figures);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_after_sigkill_survives_a_power_cut() {
-    let mut run = Run::new();
+async fn what_was_acknowledged_survives_a_power_cut_on_sled() {
+    what_was_acknowledged_survives(Engine::Sled).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_a_power_cut_on_redb() {
+    what_was_acknowledged_survives(Engine::Redb).await;
+}
+
+async fn a_start_after_sigkill_survives(engine: Engine) {
+    let mut run = Run::new(engine);
     for round in 0..2 {
         let from = run.journal.position();
         let relay = run.start().await;
@@ -217,7 +250,17 @@ async fn a_start_after_sigkill_survives_a_power_cut() {
         run.post_until_killed(relay).await;
         if round > 0 {
             let figures = run.cut(from, ready).await;
-            println!("power cut after a restart: {figures:?}, lost 0");
+            table(engine, "after a restart", &figures);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_after_sigkill_survives_a_power_cut_on_sled() {
+    a_start_after_sigkill_survives(Engine::Sled).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_after_sigkill_survives_a_power_cut_on_redb() {
+    a_start_after_sigkill_survives(Engine::Redb).await;
 }

@@ -30,10 +30,7 @@ impl MemoryDisk {
     pub(in crate::queue) fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
         self.disk.check()?;
         let current = lock(&self.disk.synced).clone();
-        Ok(Arc::new(Opened {
-            disk: Arc::clone(&self.disk),
-            current: Mutex::new(current),
-        }))
+        Ok(Arc::new(Opened { disk: Arc::clone(&self.disk), current: Mutex::new(current) }))
     }
 
     /// From now on every commit and opening fails, or no longer.

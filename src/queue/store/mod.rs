@@ -4,6 +4,8 @@
 pub(super) mod memory;
 mod redb;
 mod sled;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fs::{self, File},

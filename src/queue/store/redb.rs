@@ -25,7 +25,7 @@ use std::{
 use redb::{Database, Durability, ReadableDatabase as _, TableDefinition};
 
 use super::{
-    Batch, Direction, READ_WHOLE, Store, StoreError, Visit, failed, until_released, sync_files,
+    Batch, Direction, READ_WHOLE, Store, StoreError, Visit, failed, sync_files, until_released,
 };
 
 /// For pages, read and waiting to be written.
@@ -140,9 +140,8 @@ impl Store for Redb {
 
 /// redb panics on some damage instead of answering; to the committer both are an error.
 fn guarded<T>(what: &str, call: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
-    let corrupt = |why: &dyn std::fmt::Display| {
-        Err(StoreError::Corrupt(format!("redb {what}: {why}")))
-    };
+    let corrupt =
+        |why: &dyn std::fmt::Display| Err(StoreError::Corrupt(format!("redb {what}: {why}")));
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => match error {
@@ -160,7 +159,9 @@ fn guarded<T>(what: &str, call: impl FnOnce() -> Result<T, redb::Error>) -> Resu
             {
                 corrupt(&error)
             }
-            redb::Error::DatabaseAlreadyOpen => Err(StoreError::Held(format!("redb {what}: {error}"))),
+            redb::Error::DatabaseAlreadyOpen => {
+                Err(StoreError::Held(format!("redb {what}: {error}")))
+            }
             _ => Err(StoreError::Failed(format!("redb {what}: {error}"))),
         },
         Err(_) => corrupt(&"it gave up (panicked)"),

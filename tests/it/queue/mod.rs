@@ -1,9 +1,11 @@
-//! The queue on disk: admission, leases, books, recovery, and each of sled's traps.
+//! The queue on disk: admission, leases, books, recovery, and each engine's traps. The suite stands
+//! twice in the program, under a name an engine.
 
 mod bounds;
 mod folder;
 mod kept;
 mod leases;
+mod migrate;
 mod people;
 mod seen;
 mod speed;
@@ -38,6 +40,11 @@ use tempfile::TempDir;
 const DAY: i64 = 86_400_000;
 const START: i64 = 1_795_320_000_000;
 
+/// The engine of this copy of the suite.
+fn engine() -> Engine {
+    if module_path!().ends_with("::queue_on_redb") { Engine::Redb } else { Engine::Sled }
+}
+
 /// A data folder, a clock and settings from which a queue is opened again and again.
 struct House {
     _folder: TempDir,
@@ -61,7 +68,7 @@ impl House {
             free: Arc::new(AtomicU64::new(u64::MAX)),
             starts: 0,
             settings: QueueSettings {
-                engine: Engine::Sled,
+                engine: engine(),
                 max_pending: 1_000_000,
                 max_pending_per_destination: 1_000_000,
                 max_disk: u64::MAX,
@@ -124,8 +131,9 @@ impl House {
         Timestamp::from_millisecond(self.now.load(Ordering::SeqCst) + later_ms).unwrap()
     }
 
-    fn sled(&self) -> PathBuf {
-        self.path.join("sled")
+    /// The store's own folder.
+    fn store(&self) -> PathBuf {
+        self.path.join(engine().name())
     }
 }
 

@@ -1,5 +1,9 @@
-//! SIGKILL under load and while starting: nothing acknowledged is lost, every duplicate at a
-//! platform has the same event id, and the books balance.
+//! SIGKILL under load and while starting, over each engine: nothing acknowledged is lost, every
+//! duplicate at a platform has the same event id, and the books balance.
+//!
+//! Moments are random; what they hit is what the relay does all the time: taking events, committing,
+//! leasing, sending, settling, moving records to the decision log, growing and shrinking its files,
+//! wrapping its keys anew (every fourth round asks for it), and, in every other round, starting.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +12,9 @@ use std::{
     time::Duration,
 };
 
-use conversion_relay::clock::Stopwatch;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use conversion_relay::{clock::Stopwatch, config::Engine};
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::harness::{Folder, OwnSandbox, Relay, assert_balanced, purchase};
@@ -37,8 +43,34 @@ fn numbered(id: &str) -> serde_json::Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_loses_nothing_acknowledged() {
+async fn kill_loses_nothing_acknowledged_on_sled() {
+    kill_loses_nothing_acknowledged(Engine::Sled).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_loses_nothing_acknowledged_on_redb() {
+    kill_loses_nothing_acknowledged(Engine::Redb).await;
+}
+
+/// The key's file of a relay that is told of new keys while it runs.
+fn rotating(folder: &Folder, round: u32) {
+    let key = |round: u32| BASE64.encode([u8::try_from(round % 251).unwrap(); 32]);
+    let file = |name: &str| folder.dir.path().join(name);
+    std::fs::write(file("previous"), key(round.saturating_sub(1))).unwrap();
+    std::fs::write(file("key"), key(round)).unwrap();
+}
+
+async fn kill_loses_nothing_acknowledged(engine: Engine) {
     let mut folder = Folder::shipped();
+    folder.use_engine(engine);
+    let file = |name: &str| format!("{{ file = {:?} }}", folder.dir.path().join(name));
+    let (key, previous) = (file("key"), file("previous"));
+    folder.edit("relay.toml", |text| {
+        let keys = format!("encryption_key = {key}\nprevious_keys = [{previous}]");
+        text.replace("encryption_key = { env = \"RELAY_QUEUE_KEY\" }", &keys)
+    });
+    let mut rotations = 0;
+    rotating(&folder, rotations);
     let sandbox = OwnSandbox::start().await;
     sandbox.point(&mut folder);
     // Answers take a while, so that kills find sends in flight; some fail, so that they find
@@ -50,6 +82,7 @@ async fn kill_loses_nothing_acknowledged() {
     let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
     let mut moments = Moments(u64::from(rounds()));
     let mut start_ms = 200;
+    let mut recoveries = Vec::new();
     for round in 0..rounds() {
         // Every other round kills while the relay is starting, at any moment of that.
         if round % 2 == 1 {
@@ -60,6 +93,9 @@ async fn kill_loses_nothing_acknowledged() {
         let watch = Stopwatch::start();
         let relay = Arc::new(Relay::start(&folder).await);
         start_ms = u64::try_from(watch.elapsed().as_millis()).unwrap().max(1);
+        if round > 0 {
+            recoveries.push(start_ms);
+        }
         assert_balanced(&relay.stats().await);
         let mut senders = Vec::new();
         for sender in 0..4 {
@@ -81,7 +117,14 @@ async fn kill_loses_nothing_acknowledged() {
                 }
             }));
         }
-        tokio::time::sleep(Duration::from_millis(30 + moments.next(600))).await;
+        let moment = Duration::from_millis(30 + moments.next(600));
+        if round % 4 == 3 {
+            rotations += 1;
+            rotating(&folder, rotations);
+            tokio::time::sleep(moment / 2).await;
+            relay.signal(Signal::HUP);
+        }
+        tokio::time::sleep(moment).await;
         // Killed while requests are on their way: what they would have answered is not known.
         relay.kill_now();
         for sender in senders {
@@ -101,7 +144,7 @@ async fn kill_loses_nothing_acknowledged() {
     assert!(acknowledged.len() > 100, "the load was real: {}", acknowledged.len());
     assert!(accepted >= acknowledged.len() as u64 && accepted <= sent.len() as u64, "{accepted}");
 
-    println!("rounds {}, acknowledged {}, lost 0", rounds(), acknowledged.len());
+    let mut duplicated = 0;
     for (destination, platform, how) in DESTINATIONS {
         let mut arrived: BTreeMap<String, u64> = BTreeMap::new();
         for id in sandbox.accepted_ids(platform).await {
@@ -115,13 +158,29 @@ async fn kill_loses_nothing_acknowledged() {
         let books = &stats["destinations"][destination];
         assert_eq!(arrived.len() as u64, accepted, "{destination}: each event once, by its id");
         assert_eq!(books["delivered"], accepted, "{destination}: {books:#}");
-        let again = arrived.values().filter(|count| **count > 1).count();
+        let again = arrived.iter().filter(|(_, count)| **count > 1);
+        let again: Vec<_> = again.map(|(id, count)| format!("{id} ({count} times)")).collect();
+        duplicated += again.len();
         println!(
-            "{destination}: {} arrived, {again} of them again by the same id ({how})",
-            arrived.len()
+            "{destination} ({how}): {} arrived, again by the same id: {}",
+            arrived.len(),
+            if again.is_empty() { "none".to_owned() } else { again.join(", ") }
         );
     }
     relay.stop().await;
+    recoveries.sort_unstable();
+    println!(
+        "| SIGKILL, engine | rounds | acknowledged | lost | duplicated | recovery, median | longest |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    println!(
+        "| {} | {} | {} | 0 | {duplicated} | {} ms | {} ms |",
+        engine.name(),
+        rounds(),
+        acknowledged.len(),
+        recoveries[recoveries.len() / 2],
+        recoveries.last().unwrap()
+    );
 }
 
 /// The shipped destinations, their platforms, and what tells a duplicate there.
