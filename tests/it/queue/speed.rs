@@ -1,4 +1,5 @@
-//! Figures by hand: `cargo test --release --test it queue::speed -- --ignored --nocapture`.
+//! Figures by hand: `cargo test --release --test it speed -- --ignored --nocapture`, with
+//! `RELAY_EVENTS=1250000` for five million jobs.
 
 use super::*;
 
@@ -10,7 +11,8 @@ async fn speed() {
     house.settings.max_pending_per_destination = 10_000_000;
     house.retention.event_ids_at_most = 10_000_000;
     let queue = house.open();
-    let events: u64 = 250_000;
+    #[allow(clippy::disallowed_methods, reason = "a long run is chosen by the environment")]
+    let events = std::env::var("RELAY_EVENTS").map_or(250_000, |text| text.parse().unwrap());
     let watch = conversion_relay::clock::Stopwatch::start();
     let next = Arc::new(AtomicU64::new(0));
     let posting: Vec<_> = (0..16)
@@ -33,8 +35,29 @@ async fn speed() {
     let took = watch.elapsed().as_secs_f64();
     let vitals = queue.vitals();
     println!("admitted {:.0} events/s, {vitals:?}, {}", events as f64 / took, resident());
+    // What a SIGKILL leaves.
+    let mut killed = House::new();
+    fs::create_dir_all(killed.store()).unwrap();
+    for file in files(&house.path) {
+        fs::copy(&file, killed.path.join(file.strip_prefix(&house.path).unwrap())).unwrap();
+    }
     queue.close().await;
     drop(queue);
+    (killed.settings, killed.retention) = (house.settings.clone(), house.retention);
+    let watch = conversion_relay::clock::Stopwatch::start();
+    let queue = killed.open();
+    let jobs = queue.vitals().jobs;
+    let bytes: u64 = files(&killed.store()).iter().map(|f| fs::metadata(f).unwrap().len()).sum();
+    println!(
+        "{}: start after SIGKILL with {jobs} jobs: {:?}, {}, {} MiB on disk",
+        engine().name(),
+        watch.elapsed(),
+        resident(),
+        bytes >> 20
+    );
+    queue.close().await;
+    drop(queue);
+    drop(killed);
     let watch = conversion_relay::clock::Stopwatch::start();
     let queue = house.open();
     println!("start with {} jobs: {:?}, {}", queue.vitals().jobs, watch.elapsed(), resident());

@@ -102,13 +102,13 @@ fn damage_snapshots(house: &House) {
     }
 }
 
-/// redb's header has two places for commits, of 128 bytes each from byte 64; bit 0 of byte 9 tells
-/// the newer.
+/// redb's header has two places for commits, of 128 bytes each from byte 64, each beginning with its
+/// format's version; bit 0 of byte 9 tells the newer.
 fn damage_older_commit(house: &House) {
     let file = house.store().join("db");
     let mut bytes = fs::read(&file).unwrap();
     let older = if bytes[9] & 1 == 0 { 64 + 128 } else { 64 };
-    bytes[older..older + 128].fill(0x5a);
+    bytes[older + 8..older + 128].fill(0x5a);
     fs::write(&file, bytes).unwrap();
 }
 
