@@ -16,4 +16,5 @@
 mod harness;
 mod journal;
 mod kill;
+mod migrate;
 mod power_cut;
