@@ -1,10 +1,11 @@
 //! Writing bodies: exact numbers, objects without empty keys, batches within a platform's limits.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{collections::HashMap, hash::Hash, ops::Range};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rust_decimal::Decimal;
-use serde_json::{Map, Number, Value};
+use serde::{Serialize, Serializer, ser::Error as _};
+use serde_json::{Number, value::RawValue};
 
 use super::BatchLimits;
 use crate::{
@@ -22,21 +23,27 @@ pub(super) fn integer(decimal: Decimal) -> Option<Number> {
     decimal.is_integer().then(|| number(decimal))
 }
 
-/// A JSON object under construction; what is absent leaves no key.
+/// A JSON object being written: text from the start, since a tree of values would be built only to
+/// be written once. What is absent leaves no key.
 #[derive(Debug, Default)]
-pub(super) struct Object(Map<String, Value>);
+pub(super) struct Object {
+    /// Members joined by commas, without the braces.
+    members: Vec<u8>,
+    /// Where in `members` each key stands, written as JSON.
+    keys: Vec<Range<usize>>,
+}
 
 impl Object {
-    /// Adds a key.
+    /// Adds a key, which must be new.
     #[must_use]
-    pub(super) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.0.insert(key.to_owned(), value.into());
+    pub(super) fn with(mut self, key: &str, value: impl Serialize) -> Self {
+        self.insert(key, value);
         self
     }
 
     /// Adds a key if there is a value.
     #[must_use]
-    pub(super) fn maybe<V: Into<Value>>(self, key: &str, value: Option<V>) -> Self {
+    pub(super) fn maybe<V: Serialize>(self, key: &str, value: Option<V>) -> Self {
         match value {
             Some(value) => self.with(key, value),
             None => self,
@@ -45,43 +52,106 @@ impl Object {
 
     /// Adds a list unless it is empty.
     #[must_use]
-    pub(super) fn list(self, key: &str, values: Vec<Value>) -> Self {
-        if values.is_empty() { self } else { self.with(key, values) }
+    pub(super) fn list(mut self, key: &str, values: impl IntoIterator<Item: Serialize>) -> Self {
+        let mut values = values.into_iter().peekable();
+        if values.peek().is_none() {
+            return self;
+        }
+        self.key(key);
+        for (index, value) in values.enumerate() {
+            self.members.push(if index == 0 { b'[' } else { b',' });
+            write(&mut self.members, &value);
+        }
+        self.members.push(b']');
+        self
+    }
+
+    /// Adds what is JSON already.
+    #[must_use]
+    pub(super) fn raw(mut self, key: &str, json: &str) -> Self {
+        self.key(key);
+        self.members.extend_from_slice(json.as_bytes());
+        self
     }
 
     /// Adds an object unless it is empty.
     #[must_use]
-    pub(super) fn object(self, key: &str, object: Object) -> Self {
-        if object.is_empty() { self } else { self.with(key, object.0) }
+    pub(super) fn object(mut self, key: &str, object: Object) -> Self {
+        if !object.is_empty() {
+            self.key(key);
+            object.put(&mut self.members);
+        }
+        self
     }
 
     /// Adds a key unless it is there.
-    pub(super) fn keep_or_insert(&mut self, key: String, value: Value) {
-        self.0.entry(key).or_insert(value);
+    pub(super) fn keep_or_insert(&mut self, key: &str, value: impl Serialize) {
+        if !self.has(key) {
+            self.insert(key, value);
+        }
     }
 
     /// Whether it has a key.
     pub(super) fn has(&self, key: &str) -> bool {
-        self.0.contains_key(key)
+        let mut wanted = Vec::with_capacity(key.len() + 2);
+        write(&mut wanted, key);
+        self.keys.iter().any(|place| self.members.get(place.clone()) == Some(wanted.as_slice()))
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.keys.is_empty()
     }
 
     /// How many keys it has.
     pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(super) fn value(self) -> Value {
-        Value::Object(self.0)
+        self.keys.len()
     }
 
     /// The object as text.
     pub(super) fn json(&self) -> String {
-        // A map of strings and values always serialises.
-        serde_json::to_string(&self.0).unwrap_or_default()
+        let mut json = Vec::with_capacity(self.members.len() + 2);
+        self.put(&mut json);
+        // JSON of strings is UTF-8.
+        String::from_utf8(json).unwrap_or_default()
+    }
+
+    fn insert(&mut self, key: &str, value: impl Serialize) {
+        self.key(key);
+        write(&mut self.members, &value);
+    }
+
+    fn key(&mut self, key: &str) {
+        debug_assert!(!self.has(key), "{key} is written twice");
+        if !self.is_empty() {
+            self.members.push(b',');
+        }
+        let start = self.members.len();
+        write(&mut self.members, key);
+        self.keys.push(start..self.members.len());
+        self.members.push(b':');
+    }
+
+    fn put(&self, json: &mut Vec<u8>) {
+        json.push(b'{');
+        json.extend_from_slice(&self.members);
+        json.push(b'}');
+    }
+}
+
+/// Into lists of objects: as the text that it is.
+impl Serialize for Object {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RawValue::from_string(self.json()).map_err(S::Error::custom)?.serialize(serializer)
+    }
+}
+
+/// What is written here (texts, numbers, values, and lists and maps of them by text) always
+/// serialises; were it ever otherwise, a null says so to the platform and to the fixtures.
+fn write(json: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    let start = json.len();
+    if serde_json::to_writer(&mut *json, value).is_err() {
+        json.truncate(start);
+        json.extend_from_slice(b"null");
     }
 }
 

@@ -38,11 +38,11 @@ pub struct Digest {
 impl Digest {
     /// As it is sent: 64 lower-case hex digits, and the appendix if there is one.
     pub fn hex(&self) -> String {
-        const DIGITS: [char; 16] =
-            ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-        let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
-        let mut hex = String::with_capacity(64 + 9);
-        hex.extend(self.bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+        let digit =
+            |nibble: u8| b"0123456789abcdef".get(usize::from(nibble)).copied().unwrap_or(b'0');
+        let mut digits = Vec::with_capacity(64 + 9);
+        digits.extend(self.bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+        let mut hex = String::from_utf8(digits).unwrap_or_default();
         hex.push_str(self.appendix.as_deref().unwrap_or_default());
         hex
     }

@@ -38,7 +38,7 @@ pub(super) fn request(job: &Prepared, name: &str, wording: &Wording, now: Timest
         .maybe("country", job.clear(Field::Country))
         .maybe("language", job.clear(Field::Locale).and_then(language))
         .object("id", id(job, wording))
-        .list("events", vec![event(job, name, now).value()])
+        .list("events", [event(job, name, now)])
 }
 
 /// Desktop, mobile or tablet.
@@ -125,5 +125,5 @@ fn product(item: &Item, has_currency: bool) -> Option<Value> {
         .with("id", item.id.as_deref()?)
         .maybe("price", price.map(wire::number))
         .with("quantity", quantity);
-    Some(object.value())
+    Some(json!(object))
 }

@@ -16,14 +16,14 @@ pub(super) const LARGEST_FRAME: usize = 4_096;
 
 /// A whole request around written events.
 pub(super) fn request(google: &GoogleAds, actions: &[&str], events: &str, test: bool) -> Vec<u8> {
-    let destinations: Vec<Value> =
-        actions.iter().map(|action| destination(google, action).value()).collect();
-    let destinations = Value::Array(destinations);
-    format!(
-        "{{\"destinations\":{destinations},\"encoding\":\"HEX\",\"validateOnly\":{test},\
-         \"events\":[{events}]}}"
-    )
-    .into_bytes()
+    let destinations = actions.iter().map(|action| destination(google, action));
+    Object::default()
+        .list("destinations", destinations)
+        .with("encoding", "HEX")
+        .with("validateOnly", test)
+        .raw("events", &format!("[{events}]"))
+        .json()
+        .into_bytes()
 }
 
 /// The conversion action by its number; the reference is the same number, which is unique.
@@ -143,7 +143,7 @@ fn cart(google: &GoogleAds, job: &Prepared) -> Object {
         return Object::default();
     }
     let (_, priced) = wire::currency(job);
-    let items: Vec<Value> = job
+    let items: Vec<Object> = job
         .items
         .iter()
         .filter_map(|item| {
@@ -153,7 +153,7 @@ fn cart(google: &GoogleAds, job: &Prepared) -> Object {
                 // An int64, which JSON writes as a string.
                 .maybe("quantity", wire::integer(quantity).map(|n| n.to_string()))
                 .maybe("unitPrice", item.price.filter(|_| priced).map(wire::number));
-            Some(object.value())
+            Some(object)
         })
         .collect();
     if items.is_empty() {

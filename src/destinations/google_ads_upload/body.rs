@@ -171,7 +171,7 @@ fn cart(upload: &Upload, job: &Prepared) -> Object {
         return Object::default();
     }
     let (_, priced) = wire::currency(job);
-    let items: Vec<Value> = job
+    let items: Vec<Object> = job
         .items
         .iter()
         .filter_map(|item| {
@@ -180,7 +180,7 @@ fn cart(upload: &Upload, job: &Prepared) -> Object {
                 .with("productId", item.id.as_deref()?)
                 .maybe("quantity", wire::integer(quantity))
                 .maybe("unitPrice", item.price.filter(|_| priced).map(wire::number));
-            Some(object.value())
+            Some(object)
         })
         .collect();
     if items.is_empty() {
