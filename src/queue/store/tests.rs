@@ -30,7 +30,7 @@ fn churn(engine: Engine) {
         files.map(|file| file.metadata().unwrap().len()).sum::<u64>()
     };
     let (watch, live, mut largest) = (Stopwatch::start(), LIVE * RECORD as u64, 0);
-    for first in (0..LIVE * 5).step_by(usize::try_from(BATCH).unwrap()) {
+    for first in (0..LIVE * 3).step_by(usize::try_from(BATCH).unwrap()) {
         let mut batch = Batch::default();
         for n in first..first + BATCH {
             batch.put(key(b'c', n), value(n));
