@@ -431,7 +431,7 @@ fn product(item: &Item, is_priced: bool) -> Option<Object> {
 }
 
 fn user(job: &Prepared) -> Object {
-    let hash = |field| job.hashed(field).next().map(|digest| digest.hex());
+    let hash = |field| job.hashed(field).next();
     let user = Object::default()
         .maybe("email", hash(Field::Email))
         .maybe("phone_number", hash(Field::Phone))

@@ -7,7 +7,6 @@ use super::{LONGEST_VALUE, Object, may_have_user_data, names, wire};
 use crate::{
     consent::Grant,
     event::{Field, Item},
-    identity::Digest,
     job::Prepared,
 };
 
@@ -56,8 +55,8 @@ fn consent(job: &Prepared) -> Object {
 }
 
 fn user_data(job: &Prepared) -> Object {
-    let hashes = |field| job.hashed(field).map(Digest::hex);
-    let first = |field| job.hashed(field).next().map(Digest::hex);
+    let hashes = |field| job.hashed(field);
+    let first = |field| job.hashed(field).next();
     let address = Object::default()
         .maybe("sha256_first_name", first(Field::FirstName))
         .maybe("sha256_last_name", first(Field::LastName))

@@ -8,7 +8,6 @@ use super::ldu_state;
 use crate::{
     destinations::wire::{self, Object},
     event::{ActionSource, Field, Item},
-    identity::Digest,
     job::Prepared,
 };
 
@@ -66,7 +65,7 @@ fn user_data(job: &Prepared) -> Object {
         ("country", Field::Country),
         ("external_id", Field::ExternalId),
     ] {
-        let hashes = job.hashed(field).map(Digest::hex);
+        let hashes = job.hashed(field);
         data = data.list(key, hashes);
     }
     for (key, field) in [

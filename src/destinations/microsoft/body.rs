@@ -12,7 +12,6 @@ use crate::{
         wire::{self, Object},
     },
     event::{Field, Item},
-    identity::Digest,
     job::Prepared,
 };
 
@@ -116,7 +115,7 @@ pub(super) fn ad_storage(job: &Prepared) -> Option<&'static str> {
 }
 
 fn user_data(job: &Prepared) -> Object {
-    let hash = |field| job.hashed(field).next().map(Digest::hex);
+    let hash = |field| job.hashed(field).next();
     let anonymous = job.clear(Field::Uetvid).or_else(|| job.clear(Field::AnonymousId));
     let data = Object::default()
         .maybe("msclkid", job.clear(Field::Msclkid).and_then(msclkid))

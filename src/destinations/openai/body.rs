@@ -8,7 +8,6 @@ use super::names::Kind;
 use crate::{
     destinations::wire::{self, Object},
     event::{ActionSource, Currency, Field, Item, round_to_minor},
-    identity::Digest,
     job::Prepared,
 };
 
@@ -76,7 +75,7 @@ fn user(job: &Prepared) -> Object {
         ("first_names_sha256", Field::FirstName),
         ("last_names_sha256", Field::LastName),
     ] {
-        user = user.list(key, job.hashed(field).map(Digest::hex));
+        user = user.list(key, job.hashed(field));
     }
     for (key, field) in [
         ("countries", Field::Country),

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use crate::{
     destinations::wire::{self, Object},
     event::{ActionSource, Currency, Field, Item, Money},
-    identity::Digest,
     job::Prepared,
 };
 
@@ -77,7 +76,7 @@ fn user_data(job: &Prepared) -> Object {
         ("external_id", Field::ExternalId),
         ("hashed_maids", Field::AdvertisingId),
     ] {
-        data = data.list(key, job.hashed(field).map(Digest::hex));
+        data = data.list(key, job.hashed(field));
     }
     data.maybe("client_ip_address", job.clear(Field::Ip))
         .maybe("client_user_agent", job.clear(Field::UserAgent))

@@ -8,7 +8,6 @@ use super::state;
 use crate::{
     destinations::wire::{self, Object},
     event::{ActionSource, Field, Item},
-    identity::Digest,
     job::Prepared,
 };
 
@@ -57,7 +56,7 @@ fn user_data(job: &Prepared) -> Object {
         ("country", Field::Country),
         ("external_id", Field::ExternalId),
     ] {
-        data = data.list(key, job.hashed(field).map(Digest::hex));
+        data = data.list(key, job.hashed(field));
     }
     for (key, field) in [
         ("client_ip_address", Field::Ip),
@@ -72,8 +71,7 @@ fn user_data(job: &Prepared) -> Object {
         data = data.maybe(key, job.clear(field));
     }
     let lead = job.clear(Field::LeadSnapchat).and_then(|id| id.parse::<u64>().ok());
-    data.maybe("madid", job.hashed(Field::AdvertisingId).next().map(Digest::hex))
-        .maybe("lead_id", lead)
+    data.maybe("madid", job.hashed(Field::AdvertisingId).next()).maybe("lead_id", lead)
 }
 
 /// Counts and prices of products are texts, as in Snap's own SDK; the value is a number. The

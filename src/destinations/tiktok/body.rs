@@ -34,12 +34,12 @@ pub(super) fn event(job: &Prepared, name: &str, limited_flag: &str, now: Timesta
 
 /// DOC 1771101186666498; what is absent has no key, since the hash of nothing is refused.
 fn user(job: &Prepared) -> Object {
-    let hash = |field| job.hashed(field).next().map(Digest::hex);
+    let hash = |field| job.hashed(field).next();
     let mut user = Object::default();
     for (key, field) in
         [("email", Field::Email), ("phone", Field::Phone), ("external_id", Field::ExternalId)]
     {
-        user = user.list(key, job.hashed(field).map(Digest::hex));
+        user = user.list(key, job.hashed(field));
     }
     for (key, field) in [
         ("first_name", Field::FirstName),
@@ -68,7 +68,7 @@ fn user(job: &Prepared) -> Object {
     };
     if let Some(key) = key {
         let plain = job.clear(Field::AdvertisingId).map(str::to_owned);
-        user = user.maybe(key, hash(Field::AdvertisingId).or(plain));
+        user = user.maybe(key, hash(Field::AdvertisingId).map(Digest::hex).or(plain));
     }
     let known = ["AUTHORIZED", "DENIED", "NOT_DETERMINED", "RESTRICTED", "NOT_APPLICABLE"];
     user.maybe("att_status", job.clear(Field::AttStatus).filter(|status| known.contains(status)))
