@@ -15,6 +15,7 @@ mod kept;
 mod lane;
 mod lease;
 mod open;
+mod orders;
 mod outbox;
 mod people;
 mod person;
@@ -42,6 +43,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 pub use folder::{Disk, FreeSpace};
 pub use open::{OpenError, Opening};
+pub use orders::OrderEvent;
 pub use outbox::{Evidence, Made, Sending, Waiting};
 pub use store::memory::MemoryDisk;
 pub use types::*;

@@ -37,6 +37,8 @@ pub struct Admission {
     pub id: IdHash,
     /// By what a trace finds it: hash of the event id alone.
     pub trace_id: IdHash,
+    /// By what `reconcile` finds it: hash of site and order id, where it has one.
+    pub order: Option<IdHash>,
     /// The id of a derived one without timestamp only holds for 10 minutes.
     pub short_lived: bool,
     /// Test events are queued but never counted, and leave no mark.
