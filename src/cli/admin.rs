@@ -124,7 +124,7 @@ impl Admin {
 }
 
 impl Connection {
-    fn client(self) -> anyhow::Result<HttpClient> {
+    pub(super) fn client(self) -> anyhow::Result<HttpClient> {
         let token = self.token.unwrap_or_else(|| SANDBOX_TOKEN.to_owned().into());
         HttpClient::new(&self.admin, Some(token))
     }

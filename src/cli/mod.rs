@@ -19,6 +19,7 @@ mod http_client;
 mod identity;
 mod init;
 mod online;
+mod reconcile;
 mod relay;
 mod sandbox;
 mod send;
@@ -77,6 +78,7 @@ enum Command {
     Approve(approve::Approve),
     #[command(subcommand)]
     Evidence(evidence::Evidence),
+    Reconcile(reconcile::Reconcile),
     Sandbox(sandbox::Sandbox),
     #[command(flatten)]
     Admin(admin::Admin),
@@ -99,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Audit(command) => command.run(),
         Command::Approve(command) => command.run(now()),
         Command::Evidence(command) => relay::block_on(command.run()),
+        Command::Reconcile(command) => relay::block_on(command.run()),
         Command::Sandbox(command) => relay::block_on(command.run()),
         Command::Admin(command) => relay::block_on(command.run()),
     };

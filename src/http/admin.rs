@@ -25,7 +25,7 @@ use crate::{
 const BODY_BYTES: usize = 1 << 20;
 
 /// Who may look.
-const READERS: [AdminRole; 4] =
+pub(super) const READERS: [AdminRole; 4] =
     [AdminRole::Viewer, AdminRole::Media, AdminRole::Privacy, AdminRole::Operator];
 
 const OPERATORS: [AdminRole; 1] = [AdminRole::Operator];
@@ -45,7 +45,7 @@ pub(super) fn routes() -> Router<Arc<Relay>> {
 }
 
 /// Refuses a request without a token that has one of the roles; says in the log who acts.
-fn allow(relay: &Relay, headers: &HeaderMap, roles: &[AdminRole]) -> Result<String, ApiError> {
+pub(super) fn allow(relay: &Relay, headers: &HeaderMap, roles: &[AdminRole]) -> Result<String, ApiError> {
     let config = relay.config.load();
     auth::admin(&config, headers, roles).map(|token| token.name.clone())
 }

@@ -15,6 +15,7 @@ mod evidence;
 mod health;
 mod ingest;
 mod openapi;
+mod orders;
 mod privacy;
 mod server;
 mod throttle;
@@ -101,7 +102,7 @@ pub fn public(relay: Arc<Relay>) -> Router {
 
 /// The admin listener's calls.
 pub fn admin(relay: Arc<Relay>) -> Router {
-    let calls = admin::routes().merge(privacy::routes()).merge(evidence::routes());
+    let calls = admin::routes().merge(privacy::routes()).merge(evidence::routes()).merge(orders::routes());
     finished(calls.merge(health::routes()).with_state(relay))
 }
 

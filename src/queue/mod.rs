@@ -10,6 +10,7 @@ mod committer;
 mod counters;
 mod dead;
 mod folder;
+mod groups;
 mod ids;
 mod kept;
 mod lane;
