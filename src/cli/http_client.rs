@@ -110,8 +110,12 @@ impl HttpClient {
             request = request.bearer_auth(token.expose_secret());
         }
         let unanswered = || format!("no answer from {}", self.base);
-        let response =
-            request.timeout(self.timeout).send().await.map_err(reqwest::Error::without_url).with_context(unanswered)?;
+        let response = request
+            .timeout(self.timeout)
+            .send()
+            .await
+            .map_err(reqwest::Error::without_url)
+            .with_context(unanswered)?;
         let status = response.status().as_u16();
         let seconds = response.headers().get(header::RETRY_AFTER);
         let retry_after = seconds

@@ -37,8 +37,16 @@ const ORDER: &[&str] = &[
     "name",
 ];
 const SITE: &[&str] = &["site", "siteid", "sitename"];
-const VALUE: &[&str] =
-    &["value", "total", "amount", "revenue", "ordervalue", "ordertotal", "totalprice", "grandtotal"];
+const VALUE: &[&str] = &[
+    "value",
+    "total",
+    "amount",
+    "revenue",
+    "ordervalue",
+    "ordertotal",
+    "totalprice",
+    "grandtotal",
+];
 const CURRENCY: &[&str] = &["currency", "currencycode", "ordercurrency"];
 const TIME: &[&str] =
     &["time", "timestamp", "date", "createdat", "orderdate", "ordertime", "processedat", "day"];
@@ -127,17 +135,19 @@ impl Reconcile {
                 batch.extend(row.map(|row| seen.note(row)));
             }
             if batch.len() == BATCH || (!is_more && !batch.is_empty()) {
-                let orders = batch.iter().map(|row| json!({"order_id": row.order_id, "site": row.site}));
+                let orders =
+                    batch.iter().map(|row| json!({"order_id": row.order_id, "site": row.site}));
                 let body = json!({"orders": orders.collect::<Vec<_>>()}).to_string().into_bytes();
                 let path = ["admin", "v1", "orders"];
                 let answer = client.post(&path, "application/json", body).await?;
                 if !answer.is_success() {
                     bail!("the relay refuses: {}", answer.refusal());
                 }
-                let told = answer.json().and_then(|mut told| match told.get_mut("orders")?.take() {
-                    Value::Array(orders) if orders.len() == batch.len() => Some(orders),
-                    _ => None,
-                });
+                let told =
+                    answer.json().and_then(|mut told| match told.get_mut("orders")?.take() {
+                        Value::Array(orders) if orders.len() == batch.len() => Some(orders),
+                        _ => None,
+                    });
                 let told = told.context("the relay's answer is not one line an order")?;
                 for (row, told) in batch.drain(..).zip(told) {
                     let told = row.beside(told);
@@ -320,8 +330,20 @@ enum Out {
 }
 
 const HEADER: [&str; 14] = [
-    "order_id", "site", "day", "status", "platform", "destination", "event", "event_id", "outcome",
-    "reason", "at", "http_status", "answer", "value",
+    "order_id",
+    "site",
+    "day",
+    "status",
+    "platform",
+    "destination",
+    "event",
+    "event_id",
+    "outcome",
+    "reason",
+    "at",
+    "http_status",
+    "answer",
+    "value",
 ];
 
 impl Out {
@@ -348,9 +370,11 @@ impl Out {
                     let (reason, answer) = (one.get("reason"), one.get("answer"));
                     let status = answer.and_then(|answer| answer.get("status"));
                     let status = status.map(Value::to_string).unwrap_or_default();
-                    let words = [reason.map(|r| text(r, "code")), reason.map(|r| text(r, "message"))];
+                    let words =
+                        [reason.map(|r| text(r, "code")), reason.map(|r| text(r, "message"))];
                     let reason = said(&words);
-                    let words = [answer.map(|a| text(a, "reason")), answer.map(|a| text(a, "message"))];
+                    let words =
+                        [answer.map(|a| text(a, "reason")), answer.map(|a| text(a, "message"))];
                     let answer = said(&words);
                     let names = ["platform", "destination", "event", "event_id", "status"];
                     let cells = order
@@ -426,13 +450,8 @@ mod tests {
     #[test]
     fn columns_are_found_by_how_shops_call_them() {
         let found = columns("Created at,Order ID,Total,Currency,Site", None).unwrap();
-        let expected = Columns {
-            order: 1,
-            site: Some(4),
-            value: Some(2),
-            currency: Some(3),
-            time: Some(0),
-        };
+        let expected =
+            Columns { order: 1, site: Some(4), value: Some(2), currency: Some(3), time: Some(0) };
         assert_eq!(found, expected);
         assert_eq!(columns("id,order_number", None).unwrap().order, 1);
         assert_eq!(columns("id,reference", Some("reference")).unwrap().order, 1);

@@ -114,7 +114,12 @@ impl Lane {
 
     /// What has aged moves from a lane of fresh chunks to this one of old ones: what lies before the
     /// key of `fresh_from`, which nothing has been before.
-    pub(super) fn take_aged(&mut self, fresh: &mut Lane, destination: DestinationNo, fresh_from: u64) {
+    pub(super) fn take_aged(
+        &mut self,
+        fresh: &mut Lane,
+        destination: DestinationNo,
+        fresh_from: u64,
+    ) {
         let border = ChunkKey::new(destination, 0, fresh_from);
         let young = fresh.ready.split_off(&border);
         self.ready.extend(std::mem::replace(&mut fresh.ready, young));

@@ -33,10 +33,13 @@ mod trace;
 mod types;
 mod upkeep;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-    mpsc::Sender,
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::Sender,
+    },
 };
 
 use jiff::Timestamp;
@@ -214,6 +217,13 @@ impl Queue {
     /// Age of the oldest pending job of a destination, by acceptance; `None` if there is none.
     pub fn oldest(&self, destination: &str) -> Option<Timestamp> {
         self.inner.shared.oldest(destination)
+    }
+
+    /// How many waiting jobs are over by a time, by destination, to a chunk: of one that holds some
+    /// that last longer none is counted.
+    pub async fn expiring(&self, until: Timestamp) -> Result<BTreeMap<String, u64>, Refused> {
+        let shared = Arc::clone(&self.inner.shared);
+        blocking(move || Ok(shared.expiring(until.as_millisecond())?)).await
     }
 
     /// Dead letters, newest first.

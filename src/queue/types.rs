@@ -507,6 +507,9 @@ pub struct DestinationStats {
     pub held: Held,
     /// running, paused, failing, shadow, removed.
     pub state: String,
+    /// Waiting events that will be too old within six hours; filled in by the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiring_soon: Option<u64>,
     /// The version of the platform's API, where it has versions; filled in by the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<ApiStats>,

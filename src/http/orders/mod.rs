@@ -145,10 +145,7 @@ async fn events(
 }
 
 /// What became of all these events.
-async fn stories(
-    relay: &Relay,
-    events: &[Events],
-) -> Result<BTreeMap<IdHash, Story>, ApiError> {
+async fn stories(relay: &Relay, events: &[Events]) -> Result<BTreeMap<IdHash, Story>, ApiError> {
     let all: HashSet<IdHash> = events.iter().flat_map(BTreeMap::keys).copied().collect();
     let traces = relay.queue.traces(all).await?;
     let mut stories: BTreeMap<IdHash, Story> =
