@@ -316,7 +316,7 @@ mod tests {
             Admin::Dead(Dead::Discard(chosen)) => chosen.ask("discard").await,
             Admin::Pause(destination) => destination.ask("pause").await,
             Admin::Resume(destination) => destination.ask("resume").await,
-            Admin::Stats(connection) => {
+            Admin::Stats(connection) | Admin::Alerts(connection) => {
                 connection.client().unwrap().get(&["admin", "v1", "stats"], &[]).await
             }
             Admin::Health(health) => health.ask().await,

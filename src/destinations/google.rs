@@ -246,4 +246,11 @@ mod tests {
         let other: Value = serde_json::from_str("{\"code\":400,\"details\":7}").unwrap();
         assert_eq!(used_up(&other, now), None);
     }
+
+    #[test]
+    fn the_day_ends_at_midnight_in_california() {
+        let until = |now: &str| until_reset(now.parse().unwrap()).as_secs() / 3600;
+        assert_eq!(until("2026-11-22T04:00:00Z"), 4);
+        assert_eq!(until("2026-11-22T09:00:00Z"), 23);
+    }
 }

@@ -39,6 +39,7 @@ mod remembered;
 mod sandbox;
 #[path = "../fixtures/strings.rs"]
 mod strings;
+mod thinks;
 mod traps;
 mod two_sites;
 mod versions;

@@ -286,11 +286,4 @@ mod tests {
         }
         assert_eq!(waits, [60, 120, 240, 480, 960, 1920, 3840]);
     }
-
-    #[test]
-    fn a_day_ends_at_midnight_in_california() {
-        let until = |now: &str| until_reset(now.parse().unwrap()).as_secs() / 3600;
-        assert_eq!(until("2026-11-22T04:00:00Z"), 4);
-        assert_eq!(until("2026-11-22T09:00:00Z"), 23);
-    }
 }
