@@ -312,6 +312,7 @@ mod tests {
         line.extend([place, url.as_str()]);
         let answer = match Command::try_parse_from(line).unwrap().admin {
             Admin::Dead(Dead::List(list)) => list.ask().await,
+            Admin::Dead(Dead::Groups(groups)) => groups.ask().await,
             Admin::Dead(Dead::Replay(chosen)) => chosen.ask("replay").await,
             Admin::Dead(Dead::Discard(chosen)) => chosen.ask("discard").await,
             Admin::Pause(destination) => destination.ask("pause").await,
