@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 const HOURS: usize = 7 * 24;
 const HOUR_MS: i64 = 60 * 60 * 1000;
 const DAY_HOURS: i64 = 24;
+/// A silence is so many times as long before it is told of an event that came for less than a day.
+const YOUNG: i64 = 6;
 /// Fewer events than this in the silence would have been chance.
 const EXPECTED: f64 = 10.0;
 
@@ -83,7 +85,10 @@ impl Histories {
         let stopped = |(event, history): (&String, &History)| {
             let silence_ms = now_ms.saturating_sub(history.last_ms);
             let expected = history.expected(now_ms);
-            (silence_ms >= silent_ms && expected >= EXPECTED).then(|| {
+            // Of one that is not known for a day the first quiet night is not to be told apart.
+            let patience_ms =
+                if history.is_young() { silent_ms.saturating_mul(YOUNG) } else { silent_ms };
+            (silence_ms >= patience_ms && expected >= EXPECTED).then(|| {
                 let since = super::show(Duration::from_millis(silence_ms.unsigned_abs()));
                 let told = format!(
                     "it has not come for {since}; about {expected:.0} would have been usual"
@@ -118,11 +123,15 @@ impl History {
         }
     }
 
+    fn is_young(&self) -> bool {
+        self.last_ms.saturating_sub(self.first_ms) < DAY_HOURS * HOUR_MS
+    }
+
     /// How many would usually have come since the last one.
     fn expected(&self, now_ms: i64) -> f64 {
         let silence_ms = now_ms.saturating_sub(self.last_ms);
         let known_ms = self.last_ms.saturating_sub(self.first_ms);
-        if known_ms < DAY_HOURS * HOUR_MS {
+        if self.is_young() {
             let all: u64 = self.hours.iter().map(|(_, count)| count).sum();
             // An hour at least, so that a burst is no habit.
             return all as f64 * silence_ms as f64 / known_ms.max(HOUR_MS) as f64;
