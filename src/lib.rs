@@ -1,6 +1,7 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
 // In layer order: pure below, machinery above it, the shell on top.
+pub mod alert;
 pub mod audit;
 pub mod cli;
 pub mod clock;

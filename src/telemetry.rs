@@ -76,6 +76,11 @@ pub const DESTINATION_STATE: &str = "relay_destination_state";
 /// not named; by `destination` and `version` (gauge).
 pub const API_DAYS_LEFT: &str = "relay_api_version_days_left";
 
+/// Waiting events that will be too old within six hours, by `destination` (gauge).
+pub const EXPIRING_SOON: &str = "relay_expiring_soon";
+/// Alerts that fire, by `alert` (gauge).
+pub const ALERTS: &str = "relay_alerts";
+
 /// Of one metric: its name, what it is, and what it means.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Metric {
@@ -136,6 +141,8 @@ pub const METRICS: &[Metric] = &[
     metric(HALVINGS, Counter, "Batches cut in two to find the event at fault"),
     metric(DESTINATION_STATE, Gauge, "1 for the state that a destination is in"),
     metric(API_DAYS_LEFT, Gauge, "Days until the version of a platform's API ends"),
+    metric(EXPIRING_SOON, Gauge, "Waiting events that will be too old within six hours"),
+    metric(ALERTS, Gauge, "Alerts that fire"),
 ];
 
 const fn metric(name: &'static str, kind: MetricKind, help: &'static str) -> Metric {

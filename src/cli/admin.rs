@@ -25,6 +25,8 @@ pub(crate) enum Admin {
     Resume(Destination),
     /// Prints the books.
     Stats(Connection),
+    /// Prints the alerts that fire, one a line.
+    Alerts(Connection),
     /// Checks that a relay answers, for containers.
     Health(Health),
 }
@@ -34,6 +36,9 @@ pub(crate) enum Admin {
 pub(crate) enum Dead {
     /// Prints dead letters, newest first, one a line.
     List(List),
+    /// Prints dead letters by cause: the platform's words, what to do, and the command that replays
+    /// them after that; one cause a line, the most frequent first.
+    Groups(Groups),
     /// Sends dead letters again, written by today's mapping. Without a filter: all.
     Replay(Chosen),
     /// Throws dead letters away. Without a filter: all.
@@ -69,9 +74,25 @@ pub(crate) struct List {
     /// With this reason only.
     #[arg(long)]
     reason: Option<String>,
+    /// Of this group only, by the id that `dead groups` prints.
+    #[arg(long, value_name = "ID")]
+    group: Option<String>,
     /// At most so many.
     #[arg(long)]
     limit: Option<u64>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Which dead letters to group.
+#[derive(Debug, Args)]
+pub(crate) struct Groups {
+    /// Of this destination only.
+    #[arg(long)]
+    destination: Option<String>,
+    /// With this reason only.
+    #[arg(long)]
+    reason: Option<String>,
     #[command(flatten)]
     connection: Connection,
 }
@@ -87,6 +108,9 @@ pub(crate) struct Chosen {
     /// With this reason only.
     #[arg(long)]
     reason: Option<String>,
+    /// Of this group only, by the id that `dead groups` prints.
+    #[arg(long, value_name = "ID")]
+    group: Option<String>,
     /// These only, by the ids that `dead list` prints.
     #[arg(long = "id", value_name = "ID")]
     id: Vec<String>,
@@ -110,12 +134,17 @@ impl Admin {
     pub(crate) async fn run(self) -> anyhow::Result<Exit> {
         let answer = match self {
             Admin::Dead(Dead::List(list)) => return print_lines(&list.ask().await?),
+            Admin::Dead(Dead::Groups(groups)) => return print_groups(&groups.ask().await?),
             Admin::Dead(Dead::Replay(chosen)) => chosen.ask("replay").await?,
             Admin::Dead(Dead::Discard(chosen)) => chosen.ask("discard").await?,
             Admin::Pause(destination) => destination.ask("pause").await?,
             Admin::Resume(destination) => destination.ask("resume").await?,
             Admin::Stats(connection) => {
                 connection.client()?.get(&["admin", "v1", "stats"], &[]).await?
+            }
+            Admin::Alerts(connection) => {
+                let path = ["admin", "v1", "alerts"];
+                return print_lines(&connection.client()?.get(&path, &[]).await?);
             }
             Admin::Health(health) => health.ask().await?,
         };
@@ -124,7 +153,7 @@ impl Admin {
 }
 
 impl Connection {
-    fn client(self) -> anyhow::Result<HttpClient> {
+    pub(super) fn client(self) -> anyhow::Result<HttpClient> {
         let token = self.token.unwrap_or_else(|| SANDBOX_TOKEN.to_owned().into());
         HttpClient::new(&self.admin, Some(token))
     }
@@ -140,12 +169,27 @@ impl Destination {
 impl List {
     async fn ask(self) -> anyhow::Result<Answer> {
         let limit = self.limit.map(|limit| limit.to_string());
+        let query: Vec<(&str, String)> = [
+            ("destination", self.destination),
+            ("reason", self.reason),
+            ("group", self.group),
+            ("limit", limit),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect();
+        self.connection.client()?.get(&["admin", "v1", "dead"], &query).await
+    }
+}
+
+impl Groups {
+    async fn ask(self) -> anyhow::Result<Answer> {
         let query: Vec<(&str, String)> =
-            [("destination", self.destination), ("reason", self.reason), ("limit", limit)]
+            [("destination", self.destination), ("reason", self.reason)]
                 .into_iter()
                 .filter_map(|(name, value)| Some((name, value?)))
                 .collect();
-        self.connection.client()?.get(&["admin", "v1", "dead"], &query).await
+        self.connection.client()?.get(&["admin", "v1", "dead", "groups"], &query).await
     }
 }
 
@@ -156,7 +200,9 @@ impl Chosen {
         if !ids.is_empty() {
             filter.insert("ids".to_owned(), ids.into());
         }
-        for (name, value) in [("destination", self.destination), ("reason", self.reason)] {
+        let named =
+            [("destination", self.destination), ("reason", self.reason), ("group", self.group)];
+        for (name, value) in named {
             if let Some(value) = value {
                 filter.insert(name.to_owned(), value.into());
             }
@@ -186,6 +232,15 @@ fn print(answer: &Answer) -> anyhow::Result<Exit> {
         None => println!("{}", Value::from(String::from_utf8_lossy(&answer.body).trim())),
     }
     Ok(Exit::Fine)
+}
+
+/// Groups as one object a line; what is beyond those that are told apart is said.
+fn print_groups(answer: &Answer) -> anyhow::Result<Exit> {
+    let others = answer.json().and_then(|told| told.get("others").and_then(Value::as_u64));
+    if let Some(others) = others.filter(|others| *others > 0) {
+        eprintln!("{others} dead letters more, of further causes; --destination narrows it down");
+    }
+    print_lines(answer)
 }
 
 /// A list as one object a line.
@@ -257,11 +312,12 @@ mod tests {
         line.extend([place, url.as_str()]);
         let answer = match Command::try_parse_from(line).unwrap().admin {
             Admin::Dead(Dead::List(list)) => list.ask().await,
+            Admin::Dead(Dead::Groups(groups)) => groups.ask().await,
             Admin::Dead(Dead::Replay(chosen)) => chosen.ask("replay").await,
             Admin::Dead(Dead::Discard(chosen)) => chosen.ask("discard").await,
             Admin::Pause(destination) => destination.ask("pause").await,
             Admin::Resume(destination) => destination.ask("resume").await,
-            Admin::Stats(connection) => {
+            Admin::Stats(connection) | Admin::Alerts(connection) => {
                 connection.client().unwrap().get(&["admin", "v1", "stats"], &[]).await
             }
             Admin::Health(health) => health.ask().await,

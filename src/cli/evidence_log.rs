@@ -55,7 +55,12 @@ fn announce(config: Arc<ArcSwap<Config>>) -> Announce {
     })
 }
 
-async fn post(client: &Client, webhook: &SecretString, body: &str) -> Result<(), String> {
+/// Posts a JSON body to a webhook; an error says why not, without its URL.
+pub(super) async fn post(
+    client: &Client,
+    webhook: &SecretString,
+    body: &str,
+) -> Result<(), String> {
     let content_type = Header {
         name: "content-type".to_owned(),
         value: "application/json".to_owned(),

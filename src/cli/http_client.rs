@@ -19,6 +19,7 @@ pub(super) struct HttpClient {
     http: reqwest::Client,
     base: Url,
     token: Option<SecretString>,
+    timeout: Duration,
 }
 
 /// What a relay answered.
@@ -47,7 +48,6 @@ impl HttpClient {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("conversion-relay/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
-            .timeout(TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT);
         if base.scheme() == "http" {
             // Without TLS no certificates are needed: a minimal container has none.
@@ -57,7 +57,12 @@ impl HttpClient {
             builder = builder.no_proxy();
         }
         let http = builder.build().context("no HTTP client")?;
-        Ok(Self { http, base, token })
+        Ok(Self { http, base, token, timeout: TIMEOUT })
+    }
+
+    /// The same, for calls that take long.
+    pub(super) fn waiting(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     /// The base URL, for messages.
@@ -105,8 +110,12 @@ impl HttpClient {
             request = request.bearer_auth(token.expose_secret());
         }
         let unanswered = || format!("no answer from {}", self.base);
-        let response =
-            request.send().await.map_err(reqwest::Error::without_url).with_context(unanswered)?;
+        let response = request
+            .timeout(self.timeout)
+            .send()
+            .await
+            .map_err(reqwest::Error::without_url)
+            .with_context(unanswered)?;
         let status = response.status().as_u16();
         let seconds = response.headers().get(header::RETRY_AFTER);
         let retry_after = seconds

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 mod admin;
+mod alerts;
 mod approve;
 mod audit;
 mod cases;
@@ -20,6 +21,7 @@ mod identity;
 mod init;
 mod migrate;
 mod online;
+mod reconcile;
 mod relay;
 mod sandbox;
 mod send;
@@ -78,6 +80,7 @@ enum Command {
     Approve(approve::Approve),
     #[command(subcommand)]
     Evidence(evidence::Evidence),
+    Reconcile(reconcile::Reconcile),
     Sandbox(sandbox::Sandbox),
     Migrate(migrate::Migrate),
     #[command(flatten)]
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Audit(command) => command.run(),
         Command::Approve(command) => command.run(now()),
         Command::Evidence(command) => relay::block_on(command.run()),
+        Command::Reconcile(command) => relay::block_on(command.run()),
         Command::Sandbox(command) => relay::block_on(command.run()),
         Command::Migrate(command) => command.run(),
         Command::Admin(command) => relay::block_on(command.run()),

@@ -20,8 +20,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{audit::warn_of_stale_lock, evidence_log, gauges, geoip};
+use super::{alerts, audit::warn_of_stale_lock, evidence_log, gauges, geoip};
 use crate::{
+    alert::{Arrivals, Board},
     clock::{self, Clock},
     config::{self, Config, LoadOptions, Loaded, Secrets, Severity, versions},
     delivery::{Delivery, recheck},
@@ -164,6 +165,17 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
     );
     let gauges =
         gauges::keep(queue.clone(), delivery.clone(), clock.clone(), metrics.clone(), stop.clone());
+    let (arrivals, board) = (Arc::<Arrivals>::default(), Board::default());
+    let watched = alerts::Watched {
+        config: config.clone(),
+        queue: queue.clone(),
+        delivery: delivery.clone(),
+        data: options.data.clone(),
+        arrivals: arrivals.clone(),
+        board: board.clone(),
+        clock: clock.clone(),
+    };
+    let alerts = alerts::keep(watched, stop.clone());
     say_what_ends(&config.load(), clock());
     let relay = Arc::new(http::Relay {
         config: config.clone(),
@@ -173,6 +185,8 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         clock: clock.clone(),
         geoip,
         throttle: Throttle::default(),
+        arrivals,
+        alerts: board,
         judge,
         delivery: Arc::new(Control(delivery.clone())),
         reload,
@@ -190,6 +204,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         tokio::spawn(http::serve(public, http::public(relay.clone()), stop.clone())),
         tokio::spawn(http::serve(admin, http::admin(relay.clone()), stop.clone())),
         gauges,
+        alerts,
     ];
     Ok(Some(Running {
         public: public_at,

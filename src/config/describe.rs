@@ -67,6 +67,7 @@ impl Config {
                     "enabled": self.evidence.enabled,
                     "webhook": self.evidence.webhook.as_ref().map(|_| PLACEHOLDER),
                 },
+                "alert_when": self.alert_when(),
                 "alerts": self.alerts.iter().map(|_| PLACEHOLDER).collect::<Vec<_>>(),
             },
             "events": {
@@ -96,6 +97,22 @@ impl Config {
             "encryption_key": queue.encryption_key.as_ref().map(|_| PLACEHOLDER),
             "previous_keys": queue.previous_keys.len(),
             "subject_key": queue.subject_key.as_ref().map(|_| PLACEHOLDER),
+        })
+    }
+
+    fn alert_when(&self) -> Value {
+        let when = &self.alert_when;
+        let share = |points: u32| format!("{}%", f64::from(points) / 100.0);
+        json!({
+            "oldest_age": show_duration(when.oldest_age),
+            "window": show_duration(when.window),
+            "dead_share": share(when.dead_share),
+            "dead_at_least": when.dead_at_least,
+            "held_rise": share(when.held_rise),
+            "held_at_least": when.held_at_least,
+            "silent_after": show_duration(when.silent_after),
+            "disk_left": share(when.disk_left),
+            "version_ends_in": show_duration(when.version_ends_in),
         })
     }
 

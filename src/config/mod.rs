@@ -70,6 +70,8 @@ pub struct Config {
     pub webhooks: BTreeMap<String, Arc<WebhookSource>>,
     /// Where alerts go.
     pub alerts: Vec<SecretString>,
+    /// When they fire.
+    pub alert_when: AlertSettings,
     /// The decision log.
     pub evidence: EvidenceSettings,
     /// The tracking plan.
@@ -345,6 +347,46 @@ pub struct Retention {
     pub evidence: Duration,
     /// Journeys.
     pub journeys: Duration,
+}
+
+/// When alerts fire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AlertSettings {
+    /// The oldest waiting event of a destination has waited so long.
+    pub oldest_age: Duration,
+    /// Over how long dead letters and held events are counted.
+    pub window: Duration,
+    /// The share of a destination's ended events that died (basis points), and how many at least.
+    pub dead_share: u32,
+    /// See `dead_share`.
+    pub dead_at_least: u64,
+    /// By how much the share of held events rose over what is usual (basis points), and of how many
+    /// events at least.
+    pub held_rise: u32,
+    /// See `held_rise`.
+    pub held_at_least: u64,
+    /// An event that used to come has not come for so long.
+    pub silent_after: Duration,
+    /// So much of `queue.max_disk` is left (basis points).
+    pub disk_left: u32,
+    /// The version of a platform's API ends within this.
+    pub version_ends_in: Duration,
+}
+
+impl Default for AlertSettings {
+    fn default() -> Self {
+        Self {
+            oldest_age: Duration::from_secs(60 * 60),
+            window: Duration::from_secs(15 * 60),
+            dead_share: 500,
+            dead_at_least: 10,
+            held_rise: 2_000,
+            held_at_least: 50,
+            silent_after: Duration::from_secs(2 * 60 * 60),
+            disk_left: 1_000,
+            version_ends_in: Duration::from_secs(30 * 86_400),
+        }
+    }
 }
 
 /// The decision log.

@@ -171,6 +171,14 @@ impl Health {
         self.hold = Some((now, until));
     }
 
+    /// The same, never shorter than what holds already.
+    pub fn slow(&mut self, now: Timestamp, until: Timestamp) {
+        match &mut self.hold {
+            Some((from, end)) if *from <= now && now < *end => *end = until.max(*end),
+            hold => *hold = Some((now, until)),
+        }
+    }
+
     /// It answered in order.
     pub fn in_order(&mut self) {
         self.troubles = 0;

@@ -30,10 +30,18 @@ use super::{
 use crate::{
     clock::{self, Chance, Clock, Stopwatch},
     config::{Config, DestinationConfig},
-    destinations::{Answer, Auth, Call, CallPurpose, Fault, FaultKind, Mode, Outcome, Response},
+    destinations::{
+        Answer, Auth, Call, CallPurpose, Fault, FaultKind, Mode, Outcome, Pace, Response,
+    },
     queue::Attempt,
     telemetry,
 };
+
+/// No quota of a platform lasts longer than its day.
+const LONGEST_PACE: Duration = Duration::from_secs(25 * 60 * 60);
+
+/// From this wait on people are told.
+const TOLD_FROM: Duration = Duration::from_secs(60);
 
 /// What one destination's tasks share.
 pub(super) struct Lane<J> {
@@ -204,6 +212,9 @@ impl<J: Jobs> Lane<J> {
                 Err(failed) => return failed.heard(attempt),
             };
             let answer = self.classify(today, call, &response);
+            if let Some(pace) = today.destination.handler.pace(&response, self.now()) {
+                self.keep_pace(&pace);
+            }
             let unauthorized =
                 answer.fault.as_ref().is_some_and(|fault| fault.kind == FaultKind::Unauthorized);
             let untouched = answer.outcomes.iter().all(|outcome| *outcome == Outcome::Paused);
@@ -214,6 +225,22 @@ impl<J: Jobs> Lane<J> {
             }
             return Heard::Answer { answer, attempt };
         }
+    }
+
+    /// The platform says that its quota is used up, or nearly so: it is left alone for a while, which
+    /// is nobody's fault.
+    fn keep_pace(&self, pace: &Pace) {
+        let wait = pace.wait.min(LONGEST_PACE);
+        let (destination, why) = (&self.name, &pace.why);
+        let wait_s = wait.as_secs();
+        if wait >= TOLD_FROM {
+            tracing::warn!(destination, wait_s, "{destination} is left alone: {why}");
+        } else {
+            tracing::debug!(destination, wait_s, "{destination} is called less often: {why}");
+        }
+        let now = self.now();
+        self.health().slow(now, retry::later(now, wait));
+        self.changed.notify_one();
     }
 
     async fn wait_for_turn(&self, today: &Today, call: &Call, probing: bool) -> Option<Heard> {

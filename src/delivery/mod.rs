@@ -40,7 +40,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use self::probe::{Credentials, try_credentials, try_credentials_with};
-use self::{jobs::Jobs, lane::Lane, rotation::Rotation};
+use self::{health::Failing, jobs::Jobs, lane::Lane, rotation::Rotation};
 use crate::{
     clock::{Chance, Clock},
     config::Config,
@@ -189,9 +189,14 @@ impl<J: Jobs> Delivery<J> {
 
     /// Why a destination is failing: the platform's code and words.
     pub fn fault(&self, name: &str) -> Option<(String, String)> {
+        self.failing(name).map(|failing| (failing.reason, failing.message))
+    }
+
+    /// What is wrong with a destination, if it is failing.
+    pub fn failing(&self, name: &str) -> Option<Failing> {
         let lane = self.lane(name)?;
         let health = lane.health();
-        health.failing().map(|failing| (failing.reason.clone(), failing.message.clone()))
+        health.failing().cloned()
     }
 
     /// How many of a day's requests each destination has used, by UTC day: to be kept over a

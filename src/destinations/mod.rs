@@ -12,6 +12,7 @@ mod ga4;
 mod google;
 mod google_ads;
 mod google_ads_upload;
+mod hint;
 mod linkedin;
 mod meta;
 mod microsoft;
@@ -45,6 +46,7 @@ use crate::{
     job::{Prepared, Skip},
 };
 
+pub use hint::hint;
 pub use settings::{Entry, Key, KeyKind, Mode, Problem, Settings};
 pub use take::{Form, Take, Taken};
 
@@ -292,6 +294,19 @@ pub trait Destination: Debug + Send + Sync {
     /// Whether the platform recognises a resend of this job.
     fn is_deduplicated(&self, job: &Prepared) -> bool;
 
+    /// What to do about events that are refused with this code of the platform's, where its pages
+    /// say more than its words.
+    fn hint(&self, code: &str) -> Option<&'static str> {
+        let _: &str = code;
+        None
+    }
+
+    /// What an answer tells of the platform's quotas, besides its outcomes.
+    fn pace(&self, response: &Response, now: Timestamp) -> Option<Pace> {
+        let _: (&Response, Timestamp) = (response, now);
+        None
+    }
+
     /// The request of a follow-up that an earlier answer asked for.
     fn follow_up(&self, follow_up: &FollowUp, now: Timestamp) -> Option<Call> {
         let _: (&FollowUp, Timestamp) = (follow_up, now);
@@ -425,6 +440,15 @@ pub enum Outcome {
     },
     /// Our credentials are refused, or our settings wrong: the destination is paused, the event kept.
     Paused,
+}
+
+/// What a platform says of its quota: how long it wants to be left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pace {
+    /// So long.
+    pub wait: Duration,
+    /// Why, for the log: which quota, how much of it is used.
+    pub why: String,
 }
 
 /// What is wrong with a destination.

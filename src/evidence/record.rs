@@ -1,7 +1,7 @@
 //! What a record says: the JSON of each kind, from what the queue and the pipeline left; and which
 //! records somebody asks for. Pure.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -176,6 +176,9 @@ pub struct Wanted {
     pub site: Option<String>,
     /// Of the event with this trace hash.
     pub event: Option<IdHash>,
+    /// Of any of these events, by trace hash; none named: all. Their outcomes are shown too, whether
+    /// or not the event's own record is within the time.
+    pub events: BTreeSet<IdHash>,
     /// Of a person, by subject keys.
     pub person: Option<Vec<IdHash>>,
 }
@@ -206,7 +209,8 @@ pub(super) fn matches(record: &Value, wanted: &Wanted, events: &mut Belonging) -
         wanted.is_by_time_only() || key.is_some_and(|key| events.contains(key))
     } else {
         let site = wanted.site.as_deref().is_none_or(|site| text("site") == Some(site));
-        let event = wanted.event.is_none_or(|event| key == Some(hex(&event).as_str()));
+        let event = wanted.event.is_none_or(|event| key == Some(hex(&event).as_str()))
+            && (wanted.events.is_empty() || key.is_some_and(|key| events.contains(key)));
         let person = wanted.person.as_ref().is_none_or(|person| is_of(record, person));
         let belongs = site && event && person;
         if let (true, false, Some(key)) = (belongs, wanted.is_by_time_only(), key) {
@@ -223,7 +227,22 @@ pub(super) fn matches(record: &Value, wanted: &Wanted, events: &mut Belonging) -
 
 impl Wanted {
     fn is_by_time_only(&self) -> bool {
-        self.site.is_none() && self.event.is_none() && self.person.is_none()
+        let names_event = self.event.is_some() || !self.events.is_empty();
+        self.site.is_none() && !names_event && self.person.is_none()
+    }
+
+    /// The events that belong before anything was read.
+    pub(super) fn belonging(&self) -> Belonging {
+        self.events.iter().map(|event| hex(event)).collect()
+    }
+
+    /// The day (UTC) before which no file has anything that is asked for.
+    pub(super) fn first_day(&self) -> Option<String> {
+        let is_enough = self.is_by_time_only() || !self.events.is_empty();
+        let from = self.from.filter(|_| is_enough)?;
+        // A day's file ends a little after midnight.
+        let day = from.to_zoned(jiff::tz::TimeZone::UTC).date().yesterday().ok()?;
+        Some(day.to_string())
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    chain::{Chain, Hash, hash, hex},
+    chain::{Chain, DAY_LENGTH, Hash, hash, hex},
     files::{self, BlockHead, Blocks, Next},
     record::{self, Belonging, Wanted, matches},
 };
@@ -55,7 +55,7 @@ pub struct Problem {
 /// Verifies the log of a data folder whose queue is open.
 pub fn verify(queue: &Queue, data: &Path) -> Result<Report, Refused> {
     let (chain, waiting) = state(queue)?;
-    let mut report = walk(queue, data, &chain, &mut |_, _| {})?;
+    let mut report = walk(queue, data, &chain, None, &mut |_, _| {})?;
     report.waiting = waiting.len();
     Ok(report)
 }
@@ -69,13 +69,13 @@ pub fn read(
     show: &mut dyn FnMut(&str, &Value),
 ) -> Result<(), Refused> {
     let (mut chain, waiting) = state(queue)?;
-    let mut events = Belonging::new();
+    let mut events: Belonging = wanted.belonging();
     let mut see = |line: &str, record: &Value| {
         if matches(record, wanted, &mut events) {
             show(line, record);
         }
     };
-    walk(queue, data, &chain, &mut see)?;
+    walk(queue, data, &chain, wanted.first_day().as_deref(), &mut see)?;
     for one in waiting {
         for evidence in &one.lines {
             let line = chain.link(&record::body(one.at, evidence));
@@ -111,6 +111,7 @@ fn walk(
     queue: &Queue,
     data: &Path,
     chain: &Chain,
+    from_day: Option<&str>,
     see: &mut dyn FnMut(&str, &Value),
 ) -> Result<Report, Refused> {
     let failed = |error: io::Error| Refused::Store(format!("the decision log: {error}"));
@@ -131,10 +132,16 @@ fn walk(
         before_file: chain.first_file.clone(),
         see,
     };
+    let mut is_passed_over = false;
     for name in files::list(&folder).map_err(failed)? {
         // Before: over, and about to go. After: written since the state was read.
         let place = files::order(&name);
         if place < files::order(&chain.first_file) || place > files::order(&chain.file) {
+            continue;
+        }
+        if from_day.is_some_and(|day| name.get(..DAY_LENGTH).is_some_and(|own| own < day)) {
+            // Nobody asks whether what is passed over is whole.
+            is_passed_over = true;
             continue;
         }
         let counts = if name == chain.file { chain.bytes } else { u64::MAX };
@@ -146,6 +153,9 @@ fn walk(
             walk.before = None;
             continue;
         };
+        if std::mem::take(&mut is_passed_over) {
+            (walk.expected, walk.before) = (blocks.first, None);
+        }
         loop {
             match blocks.next().map_err(failed)? {
                 Next::Block(head, sealed) => {

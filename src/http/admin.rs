@@ -1,7 +1,7 @@
 //! The admin calls: what operators read and do. Every call but the dashboard's page, which holds
 //! no data, needs a token with a role.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -16,16 +16,18 @@ use serde_json::{Value, json};
 
 use super::{Relay, auth, body, error::ApiError, trace};
 use crate::{
+    alert::Active,
     config::{AdminRole, DestinationConfig, versions},
+    destinations::hint,
     pipeline,
-    queue::{ApiStats, DeadFilter, Stats},
+    queue::{ApiStats, DeadFilter, DeadGroups, Stats},
 };
 
 /// The largest body of an admin call.
 const BODY_BYTES: usize = 1 << 20;
 
 /// Who may look.
-const READERS: [AdminRole; 4] =
+pub(super) const READERS: [AdminRole; 4] =
     [AdminRole::Viewer, AdminRole::Media, AdminRole::Privacy, AdminRole::Operator];
 
 const OPERATORS: [AdminRole; 1] = [AdminRole::Operator];
@@ -35,7 +37,9 @@ pub(super) fn routes() -> Router<Arc<Relay>> {
         .route("/", get(dashboard))
         .route("/metrics", get(metrics))
         .route("/admin/v1/stats", get(stats))
+        .route("/admin/v1/alerts", get(alerts))
         .route("/admin/v1/dead", get(dead))
+        .route("/admin/v1/dead/groups", get(dead_groups))
         .route("/admin/v1/dead/replay", post(replay))
         .route("/admin/v1/dead/discard", post(discard))
         .route("/admin/v1/events/{event_id}", get(event))
@@ -45,7 +49,11 @@ pub(super) fn routes() -> Router<Arc<Relay>> {
 }
 
 /// Refuses a request without a token that has one of the roles; says in the log who acts.
-fn allow(relay: &Relay, headers: &HeaderMap, roles: &[AdminRole]) -> Result<String, ApiError> {
+pub(super) fn allow(
+    relay: &Relay,
+    headers: &HeaderMap,
+    roles: &[AdminRole],
+) -> Result<String, ApiError> {
     let config = relay.config.load();
     auth::admin(&config, headers, roles).map(|token| token.name.clone())
 }
@@ -93,6 +101,7 @@ pub async fn books(relay: &Relay) -> Stats {
             (Some(_), Some(state)) => state.clone(),
             (Some(_), None) => "running".to_owned(),
         };
+        books.expiring_soon = Some(relay.alerts.expiring(name)).filter(|count| *count > 0);
         books.api = config.destinations.get(name).and_then(|known| api(known, today));
     }
     stats
@@ -107,29 +116,76 @@ fn api(destination: &DestinationConfig, today: jiff::civil::Date) -> Option<ApiS
     })
 }
 
+async fn alerts(
+    State(relay): State<Arc<Relay>>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, ApiError> {
+    allow(&relay, &headers, &READERS)?;
+    Ok(Json(relay.alerts.active().iter().map(Active::to_json).collect()))
+}
+
 #[derive(Deserialize)]
 struct DeadQuery {
     destination: Option<String>,
     reason: Option<String>,
+    group: Option<String>,
     limit: Option<usize>,
 }
 
 async fn dead(
     State(relay): State<Arc<Relay>>,
     headers: HeaderMap,
-    query: Result<Query<DeadQuery>, axum::extract::rejection::QueryRejection>,
+    query: DeadAsked,
 ) -> Result<impl IntoResponse, ApiError> {
     allow(&relay, &headers, &READERS)?;
-    let Query(query) = query.map_err(|error| {
-        ApiError::bad_request("invalid_query", format!("destination, reason, limit: {error}"))
-    })?;
-    let filter = DeadFilter {
-        destination: query.destination,
-        reason: query.reason,
-        limit: Some(query.limit.unwrap_or(100)),
-        ..DeadFilter::default()
-    };
+    let mut filter = asked(query)?;
+    filter.limit = Some(filter.limit.unwrap_or(100));
     Ok(Json(relay.queue.dead_list(filter).await?))
+}
+
+type DeadAsked = Result<Query<DeadQuery>, axum::extract::rejection::QueryRejection>;
+
+fn asked(query: DeadAsked) -> Result<DeadFilter, ApiError> {
+    let Query(query) = query.map_err(|error| {
+        let detail = format!("destination, reason, group, limit: {error}");
+        ApiError::bad_request("invalid_query", detail)
+    })?;
+    let DeadQuery { destination, reason, group, limit } = query;
+    Ok(DeadFilter { destination, reason, group, limit, ..DeadFilter::default() })
+}
+
+/// Dead letters by cause, with what to do about each.
+async fn dead_groups(
+    State(relay): State<Arc<Relay>>,
+    headers: HeaderMap,
+    query: DeadAsked,
+) -> Result<Json<Value>, ApiError> {
+    allow(&relay, &headers, &READERS)?;
+    let DeadGroups { groups, others } = relay.queue.dead_groups(asked(query)?).await?;
+    let config = relay.config.load();
+    let groups: Vec<Value> = groups
+        .iter()
+        .map(|group| {
+            let destination = config.destinations.get(&group.destination);
+            let hint =
+                hint(&group.reason, &group.code, &group.message, destination.map(|d| &*d.handler));
+            json!({
+                "group": group.id,
+                "destination": group.destination,
+                "platform": destination.map(|known| known.platform.name),
+                "reason": group.reason,
+                "code": group.code,
+                "message": group.message,
+                "count": group.count,
+                "events": group.events.iter().cloned().collect::<BTreeMap<String, u64>>(),
+                "first": group.first,
+                "last": group.last,
+                "hint": hint,
+                "replay": format!("conversion-relay dead replay --group {}", group.id),
+            })
+        })
+        .collect();
+    Ok(Json(json!({ "groups": groups, "others": others })))
 }
 
 async fn replay(
@@ -156,13 +212,14 @@ async fn discard(
     Ok(Json(json!({ "count": count })))
 }
 
-/// `{"destination", "reason", "ids"}`, any of them. The object must be there: `{}` means all, and
+/// `{"destination", "reason", "group", "ids"}`, any of them. The object must be there: `{}` means all, and
 /// nobody should mean all by accident.
 async fn filter(mut body: Body, headers: &HeaderMap) -> Result<DeadFilter, ApiError> {
     let body = body::read(&mut body, headers, BODY_BYTES).await?;
     serde_json::from_slice(&body).map_err(|error| {
-        let detail =
-            format!("expected {{\"destination\", \"reason\", \"ids\"}}, any of them: {error}");
+        let detail = format!(
+            "expected {{\"destination\", \"reason\", \"group\", \"ids\"}}, any of them: {error}"
+        );
         ApiError::bad_request("malformed_json", detail)
     })
 }

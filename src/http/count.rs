@@ -42,6 +42,13 @@ pub(super) struct Counted {
     decisions: Vec<Series>,
 }
 
+impl Counted {
+    /// The event's name where the plan has it.
+    pub(super) fn planned(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+}
+
 impl Tally {
     pub(super) fn verdict(&mut self, verdict: &Verdict, is_planned: bool) -> Counted {
         for warning in &verdict.warnings {

@@ -98,6 +98,9 @@ async fn take(
     // Not before: a request that is refused as a whole comes again.
     relay.queue.count_rejected(batch.rejected.len() as u64);
     let remembered = |subjects: &[IdHash]| remembered(relay, subjects);
+    for event in batch.counted.iter().filter_map(Counted::planned) {
+        relay.arrivals.note(event, 1);
+    }
     Ok(batch.answer(&admitted, &street(relay, &config, &remembered), now))
 }
 

@@ -15,6 +15,7 @@ mod evidence;
 mod health;
 mod ingest;
 mod openapi;
+mod orders;
 mod privacy;
 mod server;
 mod throttle;
@@ -37,6 +38,7 @@ pub use throttle::Throttle;
 
 use self::error::ApiError;
 use crate::{
+    alert::{Arrivals, Board},
     clock::Clock,
     config::Config,
     pipeline::SubjectKey,
@@ -75,6 +77,10 @@ pub struct Relay {
     pub geoip: Arc<dyn Fn(IpAddr) -> Option<String> + Send + Sync>,
     /// The write keys' rate limits.
     pub throttle: Throttle,
+    /// Which planned events come.
+    pub arrivals: Arc<Arrivals>,
+    /// The alerts that fire.
+    pub alerts: Board,
     /// What a choice does to what waits, by today's rules.
     pub judge: Judge,
     /// Delivery's handle.
@@ -101,7 +107,8 @@ pub fn public(relay: Arc<Relay>) -> Router {
 
 /// The admin listener's calls.
 pub fn admin(relay: Arc<Relay>) -> Router {
-    let calls = admin::routes().merge(privacy::routes()).merge(evidence::routes());
+    let calls =
+        admin::routes().merge(privacy::routes()).merge(evidence::routes()).merge(orders::routes());
     finished(calls.merge(health::routes()).with_state(relay))
 }
 

@@ -70,8 +70,16 @@ fn paths() -> Value {
         "type": "object",
         "properties": {
             "destination": {"type": "string"}, "reason": {"type": "string"},
-            "ids": {"type": "array", "items": {"type": "string"}},
+            "group": {"type": "string"}, "ids": {"type": "array", "items": {"type": "string"}},
         },
+    }}}});
+    let order = json!({"oneOf": [{"type": "string"}, {
+        "type": "object", "required": ["order_id"],
+        "properties": {"order_id": {"type": "string"}, "site": {"type": "string"}},
+    }]});
+    let orders = json!({"required": true, "content": {"application/json": {"schema": {
+        "type": "object", "required": ["orders"],
+        "properties": {"orders": {"type": "array", "items": order}},
     }}}});
     let reached = answer(
         "How many queued items were stopped, and who had something of the person before",
@@ -82,6 +90,7 @@ fn paths() -> Value {
     let list = json!([
         {"name": "destination", "in": "query", "schema": {"type": "string"}},
         {"name": "reason", "in": "query", "schema": {"type": "string"}},
+        {"name": "group", "in": "query", "schema": {"type": "string"}},
         {"name": "limit", "in": "query", "schema": {"type": "integer"}},
     ]);
     let evidence = json!([
@@ -143,6 +152,12 @@ fn paths() -> Value {
         "/admin/v1/stats": admin_call("get", "The books of every destination.", &any("The books"), &json!({})),
         "/admin/v1/dead": admin_call("get", "Dead letters, newest first.",
             &answer("Dead letters", &json!({"type": "array", "items": {"type": "object"}})), &json!({"parameters": list})),
+        "/admin/v1/dead/groups": admin_call("get", "Dead letters by cause: the platform's words, what to do, and the command that replays them.",
+            &any("`groups`, the most frequent first; `others`: letters of further causes"), &json!({"parameters": list})),
+        "/admin/v1/alerts": admin_call("get", "The alerts that fire.",
+            &answer("Alerts", &json!({"type": "array", "items": {"type": "object"}})), &json!({})),
+        "/admin/v1/orders": admin_call("post", "What became of the events of up to 10,000 orders.", &any("`orders`, one for each that was asked for, in that order"),
+            &json!({"requestBody": orders})),
         "/admin/v1/dead/replay": admin_call("post", "Sends dead letters again.", &counted, &json!({"requestBody": filter})),
         "/admin/v1/dead/discard": admin_call("post", "Throws dead letters away.", &counted, &json!({"requestBody": filter})),
         "/admin/v1/events/{event_id}": admin_call("get", "An event's whole trace.", &any("Copies, decisions, attempts, outcomes"),

@@ -95,6 +95,8 @@ impl Fixture {
             clock,
             geoip: Arc::new(|_| None),
             throttle: Throttle::default(),
+            arrivals: Arc::default(),
+            alerts: Default::default(),
             judge: Arc::new(|_, _, _| Judgement::Same),
             delivery: Arc::new(Remembering::default()),
             reload: Arc::new(|| Box::pin(async { Err(json!({"findings": []})) })),

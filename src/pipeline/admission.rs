@@ -3,7 +3,7 @@
 use super::{Street, SubjectKey, Verdict, grounds, trace};
 use crate::{
     config::WhenFull,
-    event::Event,
+    event::{Event, Field},
     job::{Decided, Fate, Prepared, Stored},
     queue::{Admission, IdHash, JobLabel, NewJob, Part, QueueDecision, QueueFate, Whose},
 };
@@ -19,10 +19,16 @@ pub fn trace_hash(key: &SubjectKey, event_id: &str) -> IdHash {
     key.keyed("trace", &[event_id.as_bytes()])
 }
 
+/// By what an order is found: site and order id.
+pub fn order_hash(key: &SubjectKey, site: &str, order_id: &str) -> IdHash {
+    key.keyed("order", &[site.as_bytes(), order_id.as_bytes()])
+}
+
 pub(super) fn admission(verdict: Verdict, street: &Street<'_>) -> Admission {
     let key = street.key;
     let event = &verdict.event;
     let trace_id = trace_hash(key, &event.event_id.id);
+    let order = event.texts.first(Field::OrderId).map(|id| order_hash(key, &event.site, id));
     let trace = trace::encode(&verdict);
     let grounds =
         if street.config.evidence.enabled { grounds::encode(&verdict, street) } else { Vec::new() };
@@ -47,7 +53,19 @@ pub(super) fn admission(verdict: Verdict, street: &Street<'_>) -> Admission {
         })
         .collect();
     let whose = Whose { subjects, choice, happened_ms };
-    Admission { id, trace_id, short_lived, test, status, whose, parts, trace, grounds, received_at }
+    Admission {
+        id,
+        trace_id,
+        order,
+        short_lived,
+        test,
+        status,
+        whose,
+        parts,
+        trace,
+        grounds,
+        received_at,
+    }
 }
 
 fn queue_decision(

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-pub use admission::{slot, trace_hash};
+pub use admission::{order_hash, slot, trace_hash};
 pub use choice::{ChoiceMade, choice, held_fields, person};
 pub use explain::explain;
 pub use grounds::{Grounds, GroundsV1, SeenText, Signalled, act};

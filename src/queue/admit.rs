@@ -50,6 +50,7 @@ impl Round<'_> {
         let Admission {
             id,
             trace_id,
+            order,
             short_lived,
             test: _,
             status,
@@ -86,6 +87,8 @@ impl Round<'_> {
             entrusted = new;
             self.state.ids.insert(&id, short_lived, &same_as, held.clone(), self.now_ms);
             self.note_ids(IdLine::Seen { id, short_lived, same_as, held });
+            // A resend of the same event adds nothing: it has the same trace.
+            self.orders.extend(order.map(|order| (order, trace_id)));
             (admitted, status_name(admitted))
         };
         let events = &mut self.state.books.events;
@@ -218,6 +221,7 @@ impl Round<'_> {
             made.push(Made::Decided);
         }
         self.state.books.events.test += 1;
+        self.orders.extend(admission.order.map(|order| (order, admission.trace_id)));
         self.note_event(made, admission.grounds, admission.trace.len());
         self.note_copy(admission.trace_id, None, "test", admission.trace);
         Ok(Admitted::Test)

@@ -110,6 +110,7 @@ impl DestinationBooks {
             retried: self.retried,
             held: Held { no_consent, opted_out, no_signal, not_approved, no_rule, minor },
             state: String::new(),
+            expiring_soon: None,
             api: None,
         }
     }

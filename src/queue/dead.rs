@@ -8,10 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::{
     DeadFilter, DeadLetter, LeasedJob,
     chunk::{self, DestinationNo},
+    groups,
     record::{self, Found, space},
     seal::{Seal, Unsealed},
     store::{Batch, Direction, Store, StoreError},
 };
+
+/// Letters of other groups that one bite opens at most.
+const LOOK: usize = 512;
 
 /// A list never holds more.
 const LIST_AT_MOST: usize = 10_000;
@@ -54,6 +58,7 @@ pub(super) struct Filter {
     reason: Option<String>,
     /// Sorted.
     keys: Vec<Vec<u8>>,
+    group: Option<String>,
 }
 
 impl Filter {
@@ -66,13 +71,23 @@ impl Filter {
             destination: filter.destination.as_deref().map(number),
             reason: filter.reason.clone(),
             keys,
+            group: filter.group.clone(),
         }
     }
 
-    fn takes(&self, key: &[u8], head: &DeadHead) -> bool {
+    pub(super) fn takes(&self, key: &[u8], head: &DeadHead) -> bool {
         self.destination.is_none_or(|wanted| wanted == Some(head.destination))
             && self.reason.as_ref().is_none_or(|reason| *reason == head.reason)
             && (self.keys.is_empty() || self.keys.binary_search_by(|k| (**k).cmp(key)).is_ok())
+    }
+}
+
+impl Filter {
+    /// What only the opened letter tells. One that does not open is of no group.
+    fn takes_group(&self, head: &DeadHead, dead: &Result<Dead, Unsealed>) -> bool {
+        self.group.as_ref().is_none_or(|group| {
+            dead.as_ref().is_ok_and(|dead| groups::id(head, &dead.message) == *group)
+        })
     }
 }
 
@@ -119,6 +134,7 @@ pub(super) fn list(
             && filter.takes(found.key, &head)
         {
             match open(seal, &found) {
+                dead if !filter.takes_group(&head, &dead) => {}
                 Ok(dead) => letters.push(letter(found.key, name(head.destination), head, &dead)),
                 Err(why) => tracing::error!("a dead letter cannot be opened: {why}"),
             }
@@ -138,6 +154,7 @@ pub(super) fn pick(
 ) -> Result<(Vec<Picked>, Option<Vec<u8>>), StoreError> {
     let (_, to) = record::whole(space::DEAD);
     let mut picked = Vec::new();
+    let mut looked = 0;
     let mut next = None;
     record::scan(store, from, &to, Direction::Forward, &mut |found| {
         if picked.len() >= at_most {
@@ -148,6 +165,14 @@ pub(super) fn pick(
             && filter.takes(found.key, &head)
         {
             let dead = open(seal, &found);
+            if !filter.takes_group(&head, &dead) {
+                looked += 1;
+                if looked >= LOOK {
+                    next = Some(record::after(found.key));
+                    return Ok(ControlFlow::Break(()));
+                }
+                return Ok(ControlFlow::Continue(()));
+            }
             picked.push(Picked { key: found.key.to_vec(), pieces: found.pieces, head, dead });
         }
         Ok(ControlFlow::Continue(()))

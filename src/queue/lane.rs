@@ -24,8 +24,10 @@ const READY_AT_MOST: usize = 256;
 /// Fresh jobs come in sequence; retried ones when they are due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Due 0.
+    /// Due 0, from a sequence number on.
     Fresh,
+    /// Due 0, before that sequence number: what could not be sent while it was fresh.
+    Old,
     /// Due at a time.
     Retried,
 }
@@ -70,9 +72,10 @@ impl View<'_> {
 #[derive(Debug)]
 pub(super) struct Lane {
     kind: Kind,
-    destination: DestinationNo,
     /// From here on nothing was read yet.
     cursor: Vec<u8>,
+    /// Where it ends; for old ones this moves on with time.
+    end: Vec<u8>,
     ready: BTreeMap<ChunkKey, Ready>,
     /// The store may hold more after the cursor: of fresh chunks at once, of retried ones from
     /// this time on.
@@ -81,15 +84,19 @@ pub(super) struct Lane {
 
 impl Lane {
     /// A lane of which nothing was read yet.
-    pub(super) fn new(kind: Kind, destination: DestinationNo) -> Self {
-        let first_due = match kind {
-            Kind::Fresh => 0,
-            Kind::Retried => 1,
+    ///
+    /// `fresh_from`: the sequence number that parts fresh from old.
+    pub(super) fn new(kind: Kind, destination: DestinationNo, fresh_from: u64) -> Self {
+        let (cursor, end) = match kind {
+            Kind::Old => ((0, 0), (0, fresh_from)),
+            Kind::Fresh => ((0, fresh_from), (1, 0)),
+            Kind::Retried => ((1, 0), (i64::MAX, 0)),
         };
+        let key = |(due, sequence)| ChunkKey::new(destination, due, sequence).0;
         Self {
             kind,
-            destination,
-            cursor: ChunkKey::new(destination, first_due, 0).0,
+            cursor: key(cursor),
+            end: key(end),
             ready: BTreeMap::new(),
             more_from_ms: Some(0),
         }
@@ -102,6 +109,30 @@ impl Lane {
         } else {
             let due = key.due_ms();
             self.more_from_ms = Some(self.more_from_ms.map_or(due, |earlier| earlier.min(due)));
+        }
+    }
+
+    /// What has aged moves from a lane of fresh chunks to this one of old ones: what lies before the
+    /// key of `fresh_from`, which nothing has been before.
+    pub(super) fn take_aged(
+        &mut self,
+        fresh: &mut Lane,
+        destination: DestinationNo,
+        fresh_from: u64,
+    ) {
+        let border = ChunkKey::new(destination, 0, fresh_from);
+        let young = fresh.ready.split_off(&border);
+        self.ready.extend(std::mem::replace(&mut fresh.ready, young));
+        // What the fresh lane has read is ready above, or leased, and comes back to this one; only
+        // what it has not read lies in the store for this lane to find.
+        if self.cursor == self.end && fresh.cursor >= border.0 {
+            self.cursor.clone_from(&border.0);
+        } else {
+            self.more_from_ms = Some(0);
+        }
+        self.end.clone_from(&border.0);
+        if fresh.cursor < border.0 {
+            fresh.cursor = border.0;
         }
     }
 
@@ -177,15 +208,8 @@ impl Lane {
         (keys, false)
     }
 
-    fn end(&self) -> Vec<u8> {
-        match self.kind {
-            Kind::Fresh => ChunkKey::new(self.destination, 1, 0).0,
-            Kind::Retried => ChunkKey::new(self.destination, i64::MAX, 0).0,
-        }
-    }
-
     fn fill(&mut self, view: View<'_>) -> Result<(), StoreError> {
-        let end = self.end();
+        let end = self.end.clone();
         let mut bytes = 0;
         let mut stopped_at = None;
         let (kind, ready, cursor) = (self.kind, &mut self.ready, &mut self.cursor);
@@ -198,7 +222,7 @@ impl Lane {
                 return Ok(ControlFlow::Break(()));
             }
             // What is not synced yet comes again by `written`, behind the cursor or after it.
-            if kind == Kind::Fresh && key.sequence() >= view.synced {
+            if kind != Kind::Retried && key.sequence() >= view.synced {
                 return Ok(ControlFlow::Break(()));
             }
             *cursor = record::after(found.key);
@@ -213,13 +237,17 @@ impl Lane {
             }
             Ok(ControlFlow::Continue(()))
         })?;
+        if stopped_at.is_none() && kind == Kind::Old {
+            // All was read: from here on what ages is told by the fresh lane.
+            self.cursor.clone_from(&self.end);
+        }
         self.more_from_ms = stopped_at;
         Ok(())
     }
 
     fn peek(&self, view: View<'_>) -> Result<Option<i64>, StoreError> {
         let mut oldest = None;
-        record::scan(view.store, &self.cursor, &self.end(), Direction::Forward, &mut |found| {
+        record::scan(view.store, &self.cursor, &self.end, Direction::Forward, &mut |found| {
             let key = ChunkKey(found.key.to_vec());
             let is_free = key.sequence() < view.synced && !view.leases.contains_key(&key);
             let head = ChunkHead::decode(found.record).filter(|head| is_free && head.counted > 0);

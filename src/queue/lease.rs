@@ -3,7 +3,7 @@
 //! due again.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -30,6 +30,12 @@ pub(super) const LONGEST_WAIT_MS: i64 = 60 * 60 * 1000;
 /// No due time is believed that is further off (due times are rounded up): a clock step stalls
 /// nothing for longer.
 const BELIEVED_MS: i64 = 2 * LONGEST_WAIT_MS;
+
+/// So long after it was accepted a job counts as fresh; what could not be sent by then is backlog.
+/// What was there at a start is backlog at once.
+const FRESH_MS: i64 = 5 * 60 * 1000;
+/// How often it is noted which sequence number came when.
+const NOTE_EVERY_MS: i64 = 10 * 1000;
 
 /// A chunk that somebody holds.
 #[derive(Debug, Clone)]
@@ -92,6 +98,7 @@ struct Inner {
     damage: Option<String>,
     books: Books,
     lines: Vec<Line>,
+    ages: Ages,
     leases: HashMap<ChunkKey, Leased>,
     marks: HashSet<ChunkKey>,
     unreadable: HashSet<ChunkKey>,
@@ -102,45 +109,137 @@ struct Inner {
 /// One destination as the workers see it.
 #[derive(Debug)]
 struct Line {
+    number: DestinationNo,
     fresh: Lane,
+    old: Lane,
     retried: Lane,
+    /// The sequence number that parts fresh from old.
+    fresh_from: u64,
     in_flight: u64,
-    /// Jobs handed out while both lanes had some.
-    fresh_served: u64,
-    retried_served: u64,
+    served: Served,
     last_leased_ms: i64,
 }
 
+/// Jobs handed out while there was a choice.
+#[derive(Debug, Default)]
+struct Served {
+    /// Fresh ones, and backlog, while there were both.
+    fresh: u64,
+    backlog: u64,
+    /// Of the backlog never tried and retried ones, while there were both.
+    old: u64,
+    retried: u64,
+}
+
+impl Served {
+    /// Which kinds come first, where each of these has something due.
+    fn order(&self, (fresh, old, retried): (bool, bool, bool), share: u8) -> [Kind; 3] {
+        let share = u64::from(share.min(100));
+        let old_first = !retried || (old && self.old <= self.retried);
+        let [first, second] =
+            if old_first { [Kind::Old, Kind::Retried] } else { [Kind::Retried, Kind::Old] };
+        let backlog = old || retried;
+        let owed = self.fresh * (100 - share) <= self.backlog * share && share > 0;
+        if fresh && (!backlog || owed) {
+            [Kind::Fresh, first, second]
+        } else {
+            [first, second, Kind::Fresh]
+        }
+    }
+
+    fn note(&mut self, kind: Kind, jobs: u64, (fresh, old, retried): (bool, bool, bool)) {
+        match kind {
+            Kind::Fresh if old || retried => self.fresh += jobs,
+            Kind::Old | Kind::Retried if fresh => self.backlog += jobs,
+            Kind::Fresh | Kind::Old | Kind::Retried => {}
+        }
+        match kind {
+            Kind::Old if retried => self.old += jobs,
+            Kind::Retried if old => self.retried += jobs,
+            Kind::Fresh | Kind::Old | Kind::Retried => {}
+        }
+        for (one, other) in
+            [(&mut self.fresh, &mut self.backlog), (&mut self.old, &mut self.retried)]
+        {
+            if *one + *other > 100_000 {
+                *one /= 2;
+                *other /= 2;
+            }
+        }
+    }
+}
+
 impl Line {
-    fn new(number: DestinationNo, now_ms: i64) -> Self {
+    fn new(number: DestinationNo, fresh_from: u64, now_ms: i64) -> Self {
         Self {
-            fresh: Lane::new(Kind::Fresh, number),
-            retried: Lane::new(Kind::Retried, number),
+            number,
+            fresh: Lane::new(Kind::Fresh, number, fresh_from),
+            old: Lane::new(Kind::Old, number, fresh_from),
+            retried: Lane::new(Kind::Retried, number, fresh_from),
+            fresh_from,
             in_flight: 0,
-            fresh_served: 0,
-            retried_served: 0,
+            served: Served::default(),
             last_leased_ms: now_ms,
         }
     }
 
     fn lane(&mut self, key: &ChunkKey) -> &mut Lane {
-        if key.due_ms() == 0 { &mut self.fresh } else { &mut self.retried }
+        match key.due_ms() {
+            0 if key.sequence() < self.fresh_from => &mut self.old,
+            0 => &mut self.fresh,
+            _ => &mut self.retried,
+        }
     }
 
-    fn fresh_first(&self, share: u8) -> bool {
-        let share = u64::from(share.min(100));
-        self.fresh_served * (100 - share) <= self.retried_served * share && share > 0
-    }
-
-    fn served(&mut self, kind: Kind, jobs: u64) {
+    fn of(&mut self, kind: Kind) -> &mut Lane {
         match kind {
-            Kind::Fresh => self.fresh_served += jobs,
-            Kind::Retried => self.retried_served += jobs,
+            Kind::Fresh => &mut self.fresh,
+            Kind::Old => &mut self.old,
+            Kind::Retried => &mut self.retried,
         }
-        if self.fresh_served + self.retried_served > 100_000 {
-            self.fresh_served /= 2;
-            self.retried_served /= 2;
+    }
+
+    /// What has aged becomes backlog.
+    fn age(&mut self, fresh_from: u64) {
+        if fresh_from > self.fresh_from {
+            self.fresh_from = fresh_from;
+            self.old.take_aged(&mut self.fresh, self.number, fresh_from);
         }
+    }
+}
+
+/// Which sequence number came when, so that age is told without opening anything. Never goes back,
+/// whatever the clock does.
+#[derive(Debug, Default)]
+struct Ages {
+    /// Time (epoch milliseconds) and the sequence number that came next, oldest first.
+    notes: VecDeque<(i64, u64)>,
+    fresh_from: u64,
+}
+
+impl Ages {
+    /// Everything before this number is old.
+    fn begin(&mut self, next_sequence: u64) {
+        self.notes.clear();
+        self.fresh_from = self.fresh_from.max(next_sequence);
+    }
+
+    /// Notes the time; the number from which on chunks are fresh.
+    fn fresh_from(&mut self, now_ms: i64, next_sequence: u64) -> u64 {
+        // What a clock noted that has since been put back says nothing.
+        while self.notes.back().is_some_and(|(at, _)| *at > now_ms) {
+            self.notes.pop_back();
+        }
+        if self.notes.back().is_none_or(|(at, _)| now_ms - at >= NOTE_EVERY_MS) {
+            self.notes.push_back((now_ms, next_sequence));
+        }
+        while let Some((_, sequence)) =
+            self.notes.front().filter(|(at, _)| now_ms.saturating_sub(*at) >= FRESH_MS)
+        {
+            self.fresh_from = self.fresh_from.max(*sequence);
+            self.notes.pop_front();
+        }
+        self.fresh_from
     }
 }
 
@@ -159,6 +258,7 @@ impl Shared {
                 damage: None,
                 books: Books::default(),
                 lines: Vec::new(),
+                ages: Ages::default(),
                 leases: HashMap::new(),
                 marks: HashSet::new(),
                 unreadable: HashSet::new(),
@@ -256,6 +356,7 @@ impl Shared {
         let Some(number) = inner.books.number(destination) else { return Ok(None) };
         let Some(line) = inner.lines.get_mut(usize::from(number)) else { return Ok(None) };
         line.last_leased_ms = now_ms;
+        line.age(inner.ages.fresh_from(now_ms, inner.books.events.next_sequence));
         let view = View {
             store: &**store,
             synced: inner.books.events.next_sequence,
@@ -266,23 +367,16 @@ impl Shared {
             believed_ms: BELIEVED_MS,
         };
         let due = |lane: &Lane| lane.due_from(now_ms, BELIEVED_MS).is_some_and(|due| due <= now_ms);
-        let both = due(&line.fresh) && due(&line.retried);
-        let order = if !both || line.fresh_first(fresh_share) {
-            [Kind::Fresh, Kind::Retried]
-        } else {
-            [Kind::Retried, Kind::Fresh]
-        };
-        for kind in order {
-            let lane = match kind {
-                Kind::Fresh => &mut line.fresh,
-                Kind::Retried => &mut line.retried,
-            };
+        let some = (due(&line.fresh), due(&line.old), due(&line.retried));
+        for kind in line.served.order(some, fresh_share) {
+            let (number, fresh_from) = (line.number, line.fresh_from);
+            let lane = line.of(kind);
             let taken = lane.next(view, at_most.max(1)).and_then(|taken| fetch(&**store, taken));
             let taken = match taken {
                 Ok(taken) => taken,
                 Err(error) => {
                     // What was taken out is found again by reading from the start.
-                    *lane = Lane::new(kind, number);
+                    *lane = Lane::new(kind, number, fresh_from);
                     if let StoreError::Corrupt(why) = &error {
                         inner.damage = Some(why.clone());
                     }
@@ -293,9 +387,7 @@ impl Shared {
                 continue;
             }
             let jobs: u64 = taken.iter().map(|(_, ready)| u64::from(ready.head.jobs)).sum();
-            if both {
-                line.served(kind, jobs);
-            }
+            line.served.note(kind, jobs, some);
             let mut unknown = false;
             for (key, ready) in &taken {
                 let marked_before = inner.marks.contains(key);
@@ -371,7 +463,7 @@ impl Shared {
         let inner = self.lock();
         inner.store.as_ref()?;
         let line = inner.lines.get(usize::from(inner.books.number(destination)?))?;
-        [&line.fresh, &line.retried]
+        [&line.fresh, &line.old, &line.retried]
             .into_iter()
             .filter_map(|lane| lane.due_from(now_ms, BELIEVED_MS))
             .min()
@@ -393,9 +485,8 @@ impl Shared {
             now_ms,
             believed_ms: BELIEVED_MS,
         };
-        let fresh = line.fresh.oldest_ms(view).ok().flatten();
-        let retried = line.retried.oldest_ms(view).ok().flatten();
-        let oldest = [fresh, retried].into_iter().flatten().min()?;
+        let lanes = [&line.fresh, &line.old, &line.retried];
+        let oldest = lanes.into_iter().filter_map(|lane| lane.oldest_ms(view).ok()?).min()?;
         Timestamp::from_millisecond(oldest).ok()
     }
 
@@ -557,6 +648,7 @@ impl Shared {
         inner.marks = marks;
         inner.vitals = vitals;
         inner.lines.clear();
+        inner.ages.begin(books.events.next_sequence);
         inner.grow_lines(now_ms);
         let inner = &mut *inner;
         for (key, leased) in &inner.leases {
@@ -594,7 +686,7 @@ impl Inner {
     fn grow_lines(&mut self, now_ms: i64) {
         while self.lines.len() < self.books.destinations.len() {
             let number = DestinationNo::try_from(self.lines.len()).unwrap_or(DestinationNo::MAX);
-            self.lines.push(Line::new(number, now_ms));
+            self.lines.push(Line::new(number, self.ages.fresh_from, now_ms));
         }
     }
 

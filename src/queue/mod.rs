@@ -10,12 +10,14 @@ mod committer;
 mod counters;
 mod dead;
 mod folder;
+mod groups;
 mod ids;
 mod kept;
 mod lane;
 mod lease;
 mod migrate;
 mod open;
+mod orders;
 mod outbox;
 mod people;
 mod person;
@@ -32,10 +34,13 @@ mod trace;
 mod types;
 mod upkeep;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-    mpsc::Sender,
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::Sender,
+    },
 };
 
 use jiff::Timestamp;
@@ -44,6 +49,7 @@ use tokio::sync::{Semaphore, oneshot};
 pub use folder::{Disk, FreeSpace};
 pub use migrate::{Migrated, Migration, migrate};
 pub use open::{OpenError, Opening};
+pub use orders::OrderEvent;
 pub use outbox::{Evidence, Made, Sending, Waiting};
 pub use store::memory::MemoryDisk;
 pub use types::*;
@@ -213,6 +219,13 @@ impl Queue {
     /// Age of the oldest pending job of a destination, by acceptance; `None` if there is none.
     pub fn oldest(&self, destination: &str) -> Option<Timestamp> {
         self.inner.shared.oldest(destination)
+    }
+
+    /// How many waiting jobs are over by a time, by destination, to a chunk: of one that holds some
+    /// that last longer none is counted.
+    pub async fn expiring(&self, until: Timestamp) -> Result<BTreeMap<String, u64>, Refused> {
+        let shared = Arc::clone(&self.inner.shared);
+        blocking(move || Ok(shared.expiring(until.as_millisecond())?)).await
     }
 
     /// Dead letters, newest first.

@@ -12,7 +12,7 @@ use super::{
     ChunkKey, Dossier, IdHash, Judge, Judgement, LeasedJob, MarksOf, Queue, Reached, Refused,
     blocking,
     chunk::{self, ChunkHead},
-    dead,
+    dead, orders,
     recall::Waiting,
     record,
     round::Round,
@@ -53,6 +53,8 @@ pub(super) struct Wipe {
     /// The record and the marks are gone.
     begun: bool,
     traces: Vec<Vec<u8>>,
+    /// Records that tell which order an event of theirs belongs to.
+    orders: Vec<Vec<u8>>,
     events: HashSet<IdHash>,
 }
 
@@ -124,9 +126,13 @@ impl Queue {
         let reached = self.apply(subjects.clone(), Act::Erase(at_ms, words), said, judge).await?;
         let shared = Arc::clone(&self.inner.shared);
         let searched = subjects.clone();
-        let (traces, events) =
-            blocking(move || shared.traces_of(&searched).map_err(Refused::from)).await?;
-        let wipe = Wipe { subjects, marks, begun: false, traces, events };
+        let (traces, orders, events) = blocking(move || {
+            let (traces, events) = shared.traces_of(&searched)?;
+            let orders = orders::holding(&*shared.store()?, &events)?;
+            Ok((traces, orders, events))
+        })
+        .await?;
+        let wipe = Wipe { subjects, marks, begun: false, traces, orders, events };
         self.work(TaskKind::Wipe(Box::new(wipe))).await?;
         Ok(reached)
     }
@@ -342,10 +348,15 @@ impl Round<'_> {
             }
         }
         for _ in 0..BITE {
-            let Some(key) = wipe.traces.pop() else { return Ok(true) };
-            trace::remove(self.store, &mut self.batch, seal, &key, &wipe.events)?;
+            if let Some(key) = wipe.traces.pop() {
+                trace::remove(self.store, &mut self.batch, seal, &key, &wipe.events)?;
+            } else if let Some(key) = wipe.orders.pop() {
+                orders::remove(self.store, &mut self.batch, &key, &wipe.events)?;
+            } else {
+                break;
+            }
         }
-        Ok(wipe.traces.is_empty())
+        Ok(wipe.traces.is_empty() && wipe.orders.is_empty())
     }
 }
 

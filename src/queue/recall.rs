@@ -10,7 +10,7 @@ use std::{
 use super::{
     ChunkKey, Dossier, Entrusted, IdHash, JobKind, Judge, Judgement, Lease, LeasedJob, Received,
     Refused,
-    chunk::{self, DestinationNo},
+    chunk::{self, ChunkHead, DestinationNo},
     dead,
     lease::Shared,
     people::People,
@@ -305,6 +305,27 @@ impl Shared {
         }
         let found = trace::find_all(&*store, &self.seal, &mut suspect)?;
         Ok((found.keys, suspect.events))
+    }
+
+    /// How many counted jobs wait in chunks that are over by a time, by destination. Only what stands
+    /// before a chunk is read.
+    pub(super) fn expiring(&self, until_ms: i64) -> Result<BTreeMap<String, u64>, StoreError> {
+        let Ok(store) = self.store() else { return Ok(BTreeMap::new()) };
+        let names = self.names();
+        let (from, to) = record::whole(space::CHUNK);
+        let mut all: BTreeMap<String, u64> = BTreeMap::new();
+        record::scan(&*store, &from, &to, Direction::Forward, &mut |found| {
+            if let Some(head) = ChunkHead::decode(found.record)
+                && head.expires_ms <= until_ms
+                && head.counted > 0
+            {
+                let number = usize::from(ChunkKey(found.key.to_vec()).destination());
+                let name = names.get(number).cloned().unwrap_or_default();
+                *all.entry(name).or_default() += u64::from(head.counted);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(all)
     }
 
     /// Walks over all that waits of a person: pending, on its way, dead.

@@ -34,6 +34,8 @@ pub(super) mod space {
     pub(in crate::queue) const DEAD: u8 = b'd';
     /// What waits for the decision log: sequence.
     pub(in crate::queue) const EVIDENCE: u8 = b'e';
+    /// Which events belong to an order: time, sequence.
+    pub(in crate::queue) const ORDER: u8 = b'o';
     /// Traces: time, sequence.
     pub(in crate::queue) const TRACE: u8 = b't';
     /// Small sealed records that somebody else keeps here, by name.

@@ -14,6 +14,7 @@ use super::{
     dead::{self, Dead, DeadHead},
     ids::{self, IdLine, Ids},
     lease::{Leased, Published, Shared},
+    orders::{self, OrderLine},
     outbox::{self, Made, Noted, Sending},
     people::People,
     person::{Horizon, Known},
@@ -89,6 +90,8 @@ pub(super) struct Round<'a> {
     jobs: BTreeMap<Place, Vec<LeasedJob>>,
     job_bytes: usize,
     ids: Vec<IdLine>,
+    /// Which events belong to an order.
+    pub(super) orders: Vec<OrderLine>,
     traces: Vec<TraceLine>,
     trace_bytes: usize,
     /// What the decision log has to know; `None` where none is kept.
@@ -119,6 +122,7 @@ impl<'a> Round<'a> {
             jobs: BTreeMap::new(),
             job_bytes: 0,
             ids: Vec::new(),
+            orders: Vec::new(),
             traces: Vec::new(),
             trace_bytes: 0,
             evidence: keeps_evidence.then(Vec::new),
@@ -136,6 +140,7 @@ impl<'a> Round<'a> {
             + self.trace_bytes / (2 * record::MAX_VALUE_BYTES)
             + self.evidence_bytes / (3 * record::MAX_VALUE_BYTES)
             + self.ids.len() / 128
+            + self.orders.len() / 127
     }
 
     /// Puts a job into the queue and into the books.
@@ -314,6 +319,7 @@ impl<'a> Round<'a> {
         let horizon = self.horizon();
         let books = &mut self.state.books;
         ids::write(&mut batch, &self.ids, self.now_ms, || books.sequence())?;
+        orders::write(&mut batch, &self.orders, self.now_ms, || books.sequence());
         let seal = &self.shared.seal;
         if let Some(noted) = self.evidence.as_deref().filter(|noted| !noted.is_empty()) {
             let number = books.sequence();

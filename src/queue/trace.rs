@@ -142,28 +142,41 @@ fn write_record(
 
 /// Everything kept of an event, oldest first.
 pub(super) fn find(store: &dyn Store, seal: &Seal, id: &IdHash) -> Result<Trace, StoreError> {
-    let wanted = ids::fingerprint(id).to_be_bytes();
+    let mut all = find_each(store, seal, &HashSet::from([*id]))?;
+    Ok(all.remove(id).unwrap_or_default())
+}
+
+/// The same of several events, by their hashes. What is kept of none is not in it.
+pub(super) fn find_each(
+    store: &dyn Store,
+    seal: &Seal,
+    wanted: &HashSet<IdHash>,
+) -> Result<BTreeMap<IdHash, Trace>, StoreError> {
+    let fingerprint = |id: &IdHash| ids::fingerprint(id).to_be_bytes();
+    let fingerprints: HashSet<[u8; 8]> = wanted.iter().map(fingerprint).collect();
     let (from, to) = record::whole(space::TRACE);
-    let mut trace = Trace::default();
+    let mut traces: BTreeMap<IdHash, Trace> = BTreeMap::new();
     record::scan(store, &from, &to, Direction::Forward, &mut |found| {
         let Some((head, sealed)) = split(found.record) else {
             return Ok(ControlFlow::Continue(()));
         };
-        let (fingerprints, _) = head.get(2..).unwrap_or_default().as_chunks::<8>();
-        if !fingerprints.contains(&wanted) {
+        let (present, _) = head.get(2..).unwrap_or_default().as_chunks::<8>();
+        if !present.iter().any(|one| fingerprints.contains(one)) {
             return Ok(ControlFlow::Continue(()));
         }
         match open(seal, found.key, head, sealed) {
             Ok(lines) => {
                 let at = Timestamp::from_millisecond(record::time_of(found.key))
                     .unwrap_or(Timestamp::UNIX_EPOCH);
-                lines.into_iter().filter(|line| line.id() == id).for_each(|l| trace.add(at, l));
+                for line in lines.into_iter().filter(|line| wanted.contains(line.id())) {
+                    traces.entry(*line.id()).or_default().add(at, line);
+                }
             }
             Err(why) => tracing::error!("a trace record cannot be opened: {why}"),
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(trace)
+    Ok(traces)
 }
 
 /// A person as traces know them: their subject keys, and the events known to be theirs so far.

@@ -37,6 +37,8 @@ pub struct Admission {
     pub id: IdHash,
     /// By what a trace finds it: hash of the event id alone.
     pub trace_id: IdHash,
+    /// By what `reconcile` finds it: hash of site and order id, where it has one.
+    pub order: Option<IdHash>,
     /// The id of a derived one without timestamp only holds for 10 minutes.
     pub short_lived: bool,
     /// Test events are queued but never counted, and leave no mark.
@@ -333,6 +335,38 @@ pub struct DeadLetter {
     pub last: String,
 }
 
+/// Dead letters of one cause: they died at one destination of the same code and words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadGroup {
+    /// Names it for replay and discard.
+    pub id: String,
+    /// The destination.
+    pub destination: String,
+    /// The closed code.
+    pub reason: String,
+    /// The platform's own code, where it has one.
+    pub code: String,
+    /// The platform's words, as the newest letter has them.
+    pub message: String,
+    /// How many.
+    pub count: u64,
+    /// Of these plan events, the most frequent first, and how many of each.
+    pub events: Vec<(String, u64)>,
+    /// The first death, RFC 3339.
+    pub first: String,
+    /// The last one.
+    pub last: String,
+}
+
+/// Dead letters by cause, the largest groups first.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DeadGroups {
+    /// The groups.
+    pub groups: Vec<DeadGroup>,
+    /// Letters of further groups, beyond as many as are told apart.
+    pub others: u64,
+}
+
 /// Which dead letters. Empty: all.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -343,6 +377,8 @@ pub struct DeadFilter {
     pub reason: Option<String>,
     /// These.
     pub ids: Vec<String>,
+    /// Of this group ([`DeadGroup::id`]).
+    pub group: Option<String>,
     /// At most so many (for lists; at most 10,000).
     pub limit: Option<usize>,
     /// For a discard: what is pending for `destination` too (one that left the configuration).
@@ -471,6 +507,9 @@ pub struct DestinationStats {
     pub held: Held,
     /// running, paused, failing, shadow, removed.
     pub state: String,
+    /// Waiting events that will be too old within six hours; filled in by the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiring_soon: Option<u64>,
     /// The version of the platform's API, where it has versions; filled in by the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<ApiStats>,

@@ -156,6 +156,9 @@ impl Round<'_> {
         let floor = self.state.ids.floor_ms();
         let mut more = self.sweep_before(space::IDS, floor)?;
         more |= self.sweep_before(space::TRACE, self.ago(self.bounds.keep_traces_ms))?;
+        // An order is answered for as long as its traces or the decision log are.
+        let keep_orders_ms = self.bounds.keep_traces_ms.max(self.bounds.keep_sent_ms);
+        more |= self.sweep_before(space::ORDER, self.ago(keep_orders_ms))?;
         more |= self.sweep_dead()?;
         more |= self.sweep_people(sweeps)?;
         more |= self.sweep_register(sweeps)?;

@@ -62,6 +62,7 @@ pub(crate) fn config() -> Config {
             journeys: day,
         },
         alerts: Vec::new(),
+        alert_when: Default::default(),
         evidence: crate::config::EvidenceSettings::default(),
         plan: Plan {
             unknown_events: UnknownEvents::Reject,

@@ -25,12 +25,14 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("delivery", with(&["job", "destinations", "config", "queue", "clock", "telemetry"])),
         ("audit", with(&["destinations", "config"])),
         ("evidence", vec!["consent", "event", "pipeline", "queue", "config", "clock"]),
+        ("alert", vec!["config"]),
         ("telemetry", vec![]),
         ("clock", vec![]),
         ("sandbox", with(&["clock", "destinations"])),
         (
             "http",
             with(&[
+                "alert",
                 "job",
                 "destinations",
                 "config",

@@ -42,6 +42,7 @@ mod remembered;
 mod sandbox;
 #[path = "../fixtures/strings.rs"]
 mod strings;
+mod thinks;
 mod traps;
 mod two_sites;
 mod versions;

@@ -280,6 +280,7 @@ fn admission(incoming: &Incoming, now: Timestamp) -> Admission {
     Admission {
         id,
         trace_id: id,
+        order: None,
         short_lived: false,
         test: incoming.test,
         status: AdmissionStatus::Accepted,

@@ -90,6 +90,7 @@ pub(super) fn resolve(
         retention: Retention { choices: consent.rules.memory.max_age, ..relay.retention },
         webhooks: relay.webhooks,
         alerts: relay.alerts,
+        alert_when: relay.alert_when,
         evidence: relay.evidence,
         plan: events.plan,
         rates: events.rates,

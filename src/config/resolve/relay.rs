@@ -13,8 +13,8 @@ use secrecy::SecretString;
 use super::{Context, access, check_name};
 use crate::{
     config::{
-        AdminToken, Engine, EvidenceSettings, Limits, Listen, QueueSettings, Retention, Site,
-        WebhookSource, WriteKey,
+        AdminToken, AlertSettings, Engine, EvidenceSettings, Limits, Listen, QueueSettings,
+        Retention, Site, WebhookSource, WriteKey,
         document::{Node, Section},
         finding::suggest,
         units,
@@ -50,6 +50,7 @@ pub(in crate::config) struct Relay {
     /// Webhooks that bring events.
     pub(in crate::config) webhooks: BTreeMap<String, Arc<WebhookSource>>,
     pub(super) alerts: Vec<SecretString>,
+    pub(super) alert_when: AlertSettings,
     pub(super) evidence: EvidenceSettings,
 }
 
@@ -69,6 +70,7 @@ pub(super) fn read(root: Section<'_>, context: &Context<'_>) -> Relay {
         retention: retention(root.table("retention")),
         webhooks: access::webhooks(&root.table("webhooks"), &sites, context),
         alerts: access::alerts(&root, context),
+        alert_when: alert_when(root.table("alert_when")),
         evidence: access::evidence(&root, context),
         sites,
     };
@@ -286,6 +288,32 @@ fn limits(section: Section<'_>) -> Limits {
     }
     section.finish();
     limits
+}
+
+/// `[alert_when]`: thresholds.
+fn alert_when(section: Section<'_>) -> AlertSettings {
+    let default = AlertSettings::default();
+    let long = |key, default| {
+        let written = section.get(key).and_then(|node| node.positive_duration());
+        written.unwrap_or(default)
+    };
+    let share = |key, default| section.get(key).and_then(|node| node.share()).unwrap_or(default);
+    let count = |key, default| {
+        section.get(key).and_then(|node| node.integer(1, u64::MAX)).unwrap_or(default)
+    };
+    let settings = AlertSettings {
+        oldest_age: long("oldest_age", default.oldest_age),
+        window: long("window", default.window),
+        dead_share: share("dead_share", default.dead_share),
+        dead_at_least: count("dead_at_least", default.dead_at_least),
+        held_rise: share("held_rise", default.held_rise),
+        held_at_least: count("held_at_least", default.held_at_least),
+        silent_after: long("silent_after", default.silent_after),
+        disk_left: share("disk_left", default.disk_left),
+        version_ends_in: long("version_ends_in", default.version_ends_in),
+    };
+    section.finish();
+    settings
 }
 
 fn retention(section: Section<'_>) -> Retention {

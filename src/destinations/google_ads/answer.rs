@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp, civil};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::super::{
     Answer, Call, CallPurpose, FaultKind, FollowUp, Note, Outcome, Response,
     answer::{by_status, code, garbled, indices, json, retry_after, words},
+    google,
 };
 
 /// The first look, then twice as long each time (DOC/diagnostics).
@@ -85,7 +86,7 @@ fn of_error(call: &Call, body: &Value, response: &Response, now: Timestamp) -> A
     let after = retry_after(response, now);
     match (status, response.status) {
         ("RESOURCE_EXHAUSTED", _) | (_, 429) => {
-            return throttled(call, details, after, &message, now);
+            return throttled(call, error, after, &message, now);
         }
         ("UNAVAILABLE" | "DEADLINE_EXCEEDED" | "INTERNAL" | "CANCELLED" | "ABORTED", _)
         | (_, 408 | 499 | 500..) => {
@@ -142,35 +143,20 @@ fn is_configuration(reason: &str) -> bool {
 /// A minute's quota wants a minute, a day's quota the next day (DOC/limits).
 fn throttled(
     call: &Call,
-    details: &[Value],
+    error: &Value,
     after: Option<Duration>,
     message: &str,
     now: Timestamp,
 ) -> Answer {
-    let limit = details
-        .iter()
-        .filter_map(|detail| detail.pointer("/metadata/quota_limit").and_then(Value::as_str))
-        .find(|limit| !limit.is_empty())
-        .unwrap_or_default();
-    let daily = limit.contains("PerDay");
-    let least = if daily { until_reset(now) } else { Duration::from_secs(60) };
+    let used = google::used_up(error, now);
+    let least = used.as_ref().map_or(Duration::from_secs(60), |used| used.wait);
     let after = Some(after.unwrap_or_default().max(least));
     let mut answer = Answer::all(call, &Outcome::Throttled { after, message: message.to_owned() });
-    if daily {
+    if let Some(used) = used.filter(|used| used.is_daily) {
         let message = "the Cloud project's daily quota is used up".to_owned();
-        answer.notes.push(Note { code: code(limit), count: 1, message, alert: true });
+        answer.notes.push(Note { code: code(&used.limit), count: 1, message, alert: true });
     }
     answer
-}
-
-/// Midnight in California, taken as 08:00 UTC: in summer an hour late, never early.
-fn until_reset(now: Timestamp) -> Duration {
-    let zoned = now.to_zoned(jiff::tz::TimeZone::UTC);
-    let reset = civil::time(8, 0, 0, 0);
-    let day = if zoned.time() < reset { Some(zoned.date()) } else { zoned.date().tomorrow().ok() };
-    day.and_then(|day| day.to_datetime(reset).to_zoned(jiff::tz::TimeZone::UTC).ok())
-        .and_then(|reset| Duration::try_from(reset.timestamp().duration_since(now)).ok())
-        .unwrap_or(Duration::from_secs(60 * 60))
 }
 
 /// `requestStatus:retrieve`. The fragment is our own note and leaves no machine (RFC 9110, 4.2.5).
@@ -299,12 +285,5 @@ mod tests {
             }
         }
         assert_eq!(waits, [60, 120, 240, 480, 960, 1920, 3840]);
-    }
-
-    #[test]
-    fn a_day_ends_at_midnight_in_california() {
-        let until = |now: &str| until_reset(now.parse().unwrap()).as_secs() / 3600;
-        assert_eq!(until("2026-11-22T04:00:00Z"), 4);
-        assert_eq!(until("2026-11-22T09:00:00Z"), 23);
     }
 }

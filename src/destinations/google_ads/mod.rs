@@ -15,10 +15,10 @@ use rust_decimal::Decimal;
 
 use super::{
     Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
-    Destination, FollowUp, Key, KeyKind, Mode, Occasion, Platform, Preparation, Problem, Quota,
-    Refusal, Response, Settings, Take,
+    Destination, FollowUp, Key, KeyKind, Mode, Occasion, Pace, Platform, Preparation, Problem,
+    Quota, Refusal, Response, Settings, Take,
     adjust::{Change, change},
-    google::{Actions, Credentials, account},
+    google::{self, Actions, Credentials, account},
     prepare::{Recipe, may_be_in_eea_uk_ch, missing, prepare, taken, unsupported},
     wire,
 };
@@ -303,6 +303,10 @@ impl Destination for GoogleAds {
 
     fn classify(&self, call: &Call, response: &Response, now: Timestamp) -> Answer {
         answer::classify(call, response, now)
+    }
+
+    fn pace(&self, response: &Response, now: Timestamp) -> Option<Pace> {
+        google::pace(response, now)
     }
 
     fn auth(&self) -> Auth {

@@ -18,10 +18,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
-    Destination, Key, KeyKind, Mode, Occasion, Platform, Preparation, Problem, Quota, Refusal,
-    Response, Settings, Take,
+    Destination, Key, KeyKind, Mode, Occasion, Pace, Platform, Preparation, Problem, Quota,
+    Refusal, Response, Settings, Take,
     adjust::{Change, change},
-    google::{Actions, Credentials, account},
+    google::{self, Actions, Credentials, account},
     prepare::{Recipe, missing, prepare, taken},
     settings::days,
     wire,
@@ -242,6 +242,10 @@ impl Destination for Upload {
 
     fn classify(&self, call: &Call, response: &Response, now: Timestamp) -> Answer {
         answer::classify(call, response, now)
+    }
+
+    fn pace(&self, response: &Response, now: Timestamp) -> Option<Pace> {
+        google::pace(response, now)
     }
 
     fn auth(&self) -> Auth {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::super::{
-    Answer, Call, CallPurpose, FaultKind, Note, Outcome, Response,
+    Answer, Call, CallPurpose, FaultKind, Note, Outcome, Pace, Response,
     answer::{by_status, garbled, json, retry_after, words},
 };
 
@@ -73,7 +73,7 @@ fn of_error(call: &Call, error: &Value, response: &Response, now: Timestamp) -> 
         // A policy block: trying on would only make it last.
         (368, _) => fault(FaultKind::Misconfigured),
         (4 | 17 | 32 | 613 | 80_000..=80_014, _) => {
-            let after = retry_after(response, now).or_else(|| regain_access(response));
+            let after = retry_after(response, now).or_else(|| Some(pace(response)?.wait));
             Answer::all(call, &Outcome::Throttled { after, message: words(&message) })
         }
         _ if transient
@@ -91,24 +91,67 @@ fn of_error(call: &Call, error: &Value, response: &Response, now: Timestamp) -> 
     }
 }
 
-/// The longest `estimated_time_to_regain_access` (minutes) of the usage headers.
-fn regain_access(response: &Response) -> Option<Duration> {
-    let usage = response
-        .header("x-business-use-case-usage")
-        .or_else(|| response.header("x-app-usage"))
-        .and_then(|text| serde_json::from_str::<Value>(text).ok())?;
-    let minutes = longest(&usage, 0)?;
-    // At most a day: the header is a hint, not an order.
-    Some(Duration::from_secs(minutes.min(24 * 60) * 60)).filter(|wait| !wait.is_zero())
+/// Meta tells of its limits before it throttles: how much of an hour's calls is used, in percent,
+/// and in minutes when it will let us in again (sheet, section 11; DOC of the Graph API, rate
+/// limiting).
+const USAGE: [&str; 3] = ["x-business-use-case-usage", "x-app-usage", "x-ad-account-usage"];
+
+/// From here on every answer slows the next call down.
+const SLOW_FROM: f64 = 80.0;
+
+/// Where nothing is left and no time is named.
+const A_MINUTE: Duration = Duration::from_secs(60);
+
+/// At most a day: the header is a hint, not an order.
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What the usage headers say.
+pub(super) fn pace(response: &Response) -> Option<Pace> {
+    let usages = USAGE.into_iter().filter_map(|name| {
+        let usage = serde_json::from_str::<Value>(response.header(name)?).ok()?;
+        Some((name, usage))
+    });
+    let (mut slow, mut shut) = (None::<(f64, &str)>, None::<(Duration, &str)>);
+    for (name, usage) in usages {
+        let percent = ["call_count", "total_cputime", "total_time", "acc_id_util_pct"].into_iter();
+        let percent = percent.filter_map(|key| largest(&usage, key, 0)).fold(0.0, f64::max);
+        let minutes = largest(&usage, "estimated_time_to_regain_access", 0).unwrap_or_default();
+        let mut wait = wait(minutes * 60.0);
+        if wait.is_zero() && percent >= 100.0 {
+            let reset = largest(&usage, "reset_time_duration", 0).unwrap_or_default();
+            wait = self::wait(reset).max(A_MINUTE);
+        }
+        if !wait.is_zero() {
+            shut = shut.max(Some((wait, name)));
+        }
+        if percent >= slow.map_or(SLOW_FROM, |(most, _)| most) {
+            slow = Some((percent, name));
+        }
+    }
+    if let Some((wait, name)) = shut {
+        let minutes = wait.as_secs().div_ceil(60);
+        return Some(Pace { wait, why: format!("{name}: access again in {minutes} min") });
+    }
+    let (percent, name) = slow?;
+    // One second at 80 %, half a minute at 99 %.
+    let wait = Duration::from_secs_f64(((percent - SLOW_FROM) * 1.5 + 1.0).clamp(1.0, 30.0));
+    Some(Pace { wait, why: format!("{name}: {percent:.0} % of the quota is used") })
 }
 
-fn longest(value: &Value, depth: u8) -> Option<u64> {
-    match value {
+fn wait(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default().min(A_DAY)
+}
+
+fn largest(value: &Value, key: &str, depth: u8) -> Option<f64> {
+    let found: Vec<f64> = match value {
         Value::Object(map) if depth < 4 => {
-            let own = map.get("estimated_time_to_regain_access").and_then(Value::as_u64);
-            own.into_iter().chain(map.values().filter_map(|v| longest(v, depth + 1))).max()
+            let own = map.get(key).and_then(Value::as_f64);
+            own.into_iter().chain(map.values().filter_map(|v| largest(v, key, depth + 1))).collect()
         }
-        Value::Array(list) if depth < 4 => list.iter().filter_map(|v| longest(v, depth + 1)).max(),
-        _ => None,
-    }
+        Value::Array(list) if depth < 4 => {
+            list.iter().filter_map(|v| largest(v, key, depth + 1)).collect()
+        }
+        _ => Vec::new(),
+    };
+    found.into_iter().reduce(f64::max).filter(|largest| *largest > 0.0)
 }

@@ -17,8 +17,8 @@ use serde_json::json;
 
 use super::{
     Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
-    Destination, Key, KeyKind, Mode, Occasion, Platform, Preparation, Problem, Quota, Refusal,
-    Response, Settings, Take, Version,
+    Destination, Key, KeyKind, Mode, Occasion, Pace, Platform, Preparation, Problem, Quota,
+    Refusal, Response, Settings, Take, Version,
     prepare::{Recipe, missing, prepare, taken, unsupported},
     settings::Names,
     wire,
@@ -335,6 +335,26 @@ impl Destination for Meta {
 
     fn classify(&self, call: &Call, response: &Response, now: Timestamp) -> Answer {
         answer::classify(call, response, now)
+    }
+
+    fn pace(&self, response: &Response, _: Timestamp) -> Option<Pace> {
+        answer::pace(response)
+    }
+
+    /// Codes as in the sheet, section 12.
+    fn hint(&self, code: &str) -> Option<&'static str> {
+        match code {
+            "100/2804003" => Some(
+                "the event was older than Meta takes when it was sent: a replay will not help; see \
+                 why it waited so long",
+            ),
+            "100/2804050" => Some(
+                "the event carries too little to find a person by: send an e-mail address, a \
+                 phone, or fbp and fbc with it, or let them through (may_send in consent.toml), \
+                 then replay",
+            ),
+            _ => None,
+        }
     }
 
     fn auth(&self) -> Auth {

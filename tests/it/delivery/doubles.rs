@@ -284,6 +284,7 @@ pub(super) fn config(destination: DestinationConfig) -> Config {
         },
         webhooks: BTreeMap::new(),
         alerts: Vec::new(),
+        alert_when: Default::default(),
         plan: Plan {
             unknown_events: UnknownEvents::Reject,
             funnels: BTreeMap::new(),

@@ -196,3 +196,49 @@ async fn whoever_waits_is_woken() {
     assert_eq!(got, ["event-5"]);
     queue.close().await;
 }
+
+#[tokio::test]
+async fn fresh_events_do_not_wait_behind_a_backlog_that_was_never_tried() {
+    let mut house = House::new();
+    let queue = house.open();
+    for n in 0..40 {
+        one(&queue, simple(n)).await;
+    }
+    // Nobody leased for an hour; then events come again.
+    house.pass(60 * 60 * 1000);
+    assert!(queue.lease("nobody", 1, 80).unwrap().is_none());
+    let first = queue.lease("meta", 1, 80).unwrap().unwrap();
+    queue.release(first);
+    house.pass(6 * 60 * 1000);
+    for n in 40..80 {
+        one(&queue, simple(n)).await;
+    }
+    let mut fresh_of_first_ten = 0;
+    let mut all = Vec::new();
+    while let Some(lease) = queue.lease("meta", 1, 80).unwrap() {
+        let number: u64 = lease.jobs[0].label.event_id[6..].parse().unwrap();
+        if all.len() < 10 {
+            fresh_of_first_ten += u32::from(number >= 40);
+        }
+        all.push(number);
+        settle(&queue, lease, delivered, at(START)).await;
+    }
+    assert_eq!(fresh_of_first_ten, 8, "{all:?}");
+    let mut sorted = all.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, (0..80).collect::<Vec<_>>(), "each once: {all:?}");
+    assert!(
+        all.iter().filter(|n| **n >= 40).is_sorted() && all.iter().filter(|n| **n < 40).is_sorted()
+    );
+
+    // After a start everything that waited is backlog.
+    for n in 80..100 {
+        one(&queue, simple(n)).await;
+    }
+    let queue = house.reopen(queue).await;
+    one(&queue, simple(100)).await;
+    let lease = queue.lease("meta", 1, 80).unwrap().unwrap();
+    assert_eq!(ids_of(&lease), ["event-100"]);
+    queue.release(lease);
+    queue.close().await;
+}

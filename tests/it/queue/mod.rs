@@ -180,6 +180,7 @@ fn event(n: u64, decisions: Vec<QueueDecision>) -> Admission {
     Admission {
         id: id(n),
         trace_id: id(n),
+        order: None,
         short_lived: false,
         test: false,
         status: AdmissionStatus::Accepted,

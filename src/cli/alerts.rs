@@ -1,0 +1,222 @@
+//! Alerts, put together: looks at everything every two seconds, writes what there is to tell into
+//! the log, posts it to the webhooks, and keeps over a restart what fires.
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use jiff::{Timestamp, tz::TimeZone};
+use metrics::gauge;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::evidence_log::post;
+use crate::{
+    alert::{Arrivals, Board, Fault, Kind, Look, Notice, Sight, Watch},
+    clock::{Clock, Stopwatch},
+    config::{Config, versions},
+    delivery::{
+        Delivery,
+        client::{Client, Terms},
+        health::Cause,
+    },
+    destinations::{FaultKind, Mode},
+    queue::{Disk, Queue},
+    telemetry,
+};
+
+/// Between two looks.
+const BEAT: Duration = Duration::from_secs(2);
+/// Between two walks over all that waits, for what will soon be too old.
+const WALK_EVERY: Duration = Duration::from_secs(60);
+/// So long before it is too old an event is told of.
+const SOON: Duration = Duration::from_secs(6 * 60 * 60);
+/// What is known of arrivals is kept so often, besides at every change of what fires.
+const KEEP_EVERY: Duration = Duration::from_secs(5 * 60);
+/// Where it is kept.
+const KEPT: &str = "alerts";
+/// For one call of a webhook.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Waits between the tries of one notice; then it is only in the log.
+const TRIES: [u64; 4] = [1, 5, 30, 120];
+/// Notices on their way at once; beyond it they are only in the log.
+const MOST_ON_THEIR_WAY: usize = 64;
+
+/// What is looked at.
+pub(super) struct Watched {
+    pub(super) config: Arc<ArcSwap<Config>>,
+    pub(super) queue: Queue,
+    pub(super) delivery: Arc<Delivery>,
+    pub(super) data: PathBuf,
+    pub(super) arrivals: Arc<Arrivals>,
+    pub(super) board: Board,
+    pub(super) clock: Clock,
+}
+
+/// Watches until the relay stops.
+pub(super) fn keep(watched: Watched, stop: CancellationToken) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let kept = watched.queue.kept(KEPT).await.ok().flatten();
+        let mut watch = Watch::resume(kept.as_deref(), (watched.clock)());
+        let client = Client::new(Terms { timeout: TIMEOUT, guarded: false });
+        // Dropped with the task: what is on its way then is in the log, and shown by the admin call.
+        let mut posts = JoinSet::new();
+        let (mut walked, mut noted) = (None::<Stopwatch>, Stopwatch::start());
+        let mut expiring = BTreeMap::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(BEAT) => {}
+            }
+            while posts.try_join_next().is_some() {}
+            let now = (watched.clock)();
+            if walked.is_none_or(|walk| walk.elapsed() >= WALK_EVERY) {
+                expiring = watched.expiring(now).await.unwrap_or(expiring);
+                walked = Some(Stopwatch::start());
+            }
+            let config = watched.config.load_full();
+            let sight = watched.look(&config, &expiring, now).await;
+            let notices = watch.look(&sight, &config.alert_when, now);
+            watched.board.show(watch.active(), expiring.clone());
+            gauges(&watch);
+            for notice in &notices {
+                say(notice);
+            }
+            if posts.len() < MOST_ON_THEIR_WAY {
+                tell(&config, &client, &notices, &mut posts);
+            }
+            if !notices.is_empty() || noted.elapsed() >= KEEP_EVERY {
+                noted = Stopwatch::start();
+                watched.remember(&watch).await;
+            }
+        }
+        watched.remember(&watch).await;
+    })
+}
+
+impl Watched {
+    async fn remember(&self, watch: &Watch) {
+        if let Err(refused) = self.queue.keep(KEPT, watch.keep()).await {
+            tracing::debug!(%refused, "what fires is not kept over a restart");
+        }
+    }
+
+    async fn expiring(&self, now: Timestamp) -> Option<BTreeMap<String, u64>> {
+        let soon = now.checked_add(SOON).unwrap_or(Timestamp::MAX);
+        let expiring = self.queue.expiring(soon).await.ok()?;
+        for name in self.config.load().destinations.keys() {
+            let count = expiring.get(name).copied().unwrap_or_default();
+            gauge!(telemetry::EXPIRING_SOON, "destination" => name.clone()).set(count as f64);
+        }
+        Some(expiring)
+    }
+
+    async fn look(
+        &self,
+        config: &Config,
+        expiring: &BTreeMap<String, u64>,
+        now: Timestamp,
+    ) -> Sight {
+        let stats = self.queue.stats().await;
+        let today = now.to_zoned(TimeZone::UTC).date();
+        let look = |name: &String| {
+            let books = stats.destinations.get(name).cloned().unwrap_or_default();
+            let held = books.held;
+            let oldest = self.queue.oldest(name).map(|at| now.duration_since(at));
+            let version = config.destinations.get(name).and_then(|known| known.version());
+            Look {
+                decided: books.accepted.saturating_sub(books.skipped),
+                held: held.no_consent
+                    + held.opted_out
+                    + held.no_signal
+                    + held.not_approved
+                    + held.no_rule
+                    + held.minor,
+                delivered: books.delivered,
+                dead: books.dead + books.discarded,
+                oldest: oldest.and_then(|age| Duration::try_from(age).ok()),
+                expiring: expiring.get(name).copied().unwrap_or_default(),
+                fault: self.delivery.failing(name).map(|failing| Fault {
+                    is_authorization: failing.cause == Cause::Platform(FaultKind::Unauthorized),
+                    reason: failing.reason,
+                    message: failing.message,
+                }),
+                version: version.and_then(|v| Some((v.name, versions::days_left(v.ends?, today)))),
+            }
+        };
+        let vitals = self.queue.vitals();
+        let most = config.queue.max_disk;
+        let disk = Disk::default();
+        // Where the file system does not say, it is not the one to warn of.
+        let free = (disk.free)(&self.data).unwrap_or(u64::MAX);
+        Sight {
+            destinations: config
+                .destinations
+                .keys()
+                .map(|name| (name.clone(), look(name)))
+                .collect(),
+            events: self.arrivals.counts(),
+            disk: (most.saturating_sub(vitals.disk_bytes), most),
+            disk_free: free.saturating_sub(disk.floor_bytes),
+            is_open: vitals.open,
+        }
+    }
+}
+
+fn gauges(watch: &Watch) {
+    let active = watch.active();
+    for kind in Kind::ALL {
+        let count = active.iter().filter(|one| one.alert == kind).count();
+        gauge!(telemetry::ALERTS, "alert" => kind.name()).set(count as f64);
+    }
+}
+
+/// A line that a human can act on.
+fn say(notice: &Notice) {
+    let (alert, subject) = (notice.active.alert.name(), notice.active.subject.as_str());
+    let text = notice.text();
+    if notice.is_over {
+        tracing::info!(alert, subject, "{text}");
+    } else {
+        tracing::error!(alert, subject, "{text}");
+    }
+}
+
+/// Posts to every webhook, in order, without anybody waiting for it. In sandbox mode nothing leaves
+/// this machine: only a webhook on it is called.
+fn tell(config: &Config, client: &Client, notices: &[Notice], posts: &mut JoinSet<()>) {
+    if notices.is_empty() {
+        return;
+    }
+    let bodies: Vec<String> = notices.iter().map(|notice| notice.to_json().to_string()).collect();
+    let here_only = config.mode == Mode::Sandbox;
+    for webhook in config.alerts.iter().filter(|webhook| !here_only || is_here(webhook)) {
+        let (client, webhook, bodies) = (client.clone(), webhook.clone(), bodies.clone());
+        posts.spawn(async move {
+            for body in bodies {
+                deliver(&client, &webhook, &body).await;
+            }
+        });
+    }
+}
+
+async fn deliver(client: &Client, webhook: &SecretString, body: &str) {
+    let mut waits = TRIES.into_iter();
+    while let Err(why) = post(client, webhook, body).await {
+        let Some(wait) = waits.next() else {
+            tracing::warn!("an alert could not be posted, and is only in this log: {why}");
+            return;
+        };
+        tokio::time::sleep(Duration::from_secs(wait)).await;
+    }
+}
+
+fn is_here(webhook: &SecretString) -> bool {
+    let Ok(url) = webhook.expose_secret().parse::<url::Url>() else { return false };
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
+        Some(url::Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
+        None => false,
+    }
+}
