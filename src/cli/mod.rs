@@ -6,6 +6,7 @@ mod admin;
 mod approve;
 mod audit;
 mod cases;
+mod certificates;
 mod check;
 mod consent;
 mod consent_decode;

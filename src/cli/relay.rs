@@ -20,7 +20,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{audit::warn_of_stale_lock, evidence_log, gauges, geoip};
+use super::{
+    audit::warn_of_stale_lock, certificates::{Certificates, raise_file_limit}, evidence_log, gauges, geoip};
 use crate::{
     clock::{self, Clock},
     config::{self, Config, LoadOptions, Loaded, Secrets, Severity, versions},
@@ -60,6 +61,7 @@ pub(super) struct Running {
     pub(super) admin: SocketAddr,
     /// The embedded sandbox, in sandbox mode.
     pub(super) sandbox: Option<SocketAddr>,
+    certificates: Certificates,
     relay: Arc<http::Relay>,
     delivery: Arc<Delivery>,
     stop: CancellationToken,
@@ -134,6 +136,8 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
     let public = bind(config.listen.public, options.take_free_ports).await?;
     let admin = bind(config.listen.admin, options.take_free_ports).await?;
     let (public_at, admin_at) = (public.local_addr()?, admin.local_addr()?);
+    let certificates = Certificates::load(&config)?;
+    raise_file_limit(&config);
 
     let config = Arc::new(ArcSwap::from_pointee(config));
     let stop = CancellationToken::new();
@@ -153,6 +157,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         queue: queue.clone(),
         delivery: delivery.clone(),
         clock: clock.clone(),
+        certificates: certificates.clone(),
     });
     let stop_evidence = CancellationToken::new();
     let evidence = evidence_log::start(
@@ -186,15 +191,21 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         },
         stop: stop.clone(),
     });
-    let servers = vec![
-        tokio::spawn(http::serve(public, http::public(relay.clone()), stop.clone())),
-        tokio::spawn(http::serve(admin, http::admin(relay.clone()), stop.clone())),
+    let serve = |listener, router, tls| {
+        let config = relay.config.clone();
+        tokio::spawn(http::serve(listener, router, config, tls, stop.clone()))
+    };
+    let mut servers = vec![
+        serve(public, http::public(relay.clone()), certificates.public.clone()),
+        serve(admin, http::admin(relay.clone()), certificates.admin.clone()),
         gauges,
     ];
+    servers.extend(certificates.watch(&stop));
     Ok(Some(Running {
         public: public_at,
         admin: admin_at,
         sandbox,
+        certificates,
         relay,
         delivery,
         stop,
@@ -209,11 +220,13 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
 impl Running {
     /// The line by which other programs know that it is ready.
     pub(super) fn ready(&self) -> Value {
-        let url = |address: SocketAddr| format!("http://{address}");
+        let url = |address: SocketAddr, is_tls: bool| {
+            format!("{}://{address}", if is_tls { "https" } else { "http" })
+        };
         json!({
-            "public": url(self.public),
-            "admin": url(self.admin),
-            "sandbox": self.sandbox.map(url),
+            "public": url(self.public, self.certificates.public.is_some()),
+            "admin": url(self.admin, self.certificates.admin.is_some()),
+            "sandbox": self.sandbox.map(|address| url(address, false)),
         })
     }
 
@@ -359,6 +372,7 @@ struct Reloading {
     queue: Queue,
     delivery: Arc<Delivery>,
     clock: Clock,
+    certificates: Certificates,
 }
 
 /// Validated first, swapped whole; the old one stands where the new one is wrong.
@@ -391,6 +405,12 @@ fn reload(parts: Reloading) -> http::Reload {
             }
             if let Err(why) = rotated(&parts.queue, &config).await {
                 let message = format!("relay.toml: queue: {why}");
+                return Err(
+                    json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}),
+                );
+            }
+            if let Err(why) = parts.certificates.renew(&config) {
+                let message = format!("relay.toml: listen: {why:#}");
                 return Err(
                     json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}),
                 );

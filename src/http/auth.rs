@@ -50,7 +50,10 @@ pub(super) fn admin<'c>(
     let given = credential(headers).ok_or_else(|| {
         ApiError::unauthorized("send an admin token as `Authorization: Bearer TOKEN`")
     })?;
-    let token = find(&config.admin_tokens, |token| &token.token, &given)
+    // Every one is compared, so that the time tells nothing of whose it was.
+    let matching = config.admin_tokens.iter().filter(|token| token.token.is_of(&given));
+    let token = matching
+        .last()
         .ok_or_else(|| ApiError::unauthorized("the admin token is unknown"))?;
     if token.roles.iter().any(|role| roles.contains(role)) {
         return Ok(token);

@@ -8,11 +8,9 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use zeroize::Zeroize as _;
 
-use super::error::ApiError;
-
-/// A client that sends slower than this holds a connection for nothing.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+use super::{connections::Cut, error::ApiError};
 
 /// Of a refused body so much is taken in, and for so long.
 const DRAINED_BYTES: usize = 64 << 20;
@@ -23,27 +21,51 @@ pub(super) async fn read(
     body: &mut Body,
     headers: &HeaderMap,
     at_most: usize,
-) -> Result<Bytes, ApiError> {
+) -> Result<Read, ApiError> {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if length.and_then(|text| text.parse::<usize>().ok()).is_some_and(|bytes| bytes > at_most) {
         return Err(too_large(at_most));
     }
     let encoding = Encoding::of(headers)?;
-    let collected = Limited::new(body, at_most).collect();
-    let body = match tokio::time::timeout(READ_TIMEOUT, collected).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large(at_most)),
-        Ok(Err(_)) => {
-            return Err(ApiError::bad_request("incomplete_body", "the body ended before its end"));
-        }
-        Err(_) => {
-            let detail = "the body did not arrive within 30 seconds";
-            return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail));
-        }
+    let body = match Limited::new(body, at_most).collect().await {
+        Ok(body) => Read(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => return Err(too_large(at_most)),
+        Err(error) => return Err(unread(Cut::among(&*error))),
     };
     match encoding {
         Encoding::None => Ok(body),
-        Encoding::Gzip => unpack(&body, at_most).map(Bytes::from),
+        Encoding::Gzip => unpack(&body, at_most).map(|unpacked| Read(Bytes::from(unpacked))),
+    }
+}
+
+fn unread(cut: Option<Cut>) -> ApiError {
+    match cut {
+        Some(slow @ Cut::TooSlow(_)) => {
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", slow.to_string())
+        }
+        Some(Cut::NoRoom) => ApiError::unavailable("overloaded", Cut::NoRoom.to_string(), 1),
+        None => ApiError::bad_request("incomplete_body", "the body ended before its end"),
+    }
+}
+
+/// A body that was read, which may hold identity in clear: overwritten when it is no longer needed,
+/// as far as it is ours alone. What the connection's own buffer still holds of a short one is
+/// overwritten by the next request.
+pub(super) struct Read(Bytes);
+
+impl std::ops::Deref for Read {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Read {
+    fn drop(&mut self) {
+        if let Ok(mut own) = std::mem::take(&mut self.0).try_into_mut() {
+            own.as_mut().zeroize();
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod admin;
 mod auth;
 mod body;
 mod client;
+mod connections;
 mod consent;
 mod count;
 mod error;
@@ -18,6 +19,7 @@ mod openapi;
 mod privacy;
 mod server;
 mod throttle;
+mod tls;
 mod trace;
 
 #[cfg(test)]
@@ -34,6 +36,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use admin::books;
 pub use server::serve;
 pub use throttle::Throttle;
+pub use tls::{Tls, TlsError};
 
 use self::error::ApiError;
 use crate::{

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -10,7 +9,7 @@ use std::{
 
 use secrecy::SecretString;
 
-use super::{Context, access, check_name};
+use super::{Context, access, check_name, listen};
 use crate::{
     config::{
         AdminToken, Engine, EvidenceSettings, Limits, Listen, QueueSettings, Retention, Site,
@@ -61,7 +60,7 @@ pub(super) fn read(root: Section<'_>, context: &Context<'_>) -> Relay {
     let relay = Relay {
         keep_query: keep_query.unwrap_or_else(|| vec!["utm_*".to_owned()]),
         geoip: root.get("geoip").and_then(|node| geoip(&node, context)),
-        listen: listen(root.table("listen")),
+        listen: listen::listen(root.table("listen"), context),
         write_keys: access::write_keys(&root, &sites, context),
         admin_tokens: access::admin_tokens(&root, context),
         queue: queue(root.table("queue"), context),
@@ -104,36 +103,6 @@ fn geoip(node: &Node<'_>, context: &Context<'_>) -> Option<PathBuf> {
         return None;
     }
     Some(context.folder.join(path))
-}
-
-fn listen(section: Section<'_>) -> Listen {
-    let address = |key, port| {
-        let written = section.get(key).and_then(|node| node.socket_address());
-        written.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-    };
-    let proxy = |text: &str| {
-        let address = text.parse::<IpAddr>().map(ipnet::IpNet::from).ok();
-        text.parse().ok().or(address)
-    };
-    let proxies = section.get("trusted_proxies").and_then(|node| node.list()).unwrap_or_default();
-    let header = |name: &str| {
-        let token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        (!name.is_empty() && name.chars().all(token)).then(|| name.to_owned())
-    };
-    let listen = Listen {
-        public: address("public", 8080),
-        admin: address("admin", 8081),
-        sandbox: address("sandbox", 8090),
-        trusted_proxies: proxies
-            .iter()
-            .filter_map(|node| node.parse("an address or network such as \"10.0.0.0/8\"", proxy))
-            .collect(),
-        client_ip_header: section
-            .get("client_ip_header")
-            .and_then(|node| node.parse("a header's name such as \"CF-Connecting-IP\"", header)),
-    };
-    section.finish();
-    listen
 }
 
 // === sites ===

@@ -16,7 +16,7 @@ fn sandbox_mode_falls_back_and_says_so() {
     let loaded = serve(&GOOD, Secrets::Resolve, Some(SANDBOX), &none);
     let config = loaded.config.unwrap();
     assert_eq!(config.write_keys[0].key.expose_secret(), "dev-key");
-    assert_eq!(config.admin_tokens[0].token.expose_secret(), "dev-token");
+    assert!(config.admin_tokens[0].token.is_of("dev-token"));
     let told: Vec<String> = loaded.fallbacks.iter().map(ToString::to_string).collect();
     assert_eq!(
         told,
@@ -57,7 +57,7 @@ fn a_sandbox_without_keys_has_one() {
     let loaded = serve(&[("relay.toml", "")], Secrets::Resolve, None, &none);
     let config = loaded.config.unwrap();
     assert_eq!(config.write_keys[0].key.expose_secret(), "dev-key");
-    assert_eq!(config.admin_tokens[0].token.expose_secret(), "dev-token");
+    assert!(config.admin_tokens[0].token.is_of("dev-token"));
     assert_eq!(loaded.fallbacks.len(), 2);
 }
 
