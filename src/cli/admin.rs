@@ -25,6 +25,8 @@ pub(crate) enum Admin {
     Resume(Destination),
     /// Prints the books.
     Stats(Connection),
+    /// Prints the admin log, an act a line: who did what, when, and what came of it.
+    AdminLog(AdminLog),
     /// Checks that a relay answers, for containers.
     Health(Health),
 }
@@ -94,6 +96,22 @@ pub(crate) struct Chosen {
     connection: Connection,
 }
 
+/// Which acts of the admin log.
+#[derive(Debug, Args)]
+pub(crate) struct AdminLog {
+    /// From this moment on, RFC 3339.
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Before this moment.
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// Of the token with this name only.
+    #[arg(long, value_name = "NAME")]
+    who: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
 /// A health check.
 #[derive(Debug, Args)]
 pub(crate) struct Health {
@@ -110,6 +128,7 @@ impl Admin {
     pub(crate) async fn run(self) -> anyhow::Result<Exit> {
         let answer = match self {
             Admin::Dead(Dead::List(list)) => return print_lines(&list.ask().await?),
+            Admin::AdminLog(log) => return print_lines(&log.ask().await?),
             Admin::Dead(Dead::Replay(chosen)) => chosen.ask("replay").await?,
             Admin::Dead(Dead::Discard(chosen)) => chosen.ask("discard").await?,
             Admin::Pause(destination) => destination.ask("pause").await?,
@@ -146,6 +165,16 @@ impl List {
                 .filter_map(|(name, value)| Some((name, value?)))
                 .collect();
         self.connection.client()?.get(&["admin", "v1", "dead"], &query).await
+    }
+}
+
+impl AdminLog {
+    async fn ask(self) -> anyhow::Result<Answer> {
+        let query: Vec<(&str, String)> = [("from", self.from), ("to", self.to), ("who", self.who)]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect();
+        self.connection.client()?.get(&["admin", "v1", "audit"], &query).await
     }
 }
 
@@ -265,6 +294,7 @@ mod tests {
                 connection.client().unwrap().get(&["admin", "v1", "stats"], &[]).await
             }
             Admin::Health(health) => health.ask().await,
+            Admin::AdminLog(log) => log.ask().await,
         };
         server.abort();
         answer.unwrap()
@@ -292,6 +322,7 @@ mod tests {
                 "GET /admin/v1/dead?destination=meta&reason=rejected&limit=5",
                 json!(null),
             ),
+            (vec!["admin-log", "--who", "jane"], "GET /admin/v1/audit?who=jane", json!(null)),
             (vec!["dead", "replay"], "POST /admin/v1/dead/replay", json!({})),
             (
                 vec!["dead", "discard", "d-1", "--id", "d-2", "--destination", "meta"],

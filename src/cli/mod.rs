@@ -20,6 +20,7 @@ mod http_client;
 mod identity;
 mod init;
 mod online;
+mod panics;
 mod relay;
 mod sandbox;
 mod send;
@@ -85,6 +86,7 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    panics::keep_quiet();
     let cli = Cli::parse();
     let now = clock::system();
     let result = match cli.command {

@@ -21,7 +21,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    audit::warn_of_stale_lock, certificates::{Certificates, raise_file_limit}, evidence_log, gauges, geoip};
+    audit::warn_of_stale_lock,
+    certificates::{Certificates, raise_file_limit},
+    evidence_log, gauges, geoip,
+};
 use crate::{
     clock::{self, Clock},
     config::{self, Config, LoadOptions, Loaded, Secrets, Severity, versions},

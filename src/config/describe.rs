@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Config, DestinationConfig, PLACEHOLDER, RateLimit, TlsFiles, WriteKey, units::show_duration};
+use super::{
+    Config, DestinationConfig, PLACEHOLDER, RateLimit, TlsFiles, WriteKey, units::show_duration,
+};
 use crate::{
     consent::{DestinationRule, RegionSource, Rules, VendorId},
     event::FieldSet,

@@ -39,8 +39,8 @@ use crate::{
 };
 
 pub use finding::{Finding, Severity};
-pub use load::{FILES, LoadOptions, Loaded, environment, load};
 pub use listen::{Doors, TlsFiles};
+pub use load::{FILES, LoadOptions, Loaded, environment, load};
 pub use secret::{Fallback, PLACEHOLDER, Secrets};
 pub use signature::sign as ssh_sign;
 pub use token::TokenHash;

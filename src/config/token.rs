@@ -62,17 +62,15 @@ mod tests {
 
     #[test]
     fn a_token_is_known_by_its_hash_alone() {
-        // `printf %s op-token | sha256sum`
-        let hex = "6d6c6fe70dd0ccd5fd1a7a5ad5df8a0b0cb7db9a7a0c3f0ba5ba4ab5a6c0b3ff";
         let hash = TokenHash::from("op-token".to_owned());
         assert!(hash.is_of("op-token") && !hash.is_of("op-toke") && !hash.is_of(""));
-        assert!(TokenHash::parse(hex).is_some_and(|other| !other.is_same(&hash)));
         for wrong in ["", "6d6c", &"g".repeat(64), &"+1".repeat(32), &"é".repeat(32)] {
             assert!(TokenHash::parse(wrong).is_none(), "{wrong}");
         }
         // SHA-256 of "abc" (FIPS 180-2, B.1).
         let abc = "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD";
-        assert!(TokenHash::parse(abc).is_some_and(|hash| hash.is_of("abc")));
+        let abc = TokenHash::parse(abc).unwrap();
+        assert!(abc.is_of("abc") && !abc.is_same(&hash));
         assert!(!TokenHash::from(String::new()).is_of(""), "no door without a lock");
         assert_eq!(format!("{hash:?}"), "[REDACTED]");
     }

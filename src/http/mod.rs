@@ -4,6 +4,7 @@
 //! `queue`. Delivery is never called: what operators do to it goes through [`DeliveryControl`],
 //! which the shell provides. No answer is a 5xx but 503.
 
+mod acts;
 mod admin;
 mod auth;
 mod body;
@@ -11,6 +12,7 @@ mod client;
 mod connections;
 mod consent;
 mod count;
+mod doorkeeper;
 mod error;
 mod evidence;
 mod health;
@@ -21,6 +23,7 @@ mod server;
 mod throttle;
 mod tls;
 mod trace;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -105,7 +108,8 @@ pub fn public(relay: Arc<Relay>) -> Router {
 /// The admin listener's calls.
 pub fn admin(relay: Arc<Relay>) -> Router {
     let calls = admin::routes().merge(privacy::routes()).merge(evidence::routes());
-    finished(calls.merge(health::routes()).with_state(relay))
+    let calls = watch::over(&relay, calls.merge(health::routes()));
+    finished(calls.with_state(relay))
 }
 
 /// Answers in the interface's shape also where no handler does.

@@ -286,8 +286,7 @@ mod tests {
     async fn start_with(
         router: Router,
         config: Arc<ArcSwap<Config>>,
-    ) -> (SocketAddr,
-        CancellationToken, tokio::task::JoinHandle<()>) {
+    ) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -390,7 +389,10 @@ mod tests {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
         let answer = answer_of(address, REQUEST).await;
-        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 1"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 1"),
+            "{answer}"
+        );
         drop(idle);
         tokio::time::sleep(Duration::from_millis(50)).await;
         let close = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";

@@ -112,7 +112,11 @@ impl Tls {
 
     /// Renews whenever the files change, and says so; also when they cannot be used, once for each
     /// reason.
-    pub fn watch(self: Arc<Self>, listener: &'static str, stop: CancellationToken) -> JoinHandle<()> {
+    pub fn watch(
+        self: Arc<Self>,
+        listener: &'static str,
+        stop: CancellationToken,
+    ) -> JoinHandle<()> {
         tokio::spawn(async move {
             let mut told = None;
             loop {

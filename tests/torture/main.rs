@@ -11,6 +11,7 @@
 )]
 #![allow(clippy::print_stdout, reason = "it prints its figures")]
 
+mod disk;
 #[path = "../it/harness.rs"]
 #[allow(dead_code, reason = "each suite uses a part of it")]
 mod harness;

@@ -1,11 +1,6 @@
 //! `relay.toml`: mode, listeners, sites, who may post and administer, the queue, sizes, retention.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use secrecy::SecretString;
 
