@@ -16,4 +16,5 @@ mod disk;
 #[allow(dead_code, reason = "each suite uses a part of it")]
 mod harness;
 mod journal;
+mod load;
 mod power_cut;
