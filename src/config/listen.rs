@@ -21,7 +21,7 @@ pub struct Doors {
     pub head_timeout: Duration,
     /// Within which a request's body must have arrived.
     pub body_timeout: Duration,
-    /// Bytes of bodies that are held at once, each listener; a packed body counts tenfold.
+    /// Bytes of bodies that are held at once, packed and unpacked, each listener.
     pub held_bytes: usize,
 }
 

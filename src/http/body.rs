@@ -8,9 +8,12 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use zeroize::Zeroize as _;
+use zeroize::Zeroizing;
 
-use super::{connections::Cut, error::ApiError};
+use super::{
+    connections::{Cut, Hold},
+    error::ApiError,
+};
 
 /// Of a refused body so much is taken in, and for so long.
 const DRAINED_BYTES: usize = 64 << 20;
@@ -27,16 +30,35 @@ pub(super) async fn read(
         return Err(too_large(at_most));
     }
     let encoding = Encoding::of(headers)?;
-    let body = match Limited::new(body, at_most).collect().await {
-        Ok(body) => Read(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => return Err(too_large(at_most)),
-        Err(error) => return Err(unread(Cut::among(&*error))),
-    };
+    // As large as it says, so that no copy is left where it would have grown.
+    let expected = length.and_then(|text| text.parse().ok()).unwrap_or(0);
+    let mut read = Read::new(Vec::with_capacity(expected));
+    let mut body = Limited::new(body, at_most);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                too_large(at_most)
+            } else {
+                unread(Cut::among(&*error))
+            }
+        })?;
+        let Some(data) = frame.data_ref() else { continue };
+        Hold::take(data.len()).map_err(|cut| unread(Some(cut)))?;
+        read.extend_from_slice(data);
+    }
     match encoding {
-        Encoding::None => Ok(body),
-        Encoding::Gzip => unpack(&body, at_most).map(|unpacked| Read(Bytes::from(unpacked))),
+        Encoding::None => Ok(read),
+        Encoding::Gzip => {
+            let unpacked = unpack(&read, at_most)?;
+            Hold::take(unpacked.len()).map_err(|cut| unread(Some(cut)))?;
+            Ok(unpacked)
+        }
     }
 }
+
+/// A body that was read, which may hold identity in clear: overwritten when it has been answered.
+/// What the connection's own buffer held of it is overwritten by the next request.
+pub(super) type Read = Zeroizing<Vec<u8>>;
 
 fn unread(cut: Option<Cut>) -> ApiError {
     match cut {
@@ -45,27 +67,6 @@ fn unread(cut: Option<Cut>) -> ApiError {
         }
         Some(Cut::NoRoom) => ApiError::unavailable("overloaded", Cut::NoRoom.to_string(), 1),
         None => ApiError::bad_request("incomplete_body", "the body ended before its end"),
-    }
-}
-
-/// A body that was read, which may hold identity in clear: overwritten when it is no longer needed,
-/// as far as it is ours alone. What the connection's own buffer still holds of a short one is
-/// overwritten by the next request.
-pub(super) struct Read(Bytes);
-
-impl std::ops::Deref for Read {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Drop for Read {
-    fn drop(&mut self) {
-        if let Ok(mut own) = std::mem::take(&mut self.0).try_into_mut() {
-            own.as_mut().zeroize();
-        }
     }
 }
 
@@ -106,8 +107,8 @@ impl Encoding {
 }
 
 /// Unpacks no further than the limit, however well the body was packed.
-fn unpack(packed: &[u8], at_most: usize) -> Result<Vec<u8>, ApiError> {
-    let mut unpacked = Vec::new();
+fn unpack(packed: &[u8], at_most: usize) -> Result<Read, ApiError> {
+    let mut unpacked = Read::default();
     let bound = u64::try_from(at_most).unwrap_or(u64::MAX).saturating_add(1);
     let read = flate2::read::MultiGzDecoder::new(packed).take(bound).read_to_end(&mut unpacked);
     if read.is_err() {

@@ -111,7 +111,7 @@ pub(super) enum Cut {
     #[error("the body did not arrive within {} seconds", .0.as_secs_f32())]
     TooSlow(Duration),
     /// Other bodies take all the room there is.
-    #[error("too many bodies are being read at once")]
+    #[error("too many bodies are held at once")]
     NoRoom,
 }
 
@@ -129,22 +129,40 @@ impl Cut {
     }
 }
 
+tokio::task_local! {
+    // Task-local, since whoever reads a body is deep below the server, and may be called without it.
+    static HOLD: Hold;
+}
+
 /// What one request holds of the room for bodies, until it has been answered.
+#[derive(Debug)]
 pub(super) struct Hold {
     held: Arc<AtomicUsize>,
+    at_most: usize,
     own: AtomicUsize,
 }
 
 impl Hold {
     /// Nothing yet.
-    pub(super) fn new(held: &Arc<AtomicUsize>) -> Arc<Self> {
-        Arc::new(Self { held: Arc::clone(held), own: AtomicUsize::new(0) })
+    pub(super) fn new(held: &Arc<AtomicUsize>, at_most: usize) -> Self {
+        Self { held: Arc::clone(held), at_most, own: AtomicUsize::new(0) }
     }
 
-    /// Holds more; whether there was room for it. What is held is given back in any case.
-    fn take(&self, bytes: usize, at_most: usize) -> bool {
+    /// Runs a request, which holds what it takes until it has been answered.
+    pub(super) async fn over<T>(self, request: impl Future<Output = T>) -> T {
+        HOLD.scope(self, request).await
+    }
+
+    /// Has the request that runs hold more; without a server there is room for everything.
+    pub(super) fn take(bytes: usize) -> Result<(), Cut> {
+        HOLD.try_with(|hold| hold.grow(bytes)).unwrap_or(Ok(()))
+    }
+
+    /// What is held is given back in any case.
+    fn grow(&self, bytes: usize) -> Result<(), Cut> {
         self.own.fetch_add(bytes, Ordering::Relaxed);
-        self.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= at_most
+        let all = self.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if all <= self.at_most { Ok(()) } else { Err(Cut::NoRoom) }
     }
 }
 
@@ -154,41 +172,27 @@ impl Drop for Hold {
     }
 }
 
-/// A request's body within bounds of time and room.
-pub(super) struct Bounded {
+/// A request's body, which has so much time to arrive.
+pub(super) struct Timed {
     inner: Incoming,
-    hold: Arc<Hold>,
-    /// How many bytes each byte may become.
-    weight: usize,
-    held_bytes: usize,
     timeout: Duration,
-    // Made when the body is first waited for: most requests are there whole by then.
+    // Made when the body is first waited for: most are there whole by then.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-/// What a packed byte counts: JSON packs about that well. The limit of a request bounds it beyond.
-const PACKED: usize = 10;
-
-impl Bounded {
-    pub(super) fn new(
-        inner: Incoming,
-        hold: Arc<Hold>,
-        is_packed: bool,
-        held_bytes: usize,
-        timeout: Duration,
-    ) -> Self {
-        let weight = if is_packed { PACKED } else { 1 };
-        Self { inner, hold, weight, held_bytes, timeout, deadline: None }
+impl Timed {
+    pub(super) fn new(inner: Incoming, timeout: Duration) -> Self {
+        Self { inner, timeout, deadline: None }
     }
 }
 
-impl fmt::Debug for Bounded {
+impl fmt::Debug for Timed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bounded").field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("Timed").field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }
 
-impl HttpBody for Bounded {
+impl HttpBody for Timed {
     type Data = Bytes;
     type Error = axum::BoxError;
 
@@ -197,26 +201,12 @@ impl HttpBody for Bounded {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
         let this = &mut *self;
-        match Pin::new(&mut this.inner).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => {
-                let bytes = frame.data_ref().map_or(0, Bytes::len).saturating_mul(this.weight);
-                if !this.hold.take(bytes, this.held_bytes) {
-                    return Poll::Ready(Some(Err(Cut::NoRoom.into())));
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => {
-                let timeout = this.timeout;
-                let deadline =
-                    this.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-                match deadline.as_mut().poll(context) {
-                    Poll::Ready(()) => Poll::Ready(Some(Err(Cut::TooSlow(timeout).into()))),
-                    Poll::Pending => Poll::Pending,
-                }
-            }
+        if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(context) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
+        let timeout = this.timeout;
+        let deadline = this.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        deadline.as_mut().poll(context).map(|()| Some(Err(Cut::TooSlow(timeout).into())))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -256,12 +246,13 @@ mod tests {
     #[test]
     fn room_for_bodies_is_given_back() {
         let held = Arc::new(AtomicUsize::new(0));
-        let (one, two) = (Hold::new(&held), Hold::new(&held));
-        assert!(one.take(60, 100) && !two.take(60, 100));
+        let (one, two) = (Hold::new(&held, 100), Hold::new(&held, 100));
+        assert_eq!((one.grow(60), two.grow(60)), (Ok(()), Err(Cut::NoRoom)));
         drop(two);
-        assert_eq!(held.load(Ordering::Relaxed), 60);
+        assert_eq!((held.load(Ordering::Relaxed), one.grow(40)), (60, Ok(())));
         drop(one);
         assert_eq!(held.load(Ordering::Relaxed), 0);
+        assert_eq!(Hold::take(usize::MAX), Ok(()), "nobody serves");
     }
 
     #[test]

@@ -15,7 +15,6 @@ use axum::{Router, body::Body, extract::ConnectInfo};
 use hyper::{
     Request,
     body::{Body as _, Incoming},
-    header,
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -30,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{
-    connections::{Bounded, Connections, Crowded, Hold},
+    connections::{Connections, Crowded, Hold, Timed},
     tls::Tls,
 };
 use crate::config::{Config, Doors};
@@ -183,14 +182,13 @@ impl Served {
         let seen = activity.clone();
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let running = Running::begin(&seen);
-            let hold = Hold::new(&held);
-            let mut request = bounded(request, &hold, &doors);
+            let hold = Hold::new(&held, doors.held_bytes);
+            let mut request = timed(request, doors.body_timeout);
             request.extensions_mut().insert(ConnectInfo(peer));
-            let answer = router.clone().oneshot(request);
+            let answer = hold.over(router.clone().oneshot(request));
             async move {
                 let answer = answer.await;
-                // What was read is held until it has been answered.
-                drop((hold, running));
+                drop(running);
                 answer
             }
         });
@@ -220,15 +218,11 @@ impl Served {
     }
 }
 
-/// A request whose body has its bounds; one without a body needs none.
-fn bounded(request: Request<Incoming>, hold: &Arc<Hold>, doors: &Doors) -> Request<Body> {
-    let is_packed = request.headers().contains_key(header::CONTENT_ENCODING);
-    request.map(|body| {
-        if body.is_end_stream() {
-            return Body::new(body);
-        }
-        let (room, timeout) = (doors.held_bytes, doors.body_timeout);
-        Body::new(Bounded::new(body, Arc::clone(hold), is_packed, room, timeout))
+/// A request whose body must arrive in time; one without a body needs no clock.
+fn timed(request: Request<Incoming>, timeout: Duration) -> Request<Body> {
+    request.map(|body| match body.is_end_stream() {
+        true => Body::new(body),
+        false => Body::new(Timed::new(body, timeout)),
     })
 }
 
@@ -378,8 +372,6 @@ mod tests {
         let answer = answer_of(address, post(1100, "").as_bytes()).await;
         let told = answer.to_lowercase();
         assert!(told.starts_with("http/1.1 503") && told.contains("retry-after"), "{answer}");
-        let answer = answer_of(address, post(200, "content-encoding: gzip\r\n").as_bytes()).await;
-        assert!(answer.starts_with("HTTP/1.1 503"), "a packed body counts tenfold: {answer}");
         let answer = answer_of(address, post(900, "").as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "what was held is given back: {answer}");
 

@@ -86,7 +86,10 @@ async fn both_listeners_speak_tls_and_certificates_are_renewed() {
 
     // A key that is another's is refused, and says so.
     let key = std::fs::read(folder.config().join("public.key")).unwrap();
-    replace(&folder.config().join("public.key"), &std::fs::read(folder.config().join("admin.key")).unwrap());
+    replace(
+        &folder.config().join("public.key"),
+        &std::fs::read(folder.config().join("admin.key")).unwrap(),
+    );
     let (status, text) = reload().await;
     assert_eq!(status, 422, "{text}");
     assert!(text.contains("public_tls") && text.contains("cannot be used"), "{text}");
@@ -117,7 +120,11 @@ async fn a_certificate_that_is_not_there_is_told_at_the_start_and_not_needed_to_
     let mut check = binary();
     check.arg("check").arg("--config").arg(folder.config());
     let said = check.output().await.unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&said.stdout),
+        String::from_utf8_lossy(&said.stderr)
+    );
     assert!(said.contains("listen.public_tls.cert: is missing"), "{said}");
 }
 
