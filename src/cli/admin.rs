@@ -27,6 +27,8 @@ pub(crate) enum Admin {
     Stats(Connection),
     /// Prints the alerts that fire, one a line.
     Alerts(Connection),
+    /// Prints the admin log, an act a line: who did what, when, and what came of it.
+    AdminLog(AdminLog),
     /// Checks that a relay answers, for containers.
     Health(Health),
 }
@@ -118,6 +120,22 @@ pub(crate) struct Chosen {
     connection: Connection,
 }
 
+/// Which acts of the admin log.
+#[derive(Debug, Args)]
+pub(crate) struct AdminLog {
+    /// From this moment on, RFC 3339.
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Before this moment.
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// Of the token with this name only.
+    #[arg(long, value_name = "NAME")]
+    who: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
 /// A health check.
 #[derive(Debug, Args)]
 pub(crate) struct Health {
@@ -135,6 +153,7 @@ impl Admin {
         let answer = match self {
             Admin::Dead(Dead::List(list)) => return print_lines(&list.ask().await?),
             Admin::Dead(Dead::Groups(groups)) => return print_groups(&groups.ask().await?),
+            Admin::AdminLog(log) => return print_lines(&log.ask().await?),
             Admin::Dead(Dead::Replay(chosen)) => chosen.ask("replay").await?,
             Admin::Dead(Dead::Discard(chosen)) => chosen.ask("discard").await?,
             Admin::Pause(destination) => destination.ask("pause").await?,
@@ -190,6 +209,16 @@ impl Groups {
                 .filter_map(|(name, value)| Some((name, value?)))
                 .collect();
         self.connection.client()?.get(&["admin", "v1", "dead", "groups"], &query).await
+    }
+}
+
+impl AdminLog {
+    async fn ask(self) -> anyhow::Result<Answer> {
+        let query: Vec<(&str, String)> = [("from", self.from), ("to", self.to), ("who", self.who)]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect();
+        self.connection.client()?.get(&["admin", "v1", "audit"], &query).await
     }
 }
 
@@ -321,6 +350,7 @@ mod tests {
                 connection.client().unwrap().get(&["admin", "v1", "stats"], &[]).await
             }
             Admin::Health(health) => health.ask().await,
+            Admin::AdminLog(log) => log.ask().await,
         };
         server.abort();
         answer.unwrap()
@@ -348,6 +378,7 @@ mod tests {
                 "GET /admin/v1/dead?destination=meta&reason=rejected&limit=5",
                 json!(null),
             ),
+            (vec!["admin-log", "--who", "jane"], "GET /admin/v1/audit?who=jane", json!(null)),
             (vec!["dead", "replay"], "POST /admin/v1/dead/replay", json!({})),
             (
                 vec!["dead", "discard", "d-1", "--id", "d-2", "--destination", "meta"],

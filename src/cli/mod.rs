@@ -7,6 +7,7 @@ mod alerts;
 mod approve;
 mod audit;
 mod cases;
+mod certificates;
 mod check;
 mod consent;
 mod consent_decode;
@@ -22,6 +23,7 @@ mod init;
 mod migrate;
 mod online;
 mod reconcile;
+mod panics;
 mod relay;
 mod sandbox;
 mod send;
@@ -89,6 +91,7 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    panics::keep_quiet();
     let cli = Cli::parse();
     let now = clock::system();
     let result = match cli.command {

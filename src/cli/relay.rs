@@ -20,7 +20,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{alerts, audit::warn_of_stale_lock, evidence_log, gauges, geoip};
+use super::{
+    alerts,
+    audit::warn_of_stale_lock,
+    certificates::{Certificates, raise_file_limit},
+    evidence_log, gauges, geoip,
+};
 use crate::{
     alert::{Arrivals, Board},
     clock::{self, Clock},
@@ -61,6 +66,7 @@ pub(super) struct Running {
     pub(super) admin: SocketAddr,
     /// The embedded sandbox, in sandbox mode.
     pub(super) sandbox: Option<SocketAddr>,
+    certificates: Certificates,
     relay: Arc<http::Relay>,
     delivery: Arc<Delivery>,
     stop: CancellationToken,
@@ -135,6 +141,8 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
     let public = bind(config.listen.public, options.take_free_ports).await?;
     let admin = bind(config.listen.admin, options.take_free_ports).await?;
     let (public_at, admin_at) = (public.local_addr()?, admin.local_addr()?);
+    let certificates = Certificates::load(&config)?;
+    raise_file_limit(&config);
 
     let config = Arc::new(ArcSwap::from_pointee(config));
     let stop = CancellationToken::new();
@@ -154,6 +162,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         queue: queue.clone(),
         delivery: delivery.clone(),
         clock: clock.clone(),
+        certificates: certificates.clone(),
     });
     let stop_evidence = CancellationToken::new();
     let evidence = evidence_log::start(
@@ -200,16 +209,22 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         },
         stop: stop.clone(),
     });
-    let servers = vec![
-        tokio::spawn(http::serve(public, http::public(relay.clone()), stop.clone())),
-        tokio::spawn(http::serve(admin, http::admin(relay.clone()), stop.clone())),
+    let serve = |listener, router, tls| {
+        let config = relay.config.clone();
+        tokio::spawn(http::serve(listener, router, config, tls, stop.clone()))
+    };
+    let mut servers = vec![
+        serve(public, http::public(relay.clone()), certificates.public.clone()),
+        serve(admin, http::admin(relay.clone()), certificates.admin.clone()),
         gauges,
         alerts,
     ];
+    servers.extend(certificates.watch(&stop));
     Ok(Some(Running {
         public: public_at,
         admin: admin_at,
         sandbox,
+        certificates,
         relay,
         delivery,
         stop,
@@ -224,11 +239,13 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
 impl Running {
     /// The line by which other programs know that it is ready.
     pub(super) fn ready(&self) -> Value {
-        let url = |address: SocketAddr| format!("http://{address}");
+        let url = |address: SocketAddr, is_tls: bool| {
+            format!("{}://{address}", if is_tls { "https" } else { "http" })
+        };
         json!({
-            "public": url(self.public),
-            "admin": url(self.admin),
-            "sandbox": self.sandbox.map(url),
+            "public": url(self.public, self.certificates.public.is_some()),
+            "admin": url(self.admin, self.certificates.admin.is_some()),
+            "sandbox": self.sandbox.map(|address| url(address, false)),
         })
     }
 
@@ -374,6 +391,7 @@ struct Reloading {
     queue: Queue,
     delivery: Arc<Delivery>,
     clock: Clock,
+    certificates: Certificates,
 }
 
 /// Validated first, swapped whole; the old one stands where the new one is wrong.
@@ -406,6 +424,12 @@ fn reload(parts: Reloading) -> http::Reload {
             }
             if let Err(why) = rotated(&parts.queue, &config).await {
                 let message = format!("relay.toml: queue: {why}");
+                return Err(
+                    json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}),
+                );
+            }
+            if let Err(why) = parts.certificates.renew(&config) {
+                let message = format!("relay.toml: listen: {why:#}");
                 return Err(
                     json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}),
                 );

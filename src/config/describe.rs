@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Config, DestinationConfig, PLACEHOLDER, RateLimit, WriteKey, units::show_duration};
+use super::{
+    Config, DestinationConfig, PLACEHOLDER, RateLimit, TlsFiles, WriteKey, units::show_duration,
+};
 use crate::{
     consent::{DestinationRule, RegionSource, Rules, VendorId},
     event::FieldSet,
@@ -34,6 +36,8 @@ impl Config {
             let kind = format!("{:?}", source.kind).to_lowercase();
             (name, json!({"type": kind, "secret": PLACEHOLDER, "site": source.site}))
         });
+        let doors = &self.listen.doors;
+        let tls = |files: &TlsFiles| json!({"cert": files.cert, "key": files.key});
         json!({
             "config": self.hash,
             "relay": {
@@ -46,6 +50,14 @@ impl Config {
                     "sandbox": self.listen.sandbox,
                     "trusted_proxies": self.listen.trusted_proxies,
                     "client_ip_header": self.listen.client_ip_header,
+                    "public_tls": doors.public_tls.as_ref().map(tls),
+                    "admin_tls": doors.admin_tls.as_ref().map(tls),
+                    "max_connections": doors.max_connections,
+                    "max_connections_per_peer": doors.max_connections_per_peer,
+                    "header_bytes": doors.header_bytes,
+                    "head_timeout": show_duration(doors.head_timeout),
+                    "body_timeout": show_duration(doors.body_timeout),
+                    "held_bytes": doors.held_bytes,
                 },
                 "sites": named(sites),
                 "write_keys": self.write_keys.iter().map(write_key).collect::<Vec<_>>(),
@@ -66,6 +78,7 @@ impl Config {
                 "evidence": {
                     "enabled": self.evidence.enabled,
                     "webhook": self.evidence.webhook.as_ref().map(|_| PLACEHOLDER),
+                    "allow_private": self.evidence.allow_private,
                 },
                 "alert_when": self.alert_when(),
                 "alerts": self.alerts.iter().map(|_| PLACEHOLDER).collect::<Vec<_>>(),

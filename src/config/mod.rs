@@ -10,12 +10,14 @@ mod approval;
 mod describe;
 mod document;
 mod finding;
+mod listen;
 mod load;
 mod resolve;
 mod secret;
 mod signature;
 #[cfg(test)]
 mod tests;
+mod token;
 mod units;
 pub mod versions;
 mod warn;
@@ -37,9 +39,11 @@ use crate::{
 };
 
 pub use finding::{Finding, Severity};
+pub use listen::{Doors, TlsFiles};
 pub use load::{FILES, LoadOptions, Loaded, environment, load};
 pub use secret::{Fallback, PLACEHOLDER, Secrets};
 pub use signature::sign as ssh_sign;
+pub use token::TokenHash;
 
 /// A whole, valid configuration.
 #[derive(Debug)]
@@ -99,6 +103,8 @@ pub struct Listen {
     pub trusted_proxies: Vec<IpNet>,
     /// The header in which they do; `None`: `X-Forwarded-For`.
     pub client_ip_header: Option<String>,
+    /// TLS, and what a connection may cost.
+    pub doors: Doors,
 }
 
 /// What an event belongs to.
@@ -216,8 +222,8 @@ pub enum Right {
 pub struct AdminToken {
     /// Its name, for the audit log.
     pub name: String,
-    /// The token itself.
-    pub token: SecretString,
+    /// What is known of the token itself.
+    pub token: TokenHash,
     /// What it may do.
     pub roles: Vec<AdminRole>,
 }
@@ -396,11 +402,13 @@ pub struct EvidenceSettings {
     pub enabled: bool,
     /// Where the day's last hash goes; `None`: to the alerts' webhooks.
     pub webhook: Option<SecretString>,
+    /// Private and link-local addresses may be told it.
+    pub allow_private: bool,
 }
 
 impl Default for EvidenceSettings {
     fn default() -> Self {
-        Self { enabled: true, webhook: None }
+        Self { enabled: true, webhook: None, allow_private: false }
     }
 }
 

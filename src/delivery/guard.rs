@@ -90,7 +90,8 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
     let [a, b, c, _] = ip.octets();
     let shared = a == 100 && (64..128).contains(&b);
     let benchmark = a == 198 && (18..20).contains(&b);
-    let protocol = (a, b, c) == (192, 0, 0);
+    // IETF protocols (192.0.0.0/24), the 6to4 relays that were (192.88.99.0/24).
+    let protocol = matches!((a, b, c), (192, 0, 0) | (192, 88, 99));
     let reserved = a == 0 || a >= 224;
     !(ip.is_private()
         || ip.is_loopback()
@@ -106,25 +107,20 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
     if let Some(v4) = ip.to_ipv4_mapped() {
         return is_public_v4(v4);
     }
-    let [first, second, .., high, low] = ip.segments();
-    // NAT64 (64:ff9b::/96) and 6to4 (2002::/16) carry an IPv4 address.
-    if first == 0x64 && second == 0xff9b {
+    let [first, second, third, fourth, fifth, sixth, high, low] = ip.segments();
+    // NAT64's well-known prefix (64:ff9b::/96, RFC 6052) carries an IPv4 address.
+    if (first, second) == (0x64, 0xff9b) {
         let [a, b] = high.to_be_bytes();
         let [c, d] = low.to_be_bytes();
-        return is_public_v4(Ipv4Addr::new(a, b, c, d));
+        let is_well_known = (third, fourth, fifth, sixth) == (0, 0, 0, 0);
+        return is_well_known && is_public_v4(Ipv4Addr::new(a, b, c, d));
     }
-    let unique_local = first & 0xfe00 == 0xfc00;
-    let link_local = first & 0xffc0 == 0xfe80;
-    let site_local = first & 0xffc0 == 0xfec0;
-    let documentation = first == 0x2001 && second == 0xdb8;
-    let low_block = first == 0;
-    !(unique_local
-        || link_local
-        || site_local
-        || documentation
-        || low_block
-        || first == 0x2002
-        || ip.is_multicast())
+    // What is assigned for unicast is 2000::/3, and of that not: protocols (2001::/23, with Teredo),
+    // documentation (2001:db8::/32, 3fff::/20) and 6to4 (2002::/16), which carries an IPv4 address.
+    let unicast = first & 0xe000 == 0x2000;
+    let protocol = first == 0x2001 && second < 0x200;
+    let documentation = (first, second) == (0x2001, 0xdb8) || (first == 0x3fff && second < 0x1000);
+    unicast && !(protocol || documentation || first == 0x2002)
 }
 
 #[cfg(test)]
@@ -152,6 +148,20 @@ mod tests {
             "64:ff9b::7f00:1",
             "2002:7f00:1::",
             "ff02::1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "::127.0.0.1",
+            "fd00:ec2::254",
+            "fec0::1",
+            "64:ff9b:1::a00:1",
+            "64:ff9b::a9fe:a9fe",
+            "100::1",
+            "2001::1",
+            "2001:db8::1",
+            "3fff::1",
+            "192.0.0.192",
+            "192.88.99.1",
+            "100.100.100.200",
         ] {
             assert!(!is_public(private.parse().unwrap()), "{private}");
         }
@@ -165,7 +175,21 @@ mod tests {
     #[test]
     fn literal_addresses_are_checked_however_they_are_written() {
         let guard = Guard::default();
-        for url in ["http://127.0.0.1/", "http://2130706433/", "http://0x7f.1/", "http://[::1]/"] {
+        for url in [
+            "http://127.0.0.1/",
+            "http://2130706433/",
+            "http://0x7f.1/",
+            "http://[::1]/",
+            "http://0/",
+            "http://0.0.0.0:8081/",
+            "http://017700000001/",
+            "http://127.1/",
+            "http://169.254.169.254/latest/meta-data/",
+            "http://[::ffff:169.254.169.254]/",
+            "http://[::ffff:7f00:1]/",
+            "http://\u{2460}\u{2466}.0.0.1/",
+            "http://10.0.0.1./",
+        ] {
             assert!(guard.check(&Url::parse(url).unwrap()).is_err(), "{url}");
         }
         assert!(guard.check(&Url::parse("https://hooks.example.com/x").unwrap()).is_ok());

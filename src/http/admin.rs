@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     body::Body,
     extract::{Path, Query, State},
     http::{HeaderMap, StatusCode, header},
@@ -12,9 +12,9 @@ use axum::{
     routing::{get, post},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{Relay, auth, body, error::ApiError, trace};
+use super::{Relay, acts::Detail, auth, body, error::ApiError, trace};
 use crate::{
     alert::Active,
     config::{AdminRole, DestinationConfig, versions},
@@ -195,9 +195,11 @@ async fn replay(
 ) -> Result<impl IntoResponse, ApiError> {
     let who = allow(&relay, &headers, &OPERATORS)?;
     let filter = filter(body, &headers).await?;
+    let mut detail = told(&filter);
     let count = relay.queue.dead_replay(filter).await?;
     tracing::info!(who, count, "dead letters replayed");
-    Ok(Json(json!({ "count": count })))
+    detail.insert("count".to_owned(), count.into());
+    Ok((Extension(Detail(detail.into())), Json(json!({ "count": count }))))
 }
 
 async fn discard(
@@ -207,9 +209,11 @@ async fn discard(
 ) -> Result<impl IntoResponse, ApiError> {
     let who = allow(&relay, &headers, &OPERATORS)?;
     let filter = filter(body, &headers).await?;
+    let mut detail = told(&filter);
     let count = relay.queue.dead_discard(filter).await?;
     tracing::info!(who, count, "dead letters discarded");
-    Ok(Json(json!({ "count": count })))
+    detail.insert("count".to_owned(), count.into());
+    Ok((Extension(Detail(detail.into())), Json(json!({ "count": count }))))
 }
 
 /// `{"destination", "reason", "group", "ids"}`, any of them. The object must be there: `{}` means all, and
@@ -222,6 +226,17 @@ async fn filter(mut body: Body, headers: &HeaderMap) -> Result<DeadFilter, ApiEr
         );
         ApiError::bad_request("malformed_json", detail)
     })
+}
+
+/// What the admin log says of a filter.
+fn told(filter: &DeadFilter) -> Map<String, Value> {
+    let ids = (!filter.ids.is_empty()).then(|| filter.ids.len().into());
+    let members = [
+        ("destination", filter.destination.as_deref().map(Value::from)),
+        ("reason", filter.reason.as_deref().map(Value::from)),
+        ("ids", ids),
+    ];
+    members.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }
 
 async fn event(
@@ -268,7 +283,7 @@ async fn reload(State(relay): State<Arc<Relay>>, headers: HeaderMap) -> Result<R
     Ok(match (relay.reload)().await {
         Ok(done) => {
             tracing::info!(who, "configuration reloaded");
-            Json(done).into_response()
+            (Extension(Detail(done.clone())), Json(done)).into_response()
         }
         Err(findings) => {
             tracing::warn!(

@@ -8,11 +8,12 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use zeroize::Zeroizing;
 
-use super::error::ApiError;
-
-/// A client that sends slower than this holds a connection for nothing.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+use super::{
+    connections::{Cut, Hold},
+    error::ApiError,
+};
 
 /// Of a refused body so much is taken in, and for so long.
 const DRAINED_BYTES: usize = 64 << 20;
@@ -23,27 +24,49 @@ pub(super) async fn read(
     body: &mut Body,
     headers: &HeaderMap,
     at_most: usize,
-) -> Result<Bytes, ApiError> {
+) -> Result<Read, ApiError> {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if length.and_then(|text| text.parse::<usize>().ok()).is_some_and(|bytes| bytes > at_most) {
         return Err(too_large(at_most));
     }
     let encoding = Encoding::of(headers)?;
-    let collected = Limited::new(body, at_most).collect();
-    let body = match tokio::time::timeout(READ_TIMEOUT, collected).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large(at_most)),
-        Ok(Err(_)) => {
-            return Err(ApiError::bad_request("incomplete_body", "the body ended before its end"));
-        }
-        Err(_) => {
-            let detail = "the body did not arrive within 30 seconds";
-            return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail));
-        }
-    };
+    // As large as it says, so that no copy is left where it would have grown.
+    let expected = length.and_then(|text| text.parse().ok()).unwrap_or(0);
+    let mut read = Read::new(Vec::with_capacity(expected));
+    let mut body = Limited::new(body, at_most);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                too_large(at_most)
+            } else {
+                unread(Cut::among(&*error))
+            }
+        })?;
+        let Some(data) = frame.data_ref() else { continue };
+        Hold::take(data.len()).map_err(|cut| unread(Some(cut)))?;
+        read.extend_from_slice(data);
+    }
     match encoding {
-        Encoding::None => Ok(body),
-        Encoding::Gzip => unpack(&body, at_most).map(Bytes::from),
+        Encoding::None => Ok(read),
+        Encoding::Gzip => {
+            let unpacked = unpack(&read, at_most)?;
+            Hold::take(unpacked.len()).map_err(|cut| unread(Some(cut)))?;
+            Ok(unpacked)
+        }
+    }
+}
+
+/// A body that was read, which may hold identity in clear: overwritten when it has been answered.
+/// What the connection's own buffer held of it is overwritten by the next request.
+pub(super) type Read = Zeroizing<Vec<u8>>;
+
+fn unread(cut: Option<Cut>) -> ApiError {
+    match cut {
+        Some(slow @ Cut::TooSlow(_)) => {
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", slow.to_string())
+        }
+        Some(Cut::NoRoom) => ApiError::unavailable("overloaded", Cut::NoRoom.to_string(), 1),
+        None => ApiError::bad_request("incomplete_body", "the body ended before its end"),
     }
 }
 
@@ -84,8 +107,8 @@ impl Encoding {
 }
 
 /// Unpacks no further than the limit, however well the body was packed.
-fn unpack(packed: &[u8], at_most: usize) -> Result<Vec<u8>, ApiError> {
-    let mut unpacked = Vec::new();
+fn unpack(packed: &[u8], at_most: usize) -> Result<Read, ApiError> {
+    let mut unpacked = Read::default();
     let bound = u64::try_from(at_most).unwrap_or(u64::MAX).saturating_add(1);
     let read = flate2::read::MultiGzDecoder::new(packed).take(bound).read_to_end(&mut unpacked);
     if read.is_err() {

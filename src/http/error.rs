@@ -20,6 +20,10 @@ pub(super) struct ApiError {
     header: Option<(HeaderName, HeaderValue)>,
 }
 
+/// The code of a refusal, left on its answer for whoever writes it down.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Code(pub(super) &'static str);
+
 impl ApiError {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self { status, code, detail: detail.into(), header: None }
@@ -98,6 +102,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = Json(json!({ "code": self.code, "detail": self.detail }));
         let mut response = (self.status, body).into_response();
+        response.extensions_mut().insert(Code(self.code));
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, value);
         }

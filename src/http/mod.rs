@@ -4,12 +4,15 @@
 //! `queue`. Delivery is never called: what operators do to it goes through [`DeliveryControl`],
 //! which the shell provides. No answer is a 5xx but 503.
 
+mod acts;
 mod admin;
 mod auth;
 mod body;
 mod client;
+mod connections;
 mod consent;
 mod count;
+mod doorkeeper;
 mod error;
 mod evidence;
 mod health;
@@ -19,7 +22,9 @@ mod orders;
 mod privacy;
 mod server;
 mod throttle;
+mod tls;
 mod trace;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +40,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use admin::books;
 pub use server::serve;
 pub use throttle::Throttle;
+pub use tls::{Tls, TlsError};
 
 use self::error::ApiError;
 use crate::{
@@ -109,7 +115,8 @@ pub fn public(relay: Arc<Relay>) -> Router {
 pub fn admin(relay: Arc<Relay>) -> Router {
     let calls =
         admin::routes().merge(privacy::routes()).merge(evidence::routes()).merge(orders::routes());
-    finished(calls.merge(health::routes()).with_state(relay))
+    let calls = watch::over(&relay, calls.merge(health::routes()));
+    finished(calls.with_state(relay))
 }
 
 /// Answers in the interface's shape also where no handler does.

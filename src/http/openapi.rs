@@ -99,6 +99,11 @@ fn paths() -> Value {
         {"name": "site", "in": "query", "schema": {"type": "string"}},
         {"name": "event_id", "in": "query", "schema": {"type": "string"}},
     ]);
+    let acts = json!([
+        {"name": "from", "in": "query", "schema": {"type": "string", "format": "date-time"}},
+        {"name": "to", "in": "query", "schema": {"type": "string", "format": "date-time"}},
+        {"name": "who", "in": "query", "schema": {"type": "string"}},
+    ]);
     json!({
         "/v1/events": {"post": {
             "summary": "Takes events; answered when they are on disk.",
@@ -168,6 +173,7 @@ fn paths() -> Value {
             &any("The configuration's hash, and how many queued events it will withhold"), &json!({})),
         "/admin/v1/evidence": admin_call("get", "The decision log, a record a line as it was hashed.", &any("NDJSON"), &json!({"parameters": evidence})),
         "/admin/v1/evidence/verify": admin_call("get", "Whether the decision log is whole: what was changed, moved, taken out or cut off.", &any("`ok`, `records`, `head`, `problems`"), &json!({})),
+        "/admin/v1/audit": admin_call("get", "The admin log: who did what, when, and what came of it.", &any("NDJSON: `at`, `who`, `from`, `method`, `call`, `status`, `code`, `detail`"), &json!({"parameters": acts})),
         "/admin/v1/privacy/withdraw": admin_call("post", "Withdraws a person's consent, for `purposes` or for all; reaches what is queued, retried or dead.", &reached, &json!({"requestBody": person(true)})),
         "/admin/v1/privacy/erase": admin_call("post", "Erases a person: what is queued, dead letters, traces, frequency marks and remembered choices. A tombstone stays.", &reached, &json!({"requestBody": person(false)})),
         "/admin/v1/privacy/export": admin_call("post", "Everything held about a person, and everything sent.", &any("The data"), &json!({"requestBody": person(false)})),

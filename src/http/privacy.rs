@@ -3,11 +3,14 @@
 
 use std::sync::Arc;
 
-use axum::{Json, Router, body::Body, extract::State, http::HeaderMap, routing::post};
+use axum::{
+    Extension, Json, Router, body::Body, extract::State, http::HeaderMap, response::IntoResponse,
+    routing::post,
+};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Relay, auth, body, consent::refused, error::ApiError};
+use super::{Relay, acts::Detail, auth, body, consent::refused, error::ApiError};
 use crate::{
     config::{AdminRole, Config},
     consent::{
@@ -102,7 +105,7 @@ async fn withdraw(
     State(relay): State<Arc<Relay>>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<impl IntoResponse, ApiError> {
     let asked = Asked::of(&relay, &headers, body, true).await?;
     let choice = Choice::refusal(&asked.purposes, asked.now);
     let purposes = Purpose::ALL.iter().filter(|(purpose, _)| asked.purposes.contains(purpose));
@@ -111,28 +114,32 @@ async fn withdraw(
     let reached = relay.queue.choose(asked.subjects, choice, relay.judge.clone(), words).await?;
     let (who, site) = (asked.who, asked.site);
     tracing::info!(who, site, count = reached.count, "consent withdrawn for a person");
-    Ok(Json(json!({"count": reached.count, "recipients": reached.recipients})))
+    let detail = Detail(json!({"site": site, "count": reached.count}));
+    let answer = json!({"count": reached.count, "recipients": reached.recipients});
+    Ok((Extension(detail), Json(answer)))
 }
 
 async fn erase(
     State(relay): State<Arc<Relay>>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<impl IntoResponse, ApiError> {
     let asked = Asked::of(&relay, &headers, body, false).await?;
     let marks = asked.marks(&relay);
     let words = asked.words("erasure", Map::new());
     let reached = relay.queue.erase(asked.subjects, asked.now, marks, words).await?;
     let (who, site) = (asked.who, asked.site);
     tracing::info!(who, site, count = reached.count, "a person was erased");
-    Ok(Json(json!({"count": reached.count, "recipients": reached.recipients})))
+    let detail = Detail(json!({"site": site, "count": reached.count}));
+    let answer = json!({"count": reached.count, "recipients": reached.recipients});
+    Ok((Extension(detail), Json(answer)))
 }
 
 async fn export(
     State(relay): State<Arc<Relay>>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<impl IntoResponse, ApiError> {
     let asked = Asked::of(&relay, &headers, body, false).await?;
     let marks = asked.marks(&relay);
     let dossier = relay.queue.dossier(asked.subjects.clone(), marks).await?;
@@ -144,7 +151,7 @@ async fn export(
     if let Some(answer) = answer.as_object_mut() {
         answer.insert("evidence".to_owned(), evidence.into());
     }
-    Ok(Json(answer))
+    Ok((Extension(Detail(json!({"site": asked.site}))), Json(answer)))
 }
 
 /// Everything held and everything sent, as JSON. There are only keyed hashes of identity to show,

@@ -27,6 +27,14 @@ use crate::{
     sources::fixtures,
 };
 
+/// A token for each role.
+const ROLES: [(&str, AdminRole); 4] = [
+    ("op", AdminRole::Operator),
+    ("look", AdminRole::Viewer),
+    ("media", AdminRole::Media),
+    ("privacy", AdminRole::Privacy),
+];
+
 /// Delivery that only remembers who is paused.
 #[derive(Default)]
 struct Remembering(Mutex<BTreeMap<String, String>>);
@@ -64,7 +72,7 @@ struct Fixture {
 impl Fixture {
     fn new(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = fixtures::config();
-        config.admin_tokens = [("op", AdminRole::Operator), ("look", AdminRole::Viewer)]
+        config.admin_tokens = ROLES
             .map(|(name, role)| AdminToken {
                 name: name.to_owned(),
                 token: format!("{name}-token").into(),
@@ -90,7 +98,7 @@ impl Fixture {
         let relay = Arc::new(Relay {
             config: Arc::new(ArcSwap::from_pointee(config)),
             queue,
-            data: std::path::PathBuf::new(),
+            data: folder.path().to_owned(),
             key,
             clock,
             geoip: Arc::new(|_| None),
@@ -416,4 +424,142 @@ async fn the_description_lists_every_call() {
         let served = |status: u16| status != 404 && status != 405;
         assert!(served(on_public) || served(on_admin), "{method} {path}: {on_public} {on_admin}");
     }
+}
+
+/// Every admin call, and the roles that may: who adds a call adds it here.
+const ADMIN_CALLS: [(&str, &str, &str); 15] = [
+    ("GET", "/metrics", "op look media privacy"),
+    ("GET", "/admin/v1/stats", "op look media privacy"),
+    ("GET", "/admin/v1/dead", "op look media privacy"),
+    ("POST", "/admin/v1/dead/replay", "op"),
+    ("POST", "/admin/v1/dead/discard", "op"),
+    ("GET", "/admin/v1/events/{event_id}", "op look media privacy"),
+    ("POST", "/admin/v1/destinations/{name}/pause", "op"),
+    ("POST", "/admin/v1/destinations/{name}/resume", "op"),
+    ("POST", "/admin/v1/config/reload", "op"),
+    ("GET", "/admin/v1/evidence", "privacy"),
+    ("GET", "/admin/v1/evidence/verify", "privacy"),
+    ("GET", "/admin/v1/audit", "privacy"),
+    ("POST", "/admin/v1/privacy/withdraw", "privacy"),
+    ("POST", "/admin/v1/privacy/erase", "privacy"),
+    ("POST", "/admin/v1/privacy/export", "privacy"),
+];
+
+#[tokio::test]
+async fn every_admin_call_takes_its_roles_and_no_other() {
+    let fixture = Fixture::new(|_| {});
+    for (method, path, roles) in ADMIN_CALLS {
+        let path = path.replace("{event_id}", "x").replace("{name}", "meta");
+        for (name, _) in ROLES {
+            let (status, answer) =
+                fixture.admin(method, &path, &format!("{name}-token"), "{}").await;
+            let may = roles.split(' ').any(|role| role == name);
+            assert_eq!(status != 403, may, "{method} {path} as {name}: {status} {answer}");
+            assert_ne!(status, 401, "{method} {path} as {name}: {answer}");
+        }
+        for wrong in ["", "op-toke", "dev-key", "op-token2"] {
+            let (status, answer) = fixture.admin(method, &path, wrong, "{}").await;
+            assert_eq!(status, 401, "{method} {path} with {wrong:?}: {answer}");
+        }
+    }
+    let (_, _, document) =
+        fixture.public(Request::get("/openapi.json").body(Body::empty()).unwrap()).await;
+    for (path, call) in document["paths"].as_object().unwrap() {
+        if !path.starts_with("/admin/") && path != "/metrics" {
+            continue;
+        }
+        for method in call.as_object().unwrap().keys().filter(|key| *key != "parameters") {
+            let method = method.to_uppercase();
+            let is_listed = ADMIN_CALLS.iter().any(|(m, p, _)| *m == method && p == path);
+            assert!(is_listed, "{method} {path} is not in ADMIN_CALLS");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_act_is_written_down_and_reads_are_not() {
+    let fixture = Fixture::new(|_| {});
+    let destination = "{\"destination\": \"meta\", \"ids\": [\"a\", \"b\"]}";
+    for (method, path, token, body) in [
+        ("GET", "/admin/v1/stats", "look", ""),
+        ("GET", "/admin/v1/dead", "look", ""),
+        ("POST", "/admin/v1/dead/replay", "op", destination),
+        ("POST", "/admin/v1/dead/discard", "look", "{}"),
+        ("POST", "/admin/v1/destinations/meta/pause", "op", ""),
+        ("POST", "/admin/v1/config/reload", "op", ""),
+        (
+            "POST",
+            "/admin/v1/privacy/erase",
+            "privacy",
+            "{\"site\": \"shop_us\", \"user\": {\"email\": \"jane@example.com\"}}",
+        ),
+        ("POST", "/admin/v1/config/reload", "nobody", ""),
+        ("GET", "/admin/v1/evidence", "privacy", ""),
+    ] {
+        fixture.admin(method, path, &format!("{token}-token"), body).await;
+    }
+    let (status, lines) = fixture.admin("GET", "/admin/v1/audit", "privacy-token", "").await;
+    assert_eq!(status, 200, "{lines}");
+    let text = lines.as_str().unwrap();
+    assert!(
+        !text.contains("jane") && !text.contains("-token"),
+        "neither identity nor secret: {text}"
+    );
+    let acts: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<(&str, &str, u64)> = acts
+        .iter()
+        .map(|act| {
+            let call = act["call"].as_str().unwrap().rsplit('/').next().unwrap();
+            (act["who"].as_str().unwrap_or("-"), call, act["status"].as_u64().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("op", "replay", 200),
+            ("look", "discard", 403),
+            ("op", "pause", 200),
+            ("op", "reload", 422),
+            ("privacy", "erase", 200),
+            ("-", "reload", 401),
+            ("privacy", "evidence", 200),
+        ],
+        "{text}"
+    );
+    assert_eq!(acts[0]["detail"], json!({"destination": "meta", "ids": 2, "count": 0}));
+    assert_eq!(acts[1]["code"], "not_allowed");
+    assert_eq!(acts[4]["detail"], json!({"site": "shop_us", "count": 0}));
+    assert_eq!(acts[0]["from"], "203.0.113.9");
+    let (_, own) = fixture.admin("GET", "/admin/v1/audit?who=op", "privacy-token", "").await;
+    assert_eq!(own.as_str().unwrap().lines().count(), 3);
+    let (status, _) = fixture.admin("GET", "/admin/v1/audit?who=op&x=1", "privacy-token", "").await;
+    assert_eq!(status, 400);
+}
+
+#[tokio::test]
+async fn who_guesses_is_slowed_and_shut_out() {
+    let fixture = Fixture::new(|_| {});
+    let router = admin(fixture.relay.clone());
+    let ask = |token: Option<String>| {
+        let mut request = Request::get("/admin/v1/stats");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        Fixture::ask(router.clone(), request.body(Body::empty()).unwrap())
+    };
+    let begun = crate::clock::Stopwatch::start();
+    let mut guesses = tokio::task::JoinSet::new();
+    (0..19).for_each(|n| _ = guesses.spawn(ask(Some(format!("guess-{n}")))));
+    while let Some(answer) = guesses.join_next().await {
+        assert_eq!(answer.unwrap().0, 401);
+    }
+    let took = begun.elapsed();
+    assert!(took >= std::time::Duration::from_millis(1400), "the last one waits: {took:?}");
+    assert_eq!(ask(None).await.0, 401, "who sends none guesses none");
+    let (status, headers, answer) = ask(Some("guess-20".to_owned())).await;
+    assert_eq!((status.as_u16(), answer["code"].as_str()), (429, Some("rate_limited")));
+    assert!(headers.contains_key(header::RETRY_AFTER));
+    assert_eq!(ask(Some("op-token".to_owned())).await.0, 429, "not even a right one is looked at");
+    let health = Request::get("/healthz").body(Body::empty()).unwrap();
+    assert_eq!(Fixture::ask(router.clone(), health).await.0, 200);
 }

@@ -28,6 +28,7 @@ pub(crate) fn config() -> Config {
             sandbox: address,
             trusted_proxies: Vec::new(),
             client_ip_header: None,
+            doors: Default::default(),
         },
         sites: BTreeMap::from([
             ("shop_us".to_owned(), Arc::new(site("shop_us", "shop.example", "US"))),

@@ -20,6 +20,7 @@ mod consent_cli;
 mod consent_matrix;
 mod consent_vectors;
 mod delivery;
+mod deploy;
 mod every_platform;
 mod evidence;
 mod examples;
@@ -31,6 +32,7 @@ mod harness;
 mod layers;
 mod metrics;
 mod online;
+mod outbound;
 mod privacy;
 mod queue;
 #[path = "queue/mod.rs"]
@@ -40,9 +42,11 @@ mod readme;
 mod relay;
 mod remembered;
 mod sandbox;
+mod secrets;
 #[path = "../fixtures/strings.rs"]
 mod strings;
 mod thinks;
+mod tls;
 mod traps;
 mod two_sites;
 mod versions;

@@ -12,9 +12,13 @@ mod classify;
 mod consent;
 mod consent_strings;
 mod delivery;
+mod fuzz;
 mod normalize;
 mod plan;
 mod queue;
 mod sources;
 #[path = "../fixtures/strings.rs"]
 mod strings;
+#[path = "../fixtures/mod.rs"]
+mod support;
+mod targets;

@@ -15,15 +15,20 @@ use crate::harness::Folder;
 
 /// The recorder, compiled where there is a C compiler (a linker is there wherever Rust is).
 pub(crate) fn recorder(into: &Path) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/torture/recorder.c");
-    let library = into.join("recorder.so");
+    compile("recorder.c", into)
+}
+
+/// A library of this folder.
+pub(crate) fn compile(source: &str, into: &Path) -> PathBuf {
+    let library = into.join(source).with_extension("so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/torture").join(source);
     let done = Command::new("cc")
         .args(["-O1", "-shared", "-fPIC", "-o"])
         .args([library.as_path(), source.as_path()])
         .args(["-ldl", "-lpthread"])
         .status()
         .expect("a C compiler");
-    assert!(done.success(), "the recorder compiles");
+    assert!(done.success(), "it compiles");
     library
 }
 

@@ -11,10 +11,12 @@
 )]
 #![allow(clippy::print_stdout, reason = "it prints its figures")]
 
+mod disk;
 #[path = "../it/harness.rs"]
 #[allow(dead_code, reason = "each suite uses a part of it")]
 mod harness;
 mod journal;
 mod kill;
 mod migrate;
+mod load;
 mod power_cut;

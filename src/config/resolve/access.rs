@@ -8,8 +8,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{Context, check_name, rate_limit, relay::texts, site_name, site_names};
 use crate::{
     config::{
-        AdminRole, AdminToken, EvidenceSettings, KeyKind, Right, Secrets, Site, WebhookKind,
-        WebhookSource, WriteKey,
+        AdminRole, AdminToken, EvidenceSettings, KeyKind, Right, Secrets, Site, TokenHash,
+        WebhookKind, WebhookSource, WriteKey,
         document::{Node, Section},
         secret::Missing,
     },
@@ -24,6 +24,9 @@ const ROLES: [(&str, AdminRole); 4] = [
     ("privacy", AdminRole::Privacy),
     ("operator", AdminRole::Operator),
 ];
+
+/// Fewer characters than this can be guessed.
+const SHORT_TOKEN: usize = 16;
 
 /// `[[write_keys]]`; in sandbox mode there is one without a word.
 pub(super) fn write_keys(
@@ -138,9 +141,14 @@ pub(super) fn admin_tokens(root: &Section<'_>, context: &Context<'_>) -> Vec<Adm
             context.report.error(&section.place().below("name"), format!("{name:?} is taken"));
         }
         let fallback = if at == 0 { "dev-token".to_owned() } else { format!("dev-token-{name}") };
-        let token = section
-            .required("token", "token = { env = \"NAME\" }")
-            .and_then(|node| context.vault.read(&node, Missing::Take(&fallback)));
+        let token = token(&section, &fallback, context);
+        if let Some(token) = &token
+            && context.vault.secrets == Secrets::Resolve
+            && tokens.iter().any(|other| other.token.is_same(token))
+        {
+            let message = "another admin token is the same, so nobody could tell who acted";
+            context.report.error(&section.place().below("token"), message);
+        }
         let roles = section.get("roles").map(|node| words(&node, &ROLES));
         let roles = roles.unwrap_or_else(|| vec![AdminRole::Viewer]);
         section.finish();
@@ -151,11 +159,38 @@ pub(super) fn admin_tokens(root: &Section<'_>, context: &Context<'_>) -> Vec<Adm
         context.vault.note("", "admin_tokens", instead.to_owned());
         tokens.push(AdminToken {
             name: "dev".to_owned(),
-            token: SecretString::from("dev-token"),
+            token: TokenHash::of(&SecretString::from("dev-token")),
             roles: ROLES.iter().map(|(_, role)| *role).collect(),
         });
     }
     tokens
+}
+
+/// A token in clear, by reference, of which only the hash is kept; or its hash, which is no secret
+/// where the token is random.
+fn token(section: &Section<'_>, fallback: &str, context: &Context<'_>) -> Option<TokenHash> {
+    let Some(hash) = section.get("token_sha256") else {
+        let what = "token = { env = \"NAME\" }, or token_sha256 = \"...\"";
+        let node = section.required("token", what)?;
+        let token = context.vault.read(&node, Missing::Take(fallback))?;
+        let is_short = token.expose_secret().len() < SHORT_TOKEN;
+        if is_short && context.vault.secrets == Secrets::Resolve && context.mode != Mode::Sandbox {
+            node.warning(format!(
+                "is shorter than {SHORT_TOKEN} characters and could be guessed; make one with \
+                 `openssl rand -base64 32`"
+            ));
+        }
+        return Some(TokenHash::of(&token));
+    };
+    if let Some(both) = section.get("token") {
+        both.error("write either `token` or `token_sha256`");
+    }
+    // Not `parse`, whose message repeats what may be the token itself.
+    let parsed = hash.text().and_then(TokenHash::parse);
+    if parsed.is_none() {
+        hash.error("expected 64 hex digits, as `printf %s TOKEN | sha256sum` prints them");
+    }
+    parsed
 }
 
 fn name_of(section: &Section<'_>, default: &str) -> String {
@@ -223,6 +258,7 @@ pub(super) fn evidence(root: &Section<'_>, context: &Context<'_>) -> EvidenceSet
             let without = Missing::Without("the day's last hash of the decision log goes nowhere");
             context.vault.read(&node, without)
         }),
+        allow_private: section.get("allow_private").and_then(|node| node.flag()).unwrap_or(false),
     };
     section.finish();
     settings

@@ -8,6 +8,7 @@ mod access;
 mod consent;
 mod destinations;
 mod events;
+mod listen;
 mod relay;
 mod value;
 

@@ -1,16 +1,10 @@
 //! `relay.toml`: mode, listeners, sites, who may post and administer, the queue, sizes, retention.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use secrecy::SecretString;
 
-use super::{Context, access, check_name};
+use super::{Context, access, check_name, listen};
 use crate::{
     config::{
         AdminToken, AlertSettings, Engine, EvidenceSettings, Limits, Listen, QueueSettings,
@@ -62,7 +56,7 @@ pub(super) fn read(root: Section<'_>, context: &Context<'_>) -> Relay {
     let relay = Relay {
         keep_query: keep_query.unwrap_or_else(|| vec!["utm_*".to_owned()]),
         geoip: root.get("geoip").and_then(|node| geoip(&node, context)),
-        listen: listen(root.table("listen")),
+        listen: listen::listen(root.table("listen"), context),
         write_keys: access::write_keys(&root, &sites, context),
         admin_tokens: access::admin_tokens(&root, context),
         queue: queue(root.table("queue"), context),
@@ -106,36 +100,6 @@ fn geoip(node: &Node<'_>, context: &Context<'_>) -> Option<PathBuf> {
         return None;
     }
     Some(context.folder.join(path))
-}
-
-fn listen(section: Section<'_>) -> Listen {
-    let address = |key, port| {
-        let written = section.get(key).and_then(|node| node.socket_address());
-        written.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-    };
-    let proxy = |text: &str| {
-        let address = text.parse::<IpAddr>().map(ipnet::IpNet::from).ok();
-        text.parse().ok().or(address)
-    };
-    let proxies = section.get("trusted_proxies").and_then(|node| node.list()).unwrap_or_default();
-    let header = |name: &str| {
-        let token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        (!name.is_empty() && name.chars().all(token)).then(|| name.to_owned())
-    };
-    let listen = Listen {
-        public: address("public", 8080),
-        admin: address("admin", 8081),
-        sandbox: address("sandbox", 8090),
-        trusted_proxies: proxies
-            .iter()
-            .filter_map(|node| node.parse("an address or network such as \"10.0.0.0/8\"", proxy))
-            .collect(),
-        client_ip_header: section
-            .get("client_ip_header")
-            .and_then(|node| node.parse("a header's name such as \"CF-Connecting-IP\"", header)),
-    };
-    section.finish();
-    listen
 }
 
 // === sites ===

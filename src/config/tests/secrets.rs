@@ -16,7 +16,7 @@ fn sandbox_mode_falls_back_and_says_so() {
     let loaded = serve(&GOOD, Secrets::Resolve, Some(SANDBOX), &none);
     let config = loaded.config.unwrap();
     assert_eq!(config.write_keys[0].key.expose_secret(), "dev-key");
-    assert_eq!(config.admin_tokens[0].token.expose_secret(), "dev-token");
+    assert!(config.admin_tokens[0].token.is_of("dev-token"));
     let told: Vec<String> = loaded.fallbacks.iter().map(ToString::to_string).collect();
     assert_eq!(
         told,
@@ -57,7 +57,7 @@ fn a_sandbox_without_keys_has_one() {
     let loaded = serve(&[("relay.toml", "")], Secrets::Resolve, None, &none);
     let config = loaded.config.unwrap();
     assert_eq!(config.write_keys[0].key.expose_secret(), "dev-key");
-    assert_eq!(config.admin_tokens[0].token.expose_secret(), "dev-token");
+    assert!(config.admin_tokens[0].token.is_of("dev-token"));
     assert_eq!(loaded.fallbacks.len(), 2);
 }
 
@@ -120,4 +120,64 @@ fn neither_debug_nor_the_effective_configuration_shows_a_secret() {
     let shown = config.describe().to_string();
     assert!(shown.contains("[REDACTED]") && !shown.contains("unmistakable"));
     assert!(shown.contains("\"first\":\"1s\""), "defaults are filled in: {shown}");
+}
+
+#[test]
+fn an_admin_token_may_be_its_hash_and_must_not_be_guessable() {
+    // SHA-256 of "abc" (FIPS 180-2, B.1).
+    let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let load = |lines: &str, mode: &str| {
+        let relay = format!("mode = \"{mode}\"\n[[admin_tokens]]\n{lines}\n");
+        serve(&[("relay.toml", &relay)], Secrets::Resolve, None, &|_| Some("abc".to_owned()))
+    };
+    let loaded = load(&format!("token_sha256 = \"{hash}\""), "sandbox");
+    assert!(loaded.config.unwrap().admin_tokens[0].token.is_of("abc"));
+    for (lines, expected) in [
+        (format!("token_sha256 = \"{}\"", &hash[1..]), "token_sha256: expected 64 hex digits"),
+        ("token_sha256 = \"abc\"".to_owned(), "token_sha256: expected 64 hex digits"),
+        (format!("token_sha256 = \"{hash}\"\ntoken = {{ env = \"T\" }}"), "write either"),
+        ("roles = [\"viewer\"]".to_owned(), "token: is missing"),
+        (
+            format!("token_sha256 = \"{hash}\"\n[[admin_tokens]]\ntoken = {{ env = \"T\" }}"),
+            "another admin token is the same",
+        ),
+    ] {
+        let found = lines_of(&load(&lines, "sandbox"));
+        assert!(found.contains(expected), "{lines}: {found}");
+        assert!(!found.contains("\"abc\""), "no message repeats what may be a token: {found}");
+    }
+    assert!(lines_of(&load("token = { env = \"T\" }", "live")).contains("could be guessed"));
+    assert!(!lines_of(&load("token = { env = \"T\" }", "sandbox")).contains("could be guessed"));
+}
+
+fn lines_of(loaded: &crate::config::Loaded) -> String {
+    lines(loaded).join("\n")
+}
+
+#[test]
+fn listeners_have_bounds_that_work() {
+    let load = |lines: &str| {
+        let relay = format!("[listen]\n{lines}\n");
+        serve(&[("relay.toml", &relay)], Secrets::Placeholder, None, &none)
+    };
+    let loaded = load(
+        "public_tls = { cert = \"a.pem\", key = { file = \"a.key\" } }\nmax_connections = 10\n\
+         max_connections_per_peer = 20\nheader_bytes = \"16 KiB\"\nhead_timeout = \"5s\"",
+    );
+    assert!(lines_of(&loaded).contains("is above max_connections (10)"));
+    let doors = loaded.config.unwrap().listen.doors;
+    assert_eq!((doors.max_connections, doors.header_bytes), (10, 16 << 10));
+    assert!(doors.public_tls.unwrap().key.ends_with("a.key") && doors.admin_tls.is_none());
+    for (lines, expected) in [
+        ("public_tls = { cert = \"a.pem\" }", "listen.public_tls.key: is missing"),
+        ("public_tls = { cert = \"a\", key = \"b\", ca = \"c\" }", "unknown key"),
+        ("public_tls = \"a.pem\"", "expected a table"),
+        ("header_bytes = \"1 KiB\"", "is less than 8192 bytes"),
+        ("max_connections = 0", "max_connections"),
+        ("head_timeout = \"0s\"", "more than none"),
+    ] {
+        let loaded = load(lines);
+        let found = lines_of(&loaded);
+        assert!(loaded.config.is_none() && found.contains(expected), "{lines}: {found}");
+    }
 }

@@ -257,6 +257,7 @@ pub(super) fn config(destination: DestinationConfig) -> Config {
             sandbox: any,
             trusted_proxies: Vec::new(),
             client_ip_header: None,
+            doors: Default::default(),
         },
         sites: BTreeMap::from([("shop".to_owned(), Arc::new(site))]),
         write_keys: Vec::new(),

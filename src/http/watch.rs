@@ -1,0 +1,134 @@
+//! Around every call of the admin listener: who guesses is slowed, and what is done is written down.
+//! Which role a call needs is the call's own.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, Query, Request, State},
+    http::{HeaderMap, Method, StatusCode, header},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde_json::Value;
+
+use super::{
+    Relay,
+    acts::{Act, Acts, Detail, Wanted},
+    auth, client,
+    doorkeeper::{Doorkeeper, Verdict},
+    error::{ApiError, Code},
+};
+use crate::config::AdminRole;
+
+/// What the watch remembers.
+#[derive(Clone)]
+struct Watch {
+    relay: Arc<Relay>,
+    keeper: Arc<Doorkeeper>,
+    acts: Arc<Acts>,
+}
+
+/// Puts the admin calls under watch, and adds the one that reads the log.
+pub(super) fn over(relay: &Arc<Relay>, calls: Router<Arc<Relay>>) -> Router<Arc<Relay>> {
+    let acts = Arc::new(Acts::new(&relay.data));
+    let watch = Watch { relay: relay.clone(), keeper: Arc::default(), acts };
+    let log = Router::new().route("/admin/v1/audit", get(read)).with_state(watch.clone());
+    calls.merge(log).layer(from_fn_with_state(watch, call))
+}
+
+async fn call(State(watch): State<Watch>, request: Request, next: Next) -> Response {
+    let config = watch.relay.config.load_full();
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let from = peer.map(|peer| client::address(peer, request.headers(), &config.listen));
+    let has_secret = request.headers().contains_key(header::AUTHORIZATION);
+    if has_secret && let Some(left) = from.and_then(|from| watch.keeper.shut_out(from)) {
+        return shut_out(left);
+    }
+    let who = auth::who(&config, request.headers()).map(|token| token.name.clone());
+    let act = is_act(request.method(), request.uri().path())
+        .then(|| (request.method().to_string(), request.uri().path().to_owned()));
+    let mut response = next.run(request).await;
+    if let (true, Some(from)) = (has_secret, from) {
+        if response.status() != StatusCode::UNAUTHORIZED {
+            if who.is_some() {
+                watch.keeper.passed(from);
+            }
+        } else {
+            match watch.keeper.failed(from) {
+                Verdict::Later(time) => tokio::time::sleep(time).await,
+                Verdict::ShutOut(left) => {
+                    tracing::warn!(%from, "an address sent too many wrong admin tokens");
+                    response = shut_out(left);
+                }
+            }
+        }
+    }
+    if let Some((method, call)) = act {
+        let act = Act {
+            at: (watch.relay.clock)(),
+            who,
+            from,
+            method,
+            call,
+            status: response.status().as_u16(),
+            code: response.extensions().get::<Code>().map(|code| code.0.to_owned()),
+            detail: response.extensions_mut().remove::<Detail>().map_or(Value::Null, |d| d.0),
+        };
+        keep(watch.acts, act, config.retention.evidence).await;
+    }
+    response
+}
+
+/// What changes something, or shows what only few may see.
+fn is_act(method: &Method, path: &str) -> bool {
+    let is_read = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let is_guarded = path.starts_with("/admin/v1/evidence") || path.starts_with("/admin/v1/audit");
+    path.starts_with("/admin/") && (!is_read || is_guarded)
+}
+
+/// The act has happened: where it cannot be written down, it is at least told.
+async fn keep(acts: Arc<Acts>, act: Act, how_long: std::time::Duration) {
+    let written = tokio::task::spawn_blocking(move || {
+        let written = acts.write(&act, how_long);
+        (act, written)
+    });
+    match written.await {
+        Ok((_, Ok(()))) => {}
+        Ok((act, Err(error))) => {
+            let Act { who, method, call, status, detail, .. } = act;
+            tracing::error!(
+                ?who, method, call, status, %detail,
+                "an act could not be written to the admin log: {error}"
+            );
+        }
+        Err(_) => tracing::error!("writing the admin log gave up (panicked)"),
+    }
+}
+
+fn shut_out(left: std::time::Duration) -> Response {
+    let detail = "too many wrong admin tokens came from this address; wait";
+    ApiError::too_many_requests(detail, left.as_secs() + 1).into_response()
+}
+
+async fn read(
+    State(watch): State<Watch>,
+    headers: HeaderMap,
+    query: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, ApiError> {
+    let config = watch.relay.config.load_full();
+    auth::admin(&config, &headers, &[AdminRole::Privacy])?;
+    let Query(wanted) = query.map_err(|error| {
+        ApiError::bad_request("invalid_query", format!("from, to, who: {error}"))
+    })?;
+    let acts = watch.acts.clone();
+    let lines = tokio::task::spawn_blocking(move || acts.read(&wanted)).await;
+    let unread = |why: String| {
+        ApiError::unavailable("store_failed", format!("the admin log cannot be read: {why}"), 10)
+    };
+    let lines = lines
+        .map_err(|_| unread("it gave up (panicked)".to_owned()))?
+        .map_err(|error| unread(error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
+}
