@@ -9,16 +9,20 @@ mod auth;
 mod body;
 mod client;
 mod consent;
+mod cors;
 mod count;
 mod error;
 mod evidence;
 mod health;
 mod ingest;
+mod measurement_protocol;
 mod openapi;
 mod privacy;
+mod segment;
 mod server;
 mod throttle;
 mod trace;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -95,7 +99,8 @@ impl fmt::Debug for Relay {
 
 /// The public listener's calls.
 pub fn public(relay: Arc<Relay>) -> Router {
-    let calls = ingest::routes().merge(consent::routes());
+    let calls = ingest::routes().merge(consent::routes()).merge(segment::routes());
+    let calls = calls.merge(measurement_protocol::routes()).merge(webhooks::routes());
     finished(calls.merge(health::routes()).merge(openapi::routes()).with_state(relay))
 }
 
