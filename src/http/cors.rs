@@ -7,20 +7,20 @@ use axum::{
 
 use crate::config::{Config, KeyKind, WriteKey};
 
-/// Headers that the SDKs of others set.
-const HEADERS: &str = "authorization, content-type, content-encoding, anonymousid, x-retry-count, \
-                       x-anonymous-id, x-rudder-retry-count";
-
 /// Answers a preflight. Which key will come is not known yet: any browser key's origins count, and
 /// the call itself is held against its own.
 pub(super) fn preflight(config: &Config, headers: &HeaderMap) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let keys = config.write_keys.iter();
     if allow(keys, headers, &mut response) {
+        // SDKs set headers of their own, and new versions new ones; none of them opens anything.
+        let asked = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
         let headers = response.headers_mut();
         let methods = HeaderValue::from_static("GET, POST");
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(HEADERS));
+        if let Some(asked) = asked {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked);
+        }
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
     response

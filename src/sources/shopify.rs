@@ -169,6 +169,7 @@ fn order<'a>(words: &mut Words<'a>, body: &Node<'a>) {
     ] {
         words.put_text(path, body.get(key), &format!("/{key}"));
     }
+    page_url(words, body);
     let shipping = ["total_shipping_price_set", "shop_money", "amount"];
     words.put("properties.shipping", at(body, &shipping), "/total_shipping_price_set");
     if let Some(Node::List(codes)) = body.get("discount_codes") {
@@ -208,6 +209,23 @@ fn order<'a>(words: &mut Words<'a>, body: &Node<'a>) {
         Some(_) => words.say("action_source", "system_generated"),
     }
     notes(words, body.get("note_attributes"));
+}
+
+/// The page on which the customer arrived, on the shop's own host: a landing site is only a path.
+fn page_url(words: &mut Words<'_>, body: &Node<'_>) {
+    let landing = body.get("landing_site").and_then(Node::as_text).unwrap_or("/").trim();
+    if landing.contains("//") {
+        return words.say("context.page_url", landing.to_owned());
+    }
+    let status = ["order_status_url", "abandoned_checkout_url"].into_iter();
+    let status = status.filter_map(|key| body.get(key).and_then(Node::as_text)).next();
+    let host = status.and_then(|url| {
+        let (scheme, rest) = url.split_once("://")?;
+        Some(format!("{scheme}://{}", rest.split(['/', '?', '#']).next()?))
+    });
+    if let (Some(host), true) = (host, landing.starts_with('/')) {
+        words.say("context.page_url", format!("{host}{landing}"));
+    }
 }
 
 /// A list of names and values, or an object.

@@ -189,6 +189,7 @@ fn person<'a>(words: &mut Words<'a>, object: &Node<'a>) {
             words.put_text(path, address.get(key), &theirs);
         }
     }
+    words.put("context.page_url", object.get("success_url"), "/data/object/success_url");
     words.put("context.locale", object.get("locale"), "/data/object/locale");
     let metadata = [&["metadata"][..], &["subscription_details", "metadata"][..]];
     for keys in metadata {
