@@ -20,6 +20,7 @@ mod consent_cli;
 mod consent_matrix;
 mod consent_vectors;
 mod delivery;
+mod doors;
 mod every_platform;
 mod evidence;
 mod examples;

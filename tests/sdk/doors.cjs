@@ -56,6 +56,7 @@ async function startRelay(origin) {
   const file = path.join(config, 'relay.toml');
   let text = fs.readFileSync(file, 'utf8').replace(/127\.0\.0\.1:80(80|81|90)/g, '127.0.0.1:0');
   text = text.replace('origins = ["https://shop.example"', `events = ["*", "Order Completed"]\nsites = ["shop_us"]\norigins = ["${origin}", "https://shop.example"`);
+  text = text.replace('sites = ["shop_us", "shop_eu"] #', 'site = "shop_us" #');
   fs.writeFileSync(file, text);
   const child = spawn(relayBinary, ['serve', '--config', config, '--data', path.join(dir, 'data')], { stdio: ['ignore', 'pipe', 'pipe'] });
   let log = '';
@@ -116,7 +117,7 @@ async function node(relay) {
   const settled = [];
   const send = what => settled.push(new Promise((done, fail) => segment.track(what, (error, context) => (error ? fail(error) : done(context)))));
   send({ event: 'Order Completed', userId: 'u-1', messageId: 'seg-node-1', context: { ...visit, ...categories }, properties: order('o-seg-node') });
-  send({ event: 'Order Completed', userId: 'u-2', messageId: 'seg-node-2', context: { ...visit, ...refused }, properties: order('o-seg-refused') });
+  send({ event: 'Order Completed', userId: 'u-2', messageId: 'seg-node-2', context: { ...visit, traits: { email: 'other@example.com' }, ...refused }, properties: order('o-seg-refused') });
   send({ event: 'Order Completed', userId: 'u-3', messageId: 'seg-node-3', context: { ...visit, ...categories }, integrations: { 'Facebook Pixel': false }, properties: order('o-seg-switched') });
   segment.identify({ userId: 'u-1', traits: { email: EMAIL }, context: categories });
   segment.group({ userId: 'u-1', groupId: 'g-1' });
@@ -124,7 +125,6 @@ async function node(relay) {
   segment.page({ userId: 'u-1', name: 'Home', properties: { url: 'https://shop.example/' } });
   await segment.closeAndFlush({ timeout: 5000 });
   await Promise.all(settled);
-  if (process.env.DEBUG_SDK) { await new Promise(d => setTimeout(d, 2000)); console.log(await (await fetch(`${relay.sandbox}/sandbox/v1/received`)).text(), await (await fetch(`${relay.admin}/admin/v1/stats`, { headers: { authorization: "Bearer dev-token" } })).text()); }
   const event = checkMeta(await received(relay, 'meta', 'seg-node-1'), 'seg-node-1', 'o-seg-node');
   assert.deepStrictEqual([].concat(event.user_data.external_id), [sha256('u-1')]);
   const google = checkGoogle(await received(relay, 'google_ads', 'o-seg-node'), 'o-seg-node');
