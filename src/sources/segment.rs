@@ -273,9 +273,11 @@ fn click_ids<'a>(words: &mut Words<'a>, node: &Node<'a>, place: &str) {
     }
 }
 
+/// An app has no page; browsers' SDKs name themselves as apps, too.
 fn is_app(context: &Node<'_>) -> bool {
-    at(context, &["app", "namespace"]).is_some()
-        || at(context, &["device", "advertisingId"]).is_some()
+    at(context, &["page", "url"]).is_none()
+        && (at(context, &["app", "namespace"]).is_some()
+            || at(context, &["device", "advertisingId"]).is_some())
 }
 
 fn properties<'a>(
