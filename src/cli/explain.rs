@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use super::{Exit, geoip, relay, street};
 use crate::{
     clock,
-    config::{Limits, Secrets},
+    config::{Config, Limits, Secrets, WebhookKind},
     consent::memory::{Choice, Remembered},
-    pipeline::{self, Street, SubjectKey},
+    pipeline::{self, Street, SubjectKey, Verdict},
     queue::{Admitted, IdHash, Queue},
-    sources::{Form, json::Node, split},
+    sources::{Form, Format, json::Node, split, told},
 };
 
 /// What would be sent, where and why; sends nothing. Events in, one JSON line for each plan event
@@ -32,6 +32,10 @@ pub(super) struct Explain {
     /// The time at which it plays (RFC 3339); now by default.
     #[arg(long)]
     now: Option<Timestamp>,
+    /// The format of what comes: segment, measurement-protocol, shopify or stripe; by default the
+    /// relay's own.
+    #[arg(long, value_name = "FORMAT", value_parser = format)]
+    from: Option<Format>,
     /// Events: NDJSON, one object, or a list. `-` is standard input.
     #[arg(default_value = "-")]
     file: PathBuf,
@@ -55,8 +59,14 @@ impl Explain {
         }
         // A file may have more events than a request.
         let limits = Limits { events_per_request: usize::MAX, ..config.limits };
+        let told =
+            told::around(&config, None, self.from.and_then(|from| site(&config, from)), |e| {
+                self.from.map(|format| format.file(&body, &limits, e)).transpose()
+            });
+        let told = told.context("the events cannot be read")?;
         // A list or one object over several lines is no NDJSON; everything else is.
         let pieces = match split(&body, Form::Json, &limits) {
+            _ if told.is_some() => Vec::new(),
             Ok(pieces) => pieces,
             Err(_) => split(&body, Form::Lines, &limits).context("the events cannot be read")?,
         };
@@ -81,10 +91,32 @@ impl Explain {
         let now = self.now.unwrap_or(now);
         let mut exit = Exit::Fine;
         let mut out = std::io::stdout();
+        let mut events = Vec::new();
+        for outcome in told.into_iter().flatten() {
+            match outcome {
+                Ok(Some(told)) => {
+                    let read = street::run_told(&told, &street, now);
+                    let name = told.node.get("event").cloned().unwrap_or(Node::Null);
+                    events.push((name, read));
+                }
+                // Answered and ignored.
+                Ok(None) => {}
+                Err(rejection) => events.push((Node::Null, Err(rejection))),
+            }
+        }
         for piece in pieces {
-            let lines = match piece.parse(&limits) {
-                Ok(node) => explained(&node, &street, queue.as_ref(), now).await?,
-                Err(rejection) => vec![street::rejected(&Node::Null, &rejection)],
+            events.push(match piece.parse(&limits) {
+                Ok(node) => {
+                    let read = street::run(&node, &street, now);
+                    (node.get("event").cloned().unwrap_or(Node::Null), read)
+                }
+                Err(rejection) => (Node::Null, Err(rejection)),
+            });
+        }
+        for (name, verdict) in events {
+            let lines = match verdict {
+                Ok(verdict) => explained(verdict, &street, queue.as_ref(), now).await?,
+                Err(rejection) => vec![street::rejected(&name, &rejection)],
             };
             for line in lines {
                 if line.get("status") == Some(&json!("rejected")) {
@@ -111,17 +143,30 @@ impl Explain {
     }
 }
 
+/// The format of a name.
+fn format(name: &str) -> Result<Format, String> {
+    let names = || told::FORMATS.iter().map(|format| format.name).collect::<Vec<_>>().join(", ");
+    Format::named(name).ok_or_else(|| format!("known formats are {}", names()))
+}
+
+/// What a webhook brings belongs to the webhook's site; which one that is, its body does not say.
+fn site<'c>(config: &'c Config, format: Format) -> Option<&'c str> {
+    let kind = match format.name {
+        name if name == told::SHOPIFY.name => WebhookKind::Shopify,
+        name if name == told::STRIPE.name => WebhookKind::Stripe,
+        _ => return None,
+    };
+    let source = config.webhooks.values().find(|source| source.kind == kind);
+    source.map(|source| source.site.as_str())
+}
+
 /// The lines of one event, with what the queue knows better.
 async fn explained(
-    node: &Node<'_>,
+    verdict: Verdict,
     street: &Street<'_>,
     queue: Option<&Queue>,
     now: Timestamp,
 ) -> anyhow::Result<Vec<Value>> {
-    let verdict = match street::run(node, street, now) {
-        Ok(verdict) => verdict,
-        Err(rejection) => return Ok(vec![street::rejected(node, &rejection)]),
-    };
     let known = match queue {
         Some(queue) => queue.foresee(verdict.clone().admission(street)).await?,
         None => None,

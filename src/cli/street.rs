@@ -13,7 +13,7 @@ use crate::{
     destinations::REGISTRY,
     pipeline::{self, Street, SubjectKey, Verdict},
     queue::IdHash,
-    sources::{Door, Rejection, json::Node, native},
+    sources::{self, Door, Rejection, Told, json::Node, native},
 };
 
 /// Loads without secrets and without a sandbox; findings are for the caller.
@@ -40,7 +40,9 @@ pub(super) fn explain(
     let street = street(config, key, regions, &nothing);
     match run(node, &street, now) {
         Ok(verdict) => pipeline::explain(&verdict, &street, None, now),
-        Err(rejection) => vec![rejected(node, &rejection)],
+        Err(rejection) => {
+            vec![rejected(node.get("event").unwrap_or(&Node::Null), &rejection)]
+        }
     }
 }
 
@@ -70,10 +72,25 @@ pub(super) fn run(
         .and_then(|read| pipeline::run(street, read, &whereabouts, now))
 }
 
-/// The line of a rejected event.
-pub(super) fn rejected(node: &Node<'_>, rejection: &Rejection) -> Value {
+/// The same for an event of another's format.
+pub(super) fn run_told(
+    told: &Told<'_>,
+    street: &Street<'_>,
+    now: Timestamp,
+) -> Result<Verdict, Rejection> {
+    let whereabouts = Whereabouts { event_is_believed: true, ..Whereabouts::default() };
+    sources::told::read(told, &Door::default(), street.config, now)
+        .and_then(|read| pipeline::run(street, read, &whereabouts, now))
+        .map_err(|mut rejection| {
+            told.place(&mut rejection);
+            rejection
+        })
+}
+
+/// The line of a rejected event, by its name where it has one.
+pub(super) fn rejected(name: &Node<'_>, rejection: &Rejection) -> Value {
     json!({
-        "event": node.get("event").and_then(Node::as_text),
+        "event": name.as_text(),
         "event_id": rejection.event_id,
         "status": "rejected",
         "errors": [{

@@ -9,6 +9,7 @@ mod adjusting;
 mod approval;
 mod describe;
 mod document;
+mod field_map;
 mod finding;
 mod listen;
 mod load;
@@ -38,6 +39,7 @@ use crate::{
     value::{EntryValue, Rates},
 };
 
+pub use field_map::{FieldMap, FieldSource, takes_numbers_as_text};
 pub use finding::{Finding, Severity};
 pub use listen::{Doors, TlsFiles};
 pub use load::{FILES, LoadOptions, Loaded, environment, load};
@@ -252,6 +254,45 @@ pub struct WebhookSource {
     pub secret: SecretString,
     /// The site that its events belong to.
     pub site: String,
+    /// How old a signed time may be.
+    pub tolerance: Duration,
+    /// How a generic sender signs.
+    pub hmac: HmacSettings,
+    /// What of a generic sender's body goes where; empty: the body is an event.
+    pub fields: FieldMap,
+}
+
+/// How a generic sender signs: an HMAC-SHA-256 of the body, or of time, `.` and body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HmacSettings {
+    /// The signature's header.
+    pub header: String,
+    /// How the signature is written.
+    pub encoding: SignatureEncoding,
+    /// What stands before it (`sha256=`).
+    pub prefix: String,
+    /// The header with the time that is signed too; `None`: only the body is.
+    pub timestamp_header: Option<String>,
+}
+
+impl Default for HmacSettings {
+    fn default() -> Self {
+        Self {
+            header: "x-signature".to_owned(),
+            encoding: SignatureEncoding::Hex,
+            prefix: String::new(),
+            timestamp_header: None,
+        }
+    }
+}
+
+/// How a signature is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignatureEncoding {
+    /// Hexadecimal digits of either case.
+    Hex,
+    /// Base64 with padding.
+    Base64,
 }
 
 /// The senders whose signatures are known.

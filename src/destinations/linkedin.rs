@@ -78,6 +78,7 @@ const IDENTIFYING: FieldSet = FieldSet::of(&[
 pub(super) static PLATFORM: Platform = Platform {
     name: "linkedin",
     title: "LinkedIn Conversions API",
+    also_called: &["LinkedIn Conversions API", "LinkedIn Insight Tag", "LinkedIn Ads"],
     docs: "https://learn.microsoft.com/linkedin/marketing/integrations/ads-reporting/conversions-api",
     api: Some(ApiVersion { version: VERSION, ends: Some(ENDS) }),
     endpoint: "https://api.linkedin.com",

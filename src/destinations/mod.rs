@@ -86,6 +86,9 @@ pub struct Platform {
     pub name: &'static str,
     /// The name that people use.
     pub title: &'static str,
+    /// Its names in the `integrations` of other event platforms (Segment's and RudderStack's
+    /// catalogues, checked 2026-11-22), by which a sender switches it off.
+    pub also_called: &'static [&'static str],
     /// The vendor's documentation.
     pub docs: &'static str,
     /// The API's version, where it has one.

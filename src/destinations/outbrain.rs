@@ -39,6 +39,7 @@ const FIELDS: FieldSet = taken(TAKES, &[Field::Value, Field::Currency]);
 pub(super) static PLATFORM: Platform = Platform {
     name: "outbrain",
     title: "Outbrain S2S",
+    also_called: &["Outbrain"],
     docs: "https://www.outbrain.com/help/advertisers/server2server-integrations/",
     api: None,
     endpoint: "https://tr.outbrain.com",

@@ -53,6 +53,7 @@ const FIELDS: FieldSet = taken(TAKES, &[Field::Value, Field::Currency]);
 pub(super) static PLATFORM: Platform = Platform {
     name: "quora",
     title: "Quora Conversion API",
+    also_called: &["Quora Conversions", "Quora Pixel"],
     docs: "https://www.quora.com/ads/conversion_api_doc",
     api: Some(ApiVersion { version: VERSION, ends: None }),
     endpoint: "https://api.quora.com",

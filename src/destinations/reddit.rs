@@ -101,6 +101,7 @@ const IDENTIFYING: FieldSet = FieldSet::of(&[
 pub(super) static PLATFORM: Platform = Platform {
     name: "reddit",
     title: "Reddit Conversions API",
+    also_called: &["Reddit Conversions API", "Reddit Pixel", "Reddit"],
     docs: "https://ads-api.reddit.com/docs/v3",
     api: Some(ApiVersion { version: VERSION, ends: None }),
     endpoint: "https://ads-api.reddit.com",

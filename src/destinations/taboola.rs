@@ -48,6 +48,7 @@ const FIELDS: FieldSet = taken(TAKES, &[Field::Value, Field::Currency, Field::It
 pub(super) static PLATFORM: Platform = Platform {
     name: "taboola",
     title: "Taboola S2S",
+    also_called: &["Taboola"],
     docs: "https://developers.taboola.com/pixel/docs/bulk-submit-s2s-conversions",
     api: None,
     endpoint: "https://trc.taboola.com",

@@ -75,6 +75,7 @@ const FIELDS: FieldSet = taken(
 pub(super) static PLATFORM: Platform = Platform {
     name: "the_trade_desk",
     title: "The Trade Desk real-time conversion events",
+    also_called: &["The Trade Desk", "The Trade Desk Real Time Conversions"],
     docs: "https://partner.thetradedesk.com/v3/portal/data/doc/DataConversionEventsApi",
     // No version is on the wire.
     api: None,

@@ -58,6 +58,34 @@ pub struct Event {
 }
 
 impl Event {
+    /// An event of which nothing is known, to be filled.
+    pub fn nothing() -> Self {
+        Self {
+            name: String::new(),
+            event_id: EventId {
+                id: String::new(),
+                key: String::new(),
+                derived: true,
+                short_lived: true,
+            },
+            timestamp: Timestamp::UNIX_EPOCH,
+            received_at: Timestamp::UNIX_EPOCH,
+            site: String::new(),
+            action_source: ActionSource::Other,
+            test: false,
+            minor: None,
+            texts: Texts::default(),
+            amounts: Vec::new(),
+            currency: None,
+            items: Vec::new(),
+            clicked_at: None,
+            other: serde_json::Map::new(),
+            other_context: serde_json::Map::new(),
+            consent: Signals::default(),
+            adjusts: None,
+        }
+    }
+
     /// The amount of one money field.
     pub fn amount(&self, field: Field) -> Option<Decimal> {
         self.amounts.iter().find(|(f, _)| *f == field).map(|(_, amount)| *amount)

@@ -27,6 +27,20 @@ pub(super) fn write_key<'c>(
         .ok_or_else(|| ApiError::unauthorized("the write key is unknown"))
 }
 
+/// The write key of a request, or the one that its body bears: browsers' SDKs and beacons put it
+/// there.
+pub(super) fn write_key_or<'c>(
+    config: &'c Config,
+    headers: &HeaderMap,
+    given: Option<&str>,
+) -> Result<&'c WriteKey, ApiError> {
+    match (credential(headers), given) {
+        (None, Some(given)) => find(&config.write_keys, |key| &key.key, given)
+            .ok_or_else(|| ApiError::unauthorized("the write key is unknown")),
+        _ => write_key(config, headers, None),
+    }
+}
+
 /// Refuses a write key that lacks a right.
 pub(super) fn right(key: &WriteKey, right: Right) -> Result<(), ApiError> {
     if key.may.contains(&right) {

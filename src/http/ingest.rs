@@ -29,7 +29,7 @@ use crate::{
     },
     pipeline::{self, Street, Verdict},
     queue::{Admission, Admitted, IdHash},
-    sources::{self, Door, DoorKind, Form, Piece, Rejection, Warning, json::Node, native},
+    sources::{self, Door, DoorKind, Form, Outcome, Piece, Rejection, Warning, json::Node, native},
 };
 
 const ROUTE: &str = "/v1/events";
@@ -92,6 +92,16 @@ async fn take(
             batch.run(pieces, &visit, &street, now);
         }
     }
+    finish(relay, &config, batch, now).await
+}
+
+/// Has the queue keep what came, and says what became of it.
+pub(super) async fn finish(
+    relay: &Relay,
+    config: &Config,
+    mut batch: Batch,
+    now: Timestamp,
+) -> Result<(StatusCode, Value), ApiError> {
     let admissions = std::mem::take(&mut batch.admissions);
     let admitted =
         if admissions.is_empty() { Vec::new() } else { relay.queue.admit(admissions).await? };
@@ -101,7 +111,44 @@ async fn take(
     for event in batch.counted.iter().filter_map(Counted::planned) {
         relay.arrivals.note(event, 1);
     }
-    Ok(batch.answer(&admitted, &street(relay, &config, &remembered), now))
+    Ok(batch.answer(&admitted, &street(relay, config, &remembered), now))
+}
+
+/// Runs events of another's format down the street; what is answered and ignored leaves no trace.
+pub(super) fn run_told(
+    relay: &Relay,
+    config: &Config,
+    outcomes: Vec<Outcome<'_>>,
+    visit: &Visit<'_>,
+    now: Timestamp,
+) -> Result<Batch, ApiError> {
+    if outcomes.len() > config.limits.events_per_request {
+        let (events, at_most) = (outcomes.len(), config.limits.events_per_request);
+        return Err(sources::Unframed::TooMany { events, at_most }.into());
+    }
+    let remembered = |subjects: &[IdHash]| remembered(relay, subjects);
+    let street = street(relay, config, &remembered);
+    let mut batch = Batch::default();
+    for (index, outcome) in outcomes.into_iter().enumerate() {
+        let told = match outcome {
+            Ok(Some(told)) => told,
+            Ok(None) => continue,
+            Err(rejection) => {
+                batch.reject(index, &Node::Null, rejection);
+                continue;
+            }
+        };
+        let verdict = sources::told::read(&told, &visit.door, config, now)
+            .and_then(|read| pipeline::run(&street, read, &visit.whereabouts, now));
+        match verdict {
+            Ok(verdict) => batch.admit(index, verdict, &street),
+            Err(mut rejection) => {
+                told.place(&mut rejection);
+                batch.reject(index, &told.node, rejection);
+            }
+        }
+    }
+    Ok(batch)
 }
 
 /// The street of a relay that runs.
@@ -188,7 +235,7 @@ impl<'a> Visit<'a> {
 
 /// A request's events on their way.
 #[derive(Default)]
-struct Batch {
+pub(super) struct Batch {
     /// One for each event that was not rejected, in order.
     admissions: Vec<Admission>,
     derived_ids: u64,
@@ -208,6 +255,16 @@ enum Explained {
 }
 
 impl Batch {
+    /// Whether nothing came that is an event, or should be one.
+    pub(super) fn is_empty(&self) -> bool {
+        self.admissions.is_empty() && self.rejected.is_empty()
+    }
+
+    /// What is refused, and why.
+    pub(super) fn rejections(&self) -> impl Iterator<Item = &Rejection> {
+        self.rejected.iter().map(|(_, rejection)| rejection)
+    }
+
     fn run(
         &mut self,
         pieces: Vec<Piece<'_>>,

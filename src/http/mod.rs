@@ -11,20 +11,24 @@ mod body;
 mod client;
 mod connections;
 mod consent;
+mod cors;
 mod count;
 mod doorkeeper;
 mod error;
 mod evidence;
 mod health;
 mod ingest;
+mod measurement_protocol;
 mod openapi;
 mod orders;
 mod privacy;
+mod segment;
 mod server;
 mod throttle;
 mod tls;
 mod trace;
 mod watch;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -107,7 +111,8 @@ impl fmt::Debug for Relay {
 
 /// The public listener's calls.
 pub fn public(relay: Arc<Relay>) -> Router {
-    let calls = ingest::routes().merge(consent::routes());
+    let calls = ingest::routes().merge(consent::routes()).merge(segment::routes());
+    let calls = calls.merge(measurement_protocol::routes()).merge(webhooks::routes());
     finished(calls.merge(health::routes()).merge(openapi::routes()).with_state(relay))
 }
 

@@ -38,6 +38,27 @@ fn document() -> Value {
     })
 }
 
+/// A call of Segment's tracking API.
+fn segment_call(summary: &str) -> Value {
+    let done = json!({"type": "object", "properties": {
+        "success": {"type": "boolean"}, "rejected": {"type": "array", "items": {"type": "object"}},
+    }});
+    json!({"post": {
+        "summary": summary,
+        "security": [{"write_key_basic": []}, {"write_key": []}],
+        "requestBody": {"required": true, "content": {"application/json": {"schema": {"type": "object"}}}},
+        "responses": {
+            "200": answer("On disk", &done),
+            "400": answer("Malformed JSON, or every event was rejected", &done),
+            "401": refusal("No known write key"),
+            "403": refusal("The write key lacks a right, or the page's origin is not its own"),
+            "413": refusal("Too many bytes or events"),
+            "429": refusal("The write key's rate limit, with Retry-After"),
+            "503": refusal("The queue is full or the disk fails, with Retry-After"),
+        },
+    }})
+}
+
 fn paths() -> Value {
     let event = json!({"$ref": "#/components/schemas/Event"});
     let keys = json!([{"write_key": []}, {"write_key_basic": []}, {"write_key_query": []}]);
@@ -147,6 +168,52 @@ fn paths() -> Value {
                 "422": refusal("No person, no choice, no site, or a field that is not what it should be"),
                 "429": refusal("The write key's rate limit, with Retry-After"),
                 "503": refusal("The disk fails, with Retry-After"),
+            },
+        }},
+        "/v1/batch": segment_call("A batch of calls."),
+        "/v1/track": segment_call("An event."),
+        "/v1/page": segment_call("A page was seen."),
+        "/v1/screen": segment_call("A screen was seen."),
+        "/v1/identify": segment_call("Who somebody is."),
+        "/v1/group": segment_call("Answered and ignored."),
+        "/v1/alias": segment_call("Answered and ignored."),
+        "/mp/collect": {"post": {
+            "summary": "GA4's Measurement Protocol; answered when the events are on disk.",
+            "security": [{"write_key_query": []}],
+            "requestBody": {"required": true, "content": {"application/json": {"schema": {"type": "object"}}}},
+            "responses": {
+                "204": {"description": "On disk"},
+                "400": refusal("Malformed JSON, with line and column"),
+                "401": refusal("No known write key"),
+                "413": refusal("Too many bytes"),
+                "422": answer("Every event was rejected", &json!({"$ref": "#/components/schemas/Answer"})),
+                "429": refusal("The write key's rate limit, with Retry-After"),
+                "503": refusal("The queue is full or the disk fails, with Retry-After"),
+            },
+        }},
+        "/debug/mp/collect": {"post": {
+            "summary": "What is wrong with a request of the Measurement Protocol; keeps nothing.",
+            "security": [{"write_key_query": []}],
+            "requestBody": {"required": true, "content": {"application/json": {"schema": {"type": "object"}}}},
+            "responses": {"200": answer("What is wrong", &json!({"type": "object", "properties": {
+                "validationMessages": {"type": "array", "items": {"type": "object", "properties": {
+                    "fieldPath": {"type": "string"}, "description": {"type": "string"},
+                    "validationCode": {"type": "string"},
+                }}},
+            }}))},
+        }},
+        "/v1/webhooks/{name}": {"post": {
+            "summary": "A signed delivery; answered when its events are on disk.",
+            "parameters": name,
+            "requestBody": {"required": true, "content": {"application/json": {"schema": {"type": "object"}}}},
+            "responses": {
+                "202": answer("What became of the event", &json!({"$ref": "#/components/schemas/Answer"})),
+                "400": refusal("Malformed JSON, with line and column"),
+                "401": refusal("A wrong signature, an old time, or a delivery that was taken before"),
+                "404": refusal("No webhook of this name"),
+                "413": refusal("Too many bytes"),
+                "422": answer("The event was rejected", &json!({"$ref": "#/components/schemas/Answer"})),
+                "503": refusal("The queue is full or the disk fails, with Retry-After"),
             },
         }},
         "/healthz": {"get": {"summary": "Alive.", "responses": {"200": any("Alive")}}},

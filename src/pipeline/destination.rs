@@ -162,6 +162,12 @@ fn not_for_it(
         let message = format!("{} takes no events of {}", config.name, scene.site.name);
         return Some(Skip::new(SkipCode::OtherSite, message));
     }
+    let names = [config.name.as_str(), config.platform.name, config.platform.title];
+    let names = names.into_iter().chain(config.platform.also_called.iter().copied());
+    if scene.switches.are_off(names) {
+        let message = format!("the sender's `integrations` switch {} off", config.name);
+        return Some(Skip::new(SkipCode::Condition, message));
+    }
     let is_test = scene.event.test || config.mode == Mode::Test;
     if is_test && !config.platform.has_test_mode {
         let message = format!("{} has no test mode, and this is a test", config.platform.title);

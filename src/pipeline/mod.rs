@@ -99,7 +99,7 @@ pub fn run(
     whereabouts: &Whereabouts,
     now: Timestamp,
 ) -> Result<Verdict, Rejection> {
-    let Read { mut event, mut warnings } = read;
+    let Read { mut event, mut warnings, asked } = read;
     if event.event_id.derived {
         // Platforms see this id. A plain hash of the content could be tried against guesses of who
         // it was; a keyed one cannot.
@@ -127,8 +127,8 @@ pub fn run(
 
     let Some(names) = config.plan.by_incoming.get(&event.name) else {
         return match config.plan.unknown_events {
-            UnknownEvents::Reject => Err(unknown_event(config, &event)),
-            UnknownEvents::Keep => {
+            UnknownEvents::Reject if !asked.counts_unplanned => Err(unknown_event(config, &event)),
+            UnknownEvents::Keep | UnknownEvents::Reject => {
                 let status = AdmissionStatus::Unplanned;
                 Ok(Verdict {
                     event,
@@ -170,6 +170,7 @@ pub fn run(
             memo: &memo,
             identifiers: &identifiers,
             subjects: &subjects,
+            switches: &asked.switches,
             planned,
             now,
         };

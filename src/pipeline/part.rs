@@ -12,7 +12,7 @@ use crate::{
     job::Decided,
     plan::{By, Claim, Count, Facts, Kind, Milestone, PlanEvent},
     queue::IdHash,
-    sources::{Warning, WarningCode},
+    sources::{Switches, Warning, WarningCode},
     value::{Amounts, NoValue, Valued, value_of},
 };
 
@@ -48,6 +48,8 @@ pub(super) struct Scene<'a> {
     pub(super) identifiers: &'a [(Field, [u8; 32])],
     /// Their subject keys.
     pub(super) subjects: &'a [IdHash],
+    /// What the sender switches off.
+    pub(super) switches: &'a Switches,
     pub(super) planned: &'a PlanEvent,
     pub(super) now: Timestamp,
 }

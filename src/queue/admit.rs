@@ -171,6 +171,18 @@ impl Round<'_> {
         }
     }
 
+    /// Notes a signed delivery among the ids of events.
+    pub(super) fn note_delivery(&mut self, id: IdHash) {
+        let (same_as, held) = (Vec::new(), Vec::new());
+        self.state.ids.insert(&id, false, &same_as, held.clone(), self.now_ms);
+        self.note_ids(IdLine::Seen { id, short_lived: false, same_as, held });
+    }
+
+    /// Whether a delivery was noted.
+    pub(super) fn knows_delivery(&self, id: &IdHash) -> bool {
+        self.state.ids.has(id, self.now_ms)
+    }
+
     /// How an event would be judged now, where the store says otherwise than the event alone; nothing
     /// is changed.
     pub(super) fn foresee(

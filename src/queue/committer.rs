@@ -58,6 +58,10 @@ pub(super) enum Request {
     Mark { chunks: Vec<ChunkKey>, reply: oneshot::Sender<Result<(), Refused>> },
     /// See [`super::Queue::keep`].
     Keep { name: String, text: Vec<u8>, reply: oneshot::Sender<Result<(), Refused>> },
+    /// See [`super::Queue::note_delivery`].
+    Note { id: super::IdHash, reply: oneshot::Sender<Result<(), Refused>> },
+    /// See [`super::Queue::knows_delivery`].
+    Knows { id: super::IdHash, reply: oneshot::Sender<Result<bool, Refused>> },
     /// See [`super::Queue::evidence_moved`].
     Moved { moved: Moved, reply: oneshot::Sender<Result<(), Refused>> },
     /// A released lease had set marks.
@@ -325,6 +329,14 @@ impl Committer {
                         )?;
                     }
                 },
+                Request::Note { id, reply } => match &very_full {
+                    Some(full) => gathered.refused.push((Reply::Done(reply), full.clone())),
+                    None => {
+                        gathered.replies.push(Reply::Done(reply));
+                        round.note_delivery(id);
+                    }
+                },
+                Request::Knows { id, reply } => _ = reply.send(Ok(round.knows_delivery(&id))),
                 // It makes room: also where the disk is nearly full.
                 Request::Moved { moved, reply } => {
                     gathered.replies.push(Reply::Done(reply));
@@ -475,12 +487,14 @@ impl Committer {
                     Reply::Admitted(reply, Vec::new(), permit).send(Some(refusal));
                 }
                 Request::Foresee { reply, .. } => _ = reply.send(Err(refusal.clone())),
+                Request::Knows { reply, .. } => _ = reply.send(Err(refusal.clone())),
                 Request::Settle { settlement, reply } => {
                     self.shared.release(settlement.lease.chunks);
                     Reply::Done(reply).send(Some(refusal));
                 }
                 Request::Mark { reply, .. }
                 | Request::Keep { reply, .. }
+                | Request::Note { reply, .. }
                 | Request::Rotate { reply, .. }
                 | Request::Moved { reply, .. } => Reply::Done(reply).send(Some(refusal)),
                 // The mark stays: a result that is known is taken for unknown, which is safe.

@@ -131,6 +131,17 @@ impl Queue {
         self.ask(|reply| Request::Foresee { admission, reply }).await
     }
 
+    /// Notes that a signed delivery was taken, among the ids of events and as long as they are kept;
+    /// answered when it is on disk, synced.
+    pub async fn note_delivery(&self, id: IdHash) -> Result<(), Refused> {
+        self.ask(|reply| Request::Note { id, reply }).await
+    }
+
+    /// Whether a delivery was noted.
+    pub async fn knows_delivery(&self, id: IdHash) -> Result<bool, Refused> {
+        self.ask(|reply| Request::Knows { id, reply }).await
+    }
+
     /// Counts events that were rejected before they became admissions. Not synced on its own.
     pub fn count_rejected(&self, events: u64) {
         self.inner.shared.rejected.fetch_add(events, Ordering::SeqCst);

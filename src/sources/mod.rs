@@ -11,12 +11,21 @@ mod context;
 mod event_id;
 mod framing;
 pub mod json;
+pub mod mapped;
+pub mod measurement_protocol;
 mod moment;
 pub mod native;
 mod person;
 mod properties;
+mod segment;
+mod shopify;
+pub mod signed;
 mod site;
+mod stripe;
+mod switches;
+pub mod told;
 mod typed;
+mod words;
 
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -27,6 +36,9 @@ use std::net::IpAddr;
 
 pub use consent::object as consent_object;
 pub use framing::{Form, Piece, Unframed, one, split};
+pub use switches::Switches;
+pub use told::{Asked, Envelope, Format, Outcome};
+pub use words::Told;
 
 use crate::{config::WriteKey, event::Event};
 
@@ -37,6 +49,8 @@ pub struct Read {
     pub event: Event,
     /// In the order in which they were found.
     pub warnings: Vec<Warning>,
+    /// What its sender asks for besides.
+    pub asked: Asked,
 }
 
 /// Something that is legal but likely wrong, or that was changed.

@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 
 use super::{
-    Door, Read, Rejection, RejectionCode, Warning, WarningCode, consent, context, event_id,
+    Asked, Door, Read, Rejection, RejectionCode, Warning, WarningCode, consent, context, event_id,
     json::Node,
     moment, person, properties, site,
     typed::{self, Path},
@@ -113,7 +113,7 @@ fn somebody(
         removed: 0,
     };
     person::user(&mut draft, member("user"))?;
-    Ok(Read { event: draft.event, warnings: draft.warnings })
+    Ok(Read { event: draft.event, warnings: draft.warnings, asked: Asked::default() })
 }
 
 /// An event being read, and what its sections need to know of each other.
@@ -235,7 +235,7 @@ fn event(
         let warning = Warning::new(WarningCode::IdentityRemoved, message);
         draft.warnings.push(Warning { count: draft.removed, ..warning });
     }
-    Ok(Read { event: draft.event, warnings: draft.warnings })
+    Ok(Read { event: draft.event, warnings: draft.warnings, asked: Asked::default() })
 }
 
 fn members<'n, 'a>(

@@ -21,6 +21,7 @@ mod consent_matrix;
 mod consent_vectors;
 mod delivery;
 mod deploy;
+mod doors;
 mod every_platform;
 mod evidence;
 mod examples;

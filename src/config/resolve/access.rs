@@ -1,6 +1,6 @@
 //! `relay.toml`, who may: write keys, admin tokens, webhooks that bring events, alerts.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rust_decimal::Decimal;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -8,8 +8,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{Context, check_name, rate_limit, relay::texts, site_name, site_names};
 use crate::{
     config::{
-        AdminRole, AdminToken, EvidenceSettings, KeyKind, Right, Secrets, Site, TokenHash,
-        WebhookKind, WebhookSource, WriteKey,
+        AdminRole, AdminToken, EvidenceSettings, FieldMap, HmacSettings, KeyKind, Right, Secrets,
+        SignatureEncoding, Site, TokenHash, WebhookKind, WebhookSource, WriteKey,
         document::{Node, Section},
         secret::Missing,
     },
@@ -240,13 +240,69 @@ pub(super) fn webhooks(
                 None
             }
         };
+        let written = source.get("tolerance").and_then(|node| node.positive_duration());
+        let tolerance = written.unwrap_or(match kind {
+            // Shopify tries again for hours, with the time of the first attempt.
+            Some(WebhookKind::Shopify) => Duration::from_secs(72 * 60 * 60),
+            _ => Duration::from_secs(5 * 60),
+        });
+        let (hmac, fields) = generic(&source, kind);
         source.finish();
         if let (Some(kind), Some(secret), Some(site)) = (kind, secret, site) {
             let name = name.to_owned();
-            sources.insert(name.clone(), Arc::new(WebhookSource { name, kind, secret, site }));
+            let source =
+                WebhookSource { name: name.clone(), kind, secret, site, tolerance, hmac, fields };
+            sources.insert(name, Arc::new(source));
         }
     }
     sources
+}
+
+/// What only a webhook of type `hmac` has.
+fn generic(source: &Section<'_>, kind: Option<WebhookKind>) -> (HmacSettings, FieldMap) {
+    let (mut settings, mut fields) = (HmacSettings::default(), FieldMap::default());
+    let keys = ["header", "algorithm", "encoding", "prefix", "timestamp_header", "fields"];
+    if kind != Some(WebhookKind::Hmac) {
+        for key in keys {
+            if let (Some(node), Some(_)) = (source.get(key), kind) {
+                node.error("is for webhooks of type \"hmac\" only");
+            }
+        }
+        return (settings, fields);
+    }
+    let header = |text: &str| {
+        let token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        (!text.is_empty() && text.chars().all(token)).then(|| text.to_ascii_lowercase())
+    };
+    let named = |key| {
+        source
+            .get(key)
+            .and_then(|node| node.parse("a header's name such as \"X-Signature\"", header))
+    };
+    settings.header = named("header").unwrap_or(settings.header);
+    settings.timestamp_header = named("timestamp_header");
+    if let Some(node) = source.get("algorithm") {
+        node.one_of(&[("sha256", ())]);
+    }
+    let encodings = [("hex", SignatureEncoding::Hex), ("base64", SignatureEncoding::Base64)];
+    if let Some(encoding) = source.get("encoding").and_then(|node| node.one_of(&encodings)) {
+        settings.encoding = encoding;
+    }
+    if let Some(prefix) = source.get("prefix").and_then(|node| node.text()) {
+        prefix.clone_into(&mut settings.prefix);
+    }
+    let table = source.table("fields");
+    for (key, node) in table.entries() {
+        let Some(text) = node.text() else { continue };
+        if let Err(why) = fields.add(key, text) {
+            node.error(why);
+        }
+    }
+    if table.is_written() && !fields.iter().any(|(key, _)| key == "event") {
+        let message = "is missing; write event = \"'purchase'\" or a path into the body";
+        source.get("fields").into_iter().for_each(|node| node.error(format!("event {message}")));
+    }
+    (settings, fields)
 }
 
 /// `[evidence]`: the decision log.

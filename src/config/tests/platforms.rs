@@ -23,6 +23,7 @@ const fn key(name: &'static str, kind: KeyKind) -> Key {
 const ADS: Platform = Platform {
     name: "ads",
     title: "Example Ads",
+    also_called: &[],
     docs: "https://ads.example.com/docs",
     api: None,
     endpoint: "https://api.ads.example.com",
@@ -61,6 +62,7 @@ const RULES: Platform =
 const STATS: Platform = Platform {
     name: "stats",
     title: "Example Stats",
+    also_called: &[],
     token_endpoint: "",
     dedup: Dedup::Partly,
     browser_dedup: BrowserDedup::TransactionId,
@@ -81,6 +83,7 @@ const STATS: Platform = Platform {
 const HOOK: Platform = Platform {
     name: "hook",
     title: "Example Hook",
+    also_called: &[],
     endpoint: "",
     token_endpoint: "",
     browser_dedup: BrowserDedup::None,

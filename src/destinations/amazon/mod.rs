@@ -89,6 +89,7 @@ const FIELDS: FieldSet =
 pub(super) static PLATFORM: Platform = Platform {
     name: "amazon",
     title: "Amazon Ads Events API",
+    also_called: &["Amazon Ads", "Amazon Conversions API"],
     docs: "https://advertising.amazon.com/API/docs/en-us/guides/events/events",
     api: Some(ApiVersion { version: VERSION, ends: None }),
     endpoint: "https://advertising-api.amazon.com",

@@ -91,6 +91,7 @@ const IDENTIFYING: FieldSet =
 pub(super) static PLATFORM: Platform = Platform {
     name: "criteo",
     title: "Criteo OneTag S2S",
+    also_called: &["Criteo"],
     docs: "https://guides.criteotilt.com/onetag/s2s/",
     api: Some(ApiVersion { version: VERSION, ends: None }),
     endpoint: "https://widget.criteo.com",

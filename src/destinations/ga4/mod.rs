@@ -102,6 +102,12 @@ const ADDRESS: FieldSet = FieldSet::of(&[
 pub(super) static PLATFORM: Platform = Platform {
     name: "ga4",
     title: "GA4 Measurement Protocol",
+    also_called: &[
+        "Google Analytics 4",
+        "Google Analytics 4 Cloud",
+        "Google Analytics 4 Web",
+        "Google Analytics 4 (GA4)",
+    ],
     docs: "https://developers.google.com/analytics/devguides/collection/protocol/ga4",
     api: None,
     endpoint: "https://www.google-analytics.com",

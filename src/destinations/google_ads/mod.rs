@@ -81,6 +81,14 @@ const ADDRESS: FieldSet =
 pub(super) static PLATFORM: Platform = Platform {
     name: "google_ads",
     title: "Google Ads (Data Manager API)",
+    also_called: &[
+        "Google Ads Conversions",
+        "Google Ads",
+        "Google Adwords",
+        "Google AdWords New",
+        "Google Ads (Gtag)",
+        "Google Adwords Enhanced Conversions",
+    ],
     docs: "https://developers.google.com/data-manager/api",
     api: Some(ApiVersion { version: "v1", ends: None }),
     endpoint: "https://datamanager.googleapis.com",

@@ -74,6 +74,7 @@ const CLICKS: FieldSet = FieldSet::of(&[Field::Gclid, Field::Gbraid, Field::Wbra
 pub(super) static PLATFORM: Platform = Platform {
     name: "google_ads_upload",
     title: "Google Ads API (conversion upload)",
+    also_called: &["Google Ads Conversions", "Google Ads", "Google Adwords Offline Conversions"],
     docs: "https://developers.google.com/google-ads/api/docs/conversions/overview",
     api: Some(ApiVersion { version: VERSION, ends: None }),
     endpoint: "https://googleads.googleapis.com",

@@ -116,6 +116,12 @@ const FIELDS: FieldSet = taken(
 pub(super) static PLATFORM: Platform = Platform {
     name: "meta",
     title: "Meta Conversions API",
+    also_called: &[
+        "Facebook Pixel",
+        "Facebook Conversions API",
+        "Facebook Conversions API (Actions)",
+        "Facebook Conversions",
+    ],
     docs: "https://developers.facebook.com/documentation/ads-commerce/conversions-api",
     api: Some(ApiVersion { version: VERSION, ends: None }),
     endpoint: "https://graph.facebook.com",

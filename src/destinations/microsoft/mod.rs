@@ -88,6 +88,7 @@ const IDENTIFYING: FieldSet = FieldSet::of(&[
 pub(super) static PLATFORM: Platform = Platform {
     name: "microsoft",
     title: "Microsoft UET Conversions API",
+    also_called: &["Bing Ads", "Microsoft Bing Ads"],
     docs: "https://learn.microsoft.com/en-us/advertising/guides/uet-conversion-api-integration",
     api: Some(ApiVersion { version: VERSION, ends: None }),
     endpoint: "https://capi.uet.microsoft.com",

@@ -59,6 +59,7 @@ const IDENTIFYING: FieldSet = HASHED.union(FieldSet::of(&[Field::Msclkid]));
 pub(super) static PLATFORM: Platform = Platform {
     name: "microsoft_offline",
     title: "Microsoft offline conversions",
+    also_called: &["Bing Ads", "Bing Ads Offline Conversions"],
     docs: "https://learn.microsoft.com/en-us/advertising/campaign-management-service/applyofflineconversions",
     api: Some(ApiVersion { version: VERSION, ends: None }),
     endpoint: "https://campaign.api.bingads.microsoft.com",

@@ -83,6 +83,7 @@ const IDENTIFYING: FieldSet = FieldSet::of(&[
 pub(super) static PLATFORM: Platform = Platform {
     name: "openai",
     title: "OpenAI Ads Conversions API",
+    also_called: &[],
     docs: "https://developers.openai.com/ads/conversions-api",
     api: Some(ApiVersion { version: VERSION, ends: None }),
     endpoint: "https://bzr.openai.com",

@@ -92,6 +92,7 @@ const FIELDS: FieldSet = taken(
 pub(super) static PLATFORM: Platform = Platform {
     name: "pinterest",
     title: "Pinterest API for Conversions",
+    also_called: &["Pinterest Conversions API", "Pinterest Tag"],
     docs: "https://developers.pinterest.com/docs/api-features/track-conversions/",
     api: Some(ApiVersion { version: VERSION, ends: None }),
     endpoint: "https://api.pinterest.com",

@@ -93,6 +93,7 @@ const FIELDS: FieldSet = taken(
 pub(super) static PLATFORM: Platform = Platform {
     name: "snapchat",
     title: "Snapchat Conversions API",
+    also_called: &["Snap Conversions API", "Snap Pixel", "Snapchat Conversion"],
     docs: "https://developers.snap.com/api/marketing-api/Conversions-API/Introduction",
     api: Some(ApiVersion { version: VERSION, ends: None }),
     endpoint: "https://tr.snapchat.com",

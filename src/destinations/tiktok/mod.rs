@@ -107,6 +107,7 @@ const NAMES_AND_PLACES: FieldSet = FieldSet::of(&[
 pub(super) static PLATFORM: Platform = Platform {
     name: "tiktok",
     title: "TikTok Events API",
+    also_called: &["TikTok Conversions", "TikTok Pixel", "TikTok Ads"],
     docs: "https://business-api.tiktok.com/portal/docs?id=1771100865818625",
     api: Some(ApiVersion { version: VERSION, ends: None }),
     endpoint: "https://business-api.tiktok.com",

@@ -69,6 +69,7 @@ const fn take(field: Field) -> Take {
 pub(super) static PLATFORM: Platform = Platform {
     name: "webhook",
     title: "Webhook",
+    also_called: &["Webhooks"],
     docs: "",
     api: None,
     endpoint: "",

@@ -61,6 +61,7 @@ const IDENTIFYING: FieldSet = FieldSet::of(&[Field::Twclid, Field::Email, Field:
 pub(super) static PLATFORM: Platform = Platform {
     name: "x",
     title: "X Conversion API",
+    also_called: &["Twitter Ads", "X Ads", "X (Twitter) Ads"],
     docs: "https://docs.x.com/x-ads-api/measurement/web-conversions",
     api: Some(ApiVersion { version: VERSION, ends: None }),
     endpoint: "https://ads-api.x.com",

@@ -123,6 +123,26 @@ pub(super) fn environment() -> Env {
 
 /// Compiles a source for an environment.
 pub(super) fn compile(source: &str, formula: bool, env: &Env) -> Result<Compiled, ExpressionError> {
+    compile_for(source, if formula { Sight::Formula } else { Sight::Event }, env)
+}
+
+/// What a source may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// An event.
+    Event,
+    /// An event, and the numbers of a formula.
+    Formula,
+    /// The `body` of a request that is no event yet, and nothing else.
+    Body,
+}
+
+/// Compiles a source that may name other things.
+pub(super) fn compile_for(
+    source: &str,
+    sight: Sight,
+    env: &Env,
+) -> Result<Compiled, ExpressionError> {
     if source.trim().is_empty() {
         return Err(ExpressionError("is empty; write a CEL expression".to_owned()));
     }
@@ -141,7 +161,7 @@ pub(super) fn compile(source: &str, formula: bool, env: &Env) -> Result<Compiled
         ExpressionError(format!("is not CEL, at {line}:{column}: {message}"))
     })?;
     let mut compiler =
-        Compiler { formula, bound: Vec::new(), facts: Vec::new(), patterns: Vec::new(), depth: 0 };
+        Compiler { sight, bound: Vec::new(), facts: Vec::new(), patterns: Vec::new(), depth: 0 };
     let ast = compiler.rewrite(parsed)?;
     let Compiler { facts, patterns, .. } = compiler;
     Ok(Compiled { source: source.to_owned(), ast, facts, patterns })
@@ -168,7 +188,7 @@ fn deepest_brackets(source: &str) -> usize {
 }
 
 struct Compiler {
-    formula: bool,
+    sight: Sight,
     /// The variables of the walks around the node in hand.
     bound: Vec<String>,
     facts: Vec<Fact>,
@@ -249,7 +269,10 @@ impl Compiler {
     }
 
     fn variable(&mut self, root: &str, steps: &[Step]) -> Result<Expr, ExpressionError> {
-        let fact = Fact::new(root, steps, self.formula)?;
+        let fact = match self.sight {
+            Sight::Body => Fact::of_body(root, steps)?,
+            Sight::Event | Sight::Formula => Fact::new(root, steps, self.sight == Sight::Formula)?,
+        };
         let position = self.facts.iter().position(|known| *known == fact).unwrap_or_else(|| {
             self.facts.push(fact);
             self.facts.len() - 1

@@ -98,6 +98,20 @@ impl Fact {
         Ok(Self { name, place })
     }
 
+    /// The fact of a path into a body, which an event without anything else holds as a property.
+    pub(super) fn of_body(root: &str, steps: &[Step]) -> Result<Self, ExpressionError> {
+        if root != "body" {
+            let why = format!("unknown name `{root}`; write `body.{root}`: only the body is seen");
+            return Err(ExpressionError(why));
+        }
+        let body = std::iter::once(Step::Key(root.to_owned()));
+        let steps: Vec<Step> = body.chain(steps.iter().cloned()).collect();
+        Ok(Self {
+            name: spell(root, steps.get(1..).unwrap_or_default()),
+            place: Place::Free { context: false, steps },
+        })
+    }
+
     /// Whether it is this number of [`Facts::numbers`].
     pub(super) fn is_number(&self, name: &str) -> bool {
         matches!(self.place, Place::Number(number) if number == name)

@@ -80,6 +80,19 @@ impl Expression {
         Ok(Self { compiled: Arc::new(compiled) })
     }
 
+    /// Compiles an expression over the `body` of a request that is no event yet.
+    pub fn compile_over_body(source: &str) -> Result<Self, ExpressionError> {
+        let compiled = compile::compile_for(source, compile::Sight::Body, &ENV)?;
+        Ok(Self { compiled: Arc::new(compiled) })
+    }
+
+    /// The result of one compiled by [`Expression::compile_over_body`].
+    pub fn over_body(&self, body: serde_json::Value) -> Result<serde_json::Value, ExpressionError> {
+        let mut event = Event::nothing();
+        event.other.insert("body".to_owned(), body);
+        self.json(&Facts { event: &event, numbers: &[] })
+    }
+
     /// As it was written.
     pub fn source(&self) -> &str {
         &self.compiled.source

@@ -46,6 +46,7 @@ const fn platform(endpoint: &'static str, dedup: Dedup) -> Platform {
     Platform {
         name: "double",
         title: "Double",
+        also_called: &[],
         docs: "https://docs.example.com/",
         api: None,
         endpoint,

@@ -1,0 +1,140 @@
+//! GA4's Measurement Protocol: 204 as Google's, once what came is on disk, and its validation
+//! server's answers, which keep nothing.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, StatusCode, request::Parts},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use zeroize::Zeroizing;
+use serde_json::{Value, json};
+
+use super::{
+    Relay, auth, body, cors, count,
+    error::ApiError,
+    ingest::{Visit, check_origin, finish, run_told, throttle},
+};
+use crate::{
+    clock::Stopwatch,
+    config::{Config, Right, WriteKey},
+    sources::{self, measurement_protocol, told},
+};
+
+const ROUTE: &str = "/mp/collect";
+const DEBUG: &str = "/debug/mp/collect";
+
+pub(super) fn routes() -> Router<Arc<Relay>> {
+    Router::new()
+        .route(ROUTE, post(collect).options(preflight))
+        .route(DEBUG, post(validate).options(preflight))
+}
+
+async fn preflight(State(relay): State<Arc<Relay>>, headers: HeaderMap) -> Response {
+    cors::preflight(&relay.config.load(), &headers)
+}
+
+async fn collect(State(relay): State<Arc<Relay>>, request: Request) -> Response {
+    let watch = Stopwatch::start();
+    let (parts, mut body) = request.into_parts();
+    let response = match take(&relay, &parts, &mut body).await {
+        // Google says nothing; what is refused is said here.
+        Ok((StatusCode::ACCEPTED, _)) => StatusCode::NO_CONTENT.into_response(),
+        Ok((status, answer)) => (status, Json(answer)).into_response(),
+        Err(error) => refused(error, body, &parts).await,
+    };
+    answered(&relay, &parts, response, ROUTE, &watch)
+}
+
+async fn validate(State(relay): State<Arc<Relay>>, request: Request) -> Response {
+    let watch = Stopwatch::start();
+    let (parts, mut body) = request.into_parts();
+    let response = match judge(&relay, &parts, &mut body).await {
+        Ok(messages) => Json(json!({"validationMessages": messages})).into_response(),
+        Err(error) => refused(error, body, &parts).await,
+    };
+    answered(&relay, &parts, response, DEBUG, &watch)
+}
+
+async fn refused(error: ApiError, body: Body, parts: &Parts) -> Response {
+    body::drain(body, &parts.headers).await;
+    error.into_response()
+}
+
+fn answered(
+    relay: &Relay,
+    parts: &Parts,
+    mut response: Response,
+    route: &'static str,
+    watch: &Stopwatch,
+) -> Response {
+    cors::allow(relay.config.load().write_keys.iter(), &parts.headers, &mut response);
+    count::request(route, response.status(), watch.elapsed());
+    response
+}
+
+/// Who sends, and what: the same limits for both calls.
+async fn came<'c>(
+    relay: &Relay,
+    config: &'c Config,
+    parts: &Parts,
+    body: &mut Body,
+) -> Result<(&'c WriteKey, Zeroizing<Vec<u8>>), ApiError> {
+    let key = auth::write_key(config, &parts.headers, parts.uri.query())?;
+    auth::right(key, Right::Events)?;
+    check_origin(key, &parts.headers)?;
+    throttle(relay, key)?;
+    // Google's own endpoint looks at no content type.
+    let bytes = body::read(body, &parts.headers, config.limits.request_bytes).await?;
+    Ok((key, bytes))
+}
+
+fn is_app(parts: &Parts) -> bool {
+    auth::parameter(parts.uri.query().unwrap_or_default(), "firebase_app_id").is_some()
+}
+
+async fn take(
+    relay: &Relay,
+    parts: &Parts,
+    body: &mut Body,
+) -> Result<(StatusCode, Value), ApiError> {
+    let config = relay.config.load_full();
+    let (key, bytes) = came(relay, &config, parts, body).await?;
+    let now = (relay.clock)();
+    let batch = {
+        let node = sources::one(&bytes, &config.limits)?;
+        let visit = visit(key, parts, &config);
+        let call = is_app(parts).then_some("app");
+        let outcomes =
+            told::around(&config, call, None, |e| told::MEASUREMENT_PROTOCOL.read(&node, e));
+        run_told(relay, &config, outcomes, &visit, now)?
+    };
+    finish(relay, &config, batch, now).await
+}
+
+async fn judge(relay: &Relay, parts: &Parts, body: &mut Body) -> Result<Vec<Value>, ApiError> {
+    let config = relay.config.load_full();
+    let (key, bytes) = came(relay, &config, parts, body).await?;
+    let now = (relay.clock)();
+    let node = sources::one(&bytes, &config.limits)?;
+    let mut messages = measurement_protocol::validate(&node, is_app(parts));
+    if messages.is_empty() {
+        let visit = visit(key, parts, &config);
+        let call = is_app(parts).then_some("app");
+        let outcomes =
+            told::around(&config, call, None, |e| told::MEASUREMENT_PROTOCOL.read(&node, e));
+        let batch = run_told(relay, &config, outcomes, &visit, now)?;
+        let rejections = batch.rejections();
+        messages.extend(rejections.map(measurement_protocol::explained));
+    }
+    Ok(messages)
+}
+
+fn visit<'a>(key: &'a WriteKey, parts: &'a Parts, config: &Config) -> Visit<'a> {
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    Visit::of(key, peer.map(|info| info.0), &parts.headers, config)
+}

@@ -1,0 +1,382 @@
+//! Segment's tracking API, which RudderStack's SDKs speak too: a call → an event. Names stay the
+//! sender's own; the plan's `from` says what they are.
+//!
+//! <https://www.twilio.com/docs/segment/connections/sources/catalog/libraries/server/http-api>,
+//! <https://www.twilio.com/docs/segment/connections/spec/ecommerce/v2>,
+//! <https://www.rudderstack.com/docs/api/http-api/> (checked 2026-11-22).
+
+use std::borrow::Cow;
+
+use rust_decimal::Decimal;
+
+use super::{
+    Asked, Envelope, Outcome, Rejection, RejectionCode,
+    json::Node,
+    switches::Switches,
+    typed::Path,
+    words::{Words, amount, at, click_id},
+};
+use crate::plan::Kind;
+
+/// The kinds of calls that become events; `group` and `alias` are answered and ignored.
+const CALLS: [&str; 6] = ["track", "page", "screen", "identify", "group", "alias"];
+
+/// Names under which a call without a name of its own may be planned.
+const NAMES: [(&str, &[&str]); 3] = [
+    ("page", &["page", "page_view", "Page Viewed"]),
+    ("screen", &["screen", "screen_view", "Screen Viewed"]),
+    ("identify", &["identify"]),
+];
+
+/// Where identity stands in traits, and where it belongs.
+const TRAITS: [(&[&str], &str); 20] = [
+    (&["email"], "user.email"),
+    (&["phone"], "user.phone"),
+    (&["firstName"], "user.first_name"),
+    (&["first_name"], "user.first_name"),
+    (&["firstname"], "user.first_name"),
+    (&["lastName"], "user.last_name"),
+    (&["last_name"], "user.last_name"),
+    (&["lastname"], "user.last_name"),
+    (&["gender"], "user.gender"),
+    (&["birthday"], "user.date_of_birth"),
+    (&["address", "street"], "user.street"),
+    (&["address", "city"], "user.city"),
+    (&["address", "state"], "user.region"),
+    (&["address", "region"], "user.region"),
+    (&["address", "postalCode"], "user.postal_code"),
+    (&["address", "postal_code"], "user.postal_code"),
+    (&["address", "zip"], "user.postal_code"),
+    (&["address", "country"], "user.country"),
+    (&["company", "name"], "user.company"),
+    (&["title"], "user.job_title"),
+];
+
+const CONTEXT: [(&[&str], &str); 23] = [
+    (&["ip"], "context.ip"),
+    (&["userAgent"], "context.user_agent"),
+    (&["page", "url"], "context.page_url"),
+    (&["page", "referrer"], "context.referrer"),
+    (&["page", "initial_referrer"], "context.initial_referrer"),
+    (&["locale"], "context.locale"),
+    (&["sessionId"], "context.session_id"),
+    (&["device", "type"], "context.device_type"),
+    (&["campaign", "source"], "context.campaign.source"),
+    (&["campaign", "medium"], "context.campaign.medium"),
+    (&["campaign", "name"], "context.campaign.name"),
+    (&["campaign", "term"], "context.campaign.term"),
+    (&["campaign", "content"], "context.campaign.content"),
+    (&["app", "namespace"], "context.app.id"),
+    (&["app", "version"], "context.app.version"),
+    (&["os", "name"], "context.app.os"),
+    (&["os", "version"], "context.app.os_version"),
+    (&["device", "model"], "context.app.device_model"),
+    (&["device", "advertisingId"], "context.app.advertising_id"),
+    (&["device", "id"], "context.app.vendor_id"),
+    (&["consent"], "context.consent"),
+    (&["consentManagement"], "context.consentManagement"),
+    (&["timezone"], "context.timezone"),
+];
+
+/// Properties with a name of their own here.
+const PROPERTIES: [(&str, &str); 13] = [
+    ("revenue", "properties.value"),
+    ("total", "properties.value"),
+    ("value", "properties.value"),
+    ("currency", "properties.currency"),
+    ("order_id", "properties.order_id"),
+    ("orderId", "properties.order_id"),
+    ("tax", "properties.tax"),
+    ("shipping", "properties.shipping"),
+    ("discount", "properties.discount"),
+    ("coupon", "properties.coupon"),
+    ("query", "properties.search_term"),
+    ("session_id", "context.session_id"),
+    ("products", "properties.items"),
+];
+
+const ITEM: [(&str, &str); 11] = [
+    ("product_id", "id"),
+    ("productId", "id"),
+    ("sku", "id"),
+    ("id", "id"),
+    ("name", "name"),
+    ("brand", "brand"),
+    ("category", "category"),
+    ("variant", "variant"),
+    ("quantity", "quantity"),
+    ("price", "price"),
+    ("discount", "discount"),
+];
+
+/// The calls of a request: one, or those of a batch, each with the batch's `sentAt`, `context` and
+/// `integrations` where it has none of its own.
+pub(super) fn read<'a>(body: &Node<'a>, envelope: &Envelope<'_>) -> Vec<Outcome<'a>> {
+    let Some(batch) = body.get("batch") else {
+        return vec![call(body, &Node::Null, envelope, "")];
+    };
+    let Node::List(calls) = batch else {
+        let message = format!("expected a list of calls, not {}", batch.kind());
+        return vec![Err(Path::Root.key("batch").invalid(message))];
+    };
+    let pointers = (0..calls.len()).map(|at| format!("/batch/{at}"));
+    let envelope = Envelope { call: None, ..*envelope };
+    calls.iter().zip(pointers).map(|(one, at)| call(one, body, &envelope, &at)).collect()
+}
+
+fn call<'a>(
+    call: &Node<'a>,
+    batch: &Node<'a>,
+    envelope: &Envelope<'_>,
+    place: &str,
+) -> Outcome<'a> {
+    let id = call.get("messageId").and_then(Node::as_text).map(str::to_owned);
+    translate(call, batch, envelope, place).map_err(|mut rejection| {
+        rejection.event_id = id;
+        rejection
+    })
+}
+
+fn translate<'a>(
+    call: &Node<'a>,
+    batch: &Node<'a>,
+    envelope: &Envelope<'_>,
+    place: &str,
+) -> Outcome<'a> {
+    let here = |path: &str| format!("{place}{path}");
+    if let Node::Flawed(flaw) = call {
+        return Err(Rejection::new(RejectionCode::InvalidField, flaw.to_string(), place));
+    }
+    if !matches!(call, Node::Object(_)) {
+        let message = format!("expected a call, not {}", call.kind());
+        return Err(Rejection::new(RejectionCode::InvalidField, message, place));
+    }
+    let kind = envelope.call.or_else(|| call.get("type").and_then(Node::as_text));
+    let Some(kind) = kind.filter(|kind| CALLS.contains(kind)) else {
+        let message = format!("every call has a type: one of {}", CALLS.join(", "));
+        return Err(Rejection::new(RejectionCode::MissingField, message, here("/type")));
+    };
+    if matches!(kind, "group" | "alias") {
+        return Ok(None);
+    }
+    let mut words = Words::default();
+    name(&mut words, call, kind, envelope, &here)?;
+
+    words.put_text("event_id", call.get("messageId"), &here("/messageId"));
+    let (shared, own) = (batch.get("context"), call.get("context"));
+    let contexts = [(own, here("/context")), (shared, "/context".to_owned())];
+    times(&mut words, call, batch, &here);
+
+    words.put_text("user.external_id", call.get("userId"), &here("/userId"));
+    words.put_text("user.anonymous_id", call.get("anonymousId"), &here("/anonymousId"));
+    let traits = if kind == "identify" { call.get("traits") } else { None };
+    identity(&mut words, traits, &here("/traits"));
+    for (context, at) in &contexts {
+        let Some(context) = context else { continue };
+        identity(&mut words, context.get("traits"), &format!("{at}/traits"));
+        circumstances(&mut words, context, at);
+    }
+    let source = if contexts.iter().any(|(context, _)| context.is_some_and(is_app)) {
+        "app"
+    } else {
+        "website"
+    };
+    words.say("action_source", source);
+    if let Some(properties) = call.get("properties") {
+        self::properties(&mut words, properties, &here("/properties"), envelope)?;
+    }
+    words.count_items();
+    let switches = [call.get("integrations"), batch.get("integrations")];
+    let switches = Switches::read(switches.into_iter().flatten().next());
+    // Pages and identities are told by every snippet on its own: without a place in the plan they
+    // are counted, not refused.
+    let asked = Asked { switches, counts_unplanned: kind != "track" };
+    Ok(Some(words.told(asked)))
+}
+
+fn name<'a>(
+    words: &mut Words<'a>,
+    call: &Node<'a>,
+    kind: &str,
+    envelope: &Envelope<'_>,
+    here: &dyn Fn(&str) -> String,
+) -> Result<(), Rejection> {
+    let Some((_, names)) = NAMES.iter().find(|(name, _)| *name == kind) else {
+        return match call.get("event") {
+            Some(Node::Null) | None => {
+                let message = "a track call names its event";
+                Err(Rejection::new(RejectionCode::MissingField, message, here("/event")))
+            }
+            named => {
+                words.put("event", named, &here("/event"));
+                Ok(())
+            }
+        };
+    };
+    let planned = names.iter().find(|name| (envelope.planned)(name).is_some());
+    words.say("event", planned.or(names.first()).map_or("", |name| *name).to_owned());
+    Ok(())
+}
+
+/// `originalTimestamp` is by the sender's clock, as `sentAt` is; what of `timestamp` is left where it
+/// is missing is the same.
+fn times<'a>(
+    words: &mut Words<'a>,
+    call: &Node<'a>,
+    batch: &Node<'a>,
+    here: &dyn Fn(&str) -> String,
+) {
+    words.put("timestamp", call.get("originalTimestamp"), &here("/originalTimestamp"));
+    words.put("timestamp", call.get("timestamp"), &here("/timestamp"));
+    words.put("sent_at", call.get("sentAt"), &here("/sentAt"));
+    words.put("sent_at", batch.get("sentAt"), "/sentAt");
+}
+
+fn identity<'a>(words: &mut Words<'a>, traits: Option<&Node<'a>>, place: &str) {
+    let Some(traits) = traits else { return };
+    for (keys, path) in TRAITS {
+        words.put_text(path, at(traits, keys), &format!("{place}/{}", keys.join("/")));
+    }
+    if let Some(company @ Node::Text(_)) = traits.get("company") {
+        words.put("user.company", Some(company), &format!("{place}/company"));
+    }
+}
+
+fn circumstances<'a>(words: &mut Words<'a>, context: &Node<'a>, place: &str) {
+    for (keys, path) in CONTEXT {
+        let node = at(context, keys);
+        let theirs = format!("{place}/{}", keys.join("/"));
+        if matches!(keys, ["consent" | "consentManagement"]) {
+            words.put(path, node, &theirs);
+        } else {
+            words.put_text(path, node, &theirs);
+        }
+    }
+    click_ids(words, context, place);
+    for key in ["clickIds", "click_ids"] {
+        if let Some(ids) = context.get(key) {
+            click_ids(words, ids, &format!("{place}/{key}"));
+        }
+    }
+}
+
+/// Click ids that stand where the sender put them, under the interface's names.
+fn click_ids<'a>(words: &mut Words<'a>, node: &Node<'a>, place: &str) {
+    let Node::Object(members) = node else { return };
+    for (key, value) in members {
+        if let Some(field) = click_id(key.trim_start_matches('_'))
+            && matches!(value, Node::Text(_) | Node::Number(_))
+        {
+            let path = format!("click_ids.{}", field.key());
+            words.put_text(&path, Some(value), &format!("{place}/{key}"));
+        }
+    }
+}
+
+/// An app has no page; browsers' SDKs name themselves as apps, too.
+fn is_app(context: &Node<'_>) -> bool {
+    at(context, &["page", "url"]).is_none()
+        && (at(context, &["app", "namespace"]).is_some()
+            || at(context, &["device", "advertisingId"]).is_some())
+}
+
+fn properties<'a>(
+    words: &mut Words<'a>,
+    properties: &Node<'a>,
+    place: &str,
+    envelope: &Envelope<'_>,
+) -> Result<(), Rejection> {
+    let Node::Object(members) = properties else {
+        if super::typed::is_absent(properties) {
+            return Ok(());
+        }
+        let message = format!("expected an object, not {}", properties.kind());
+        return Err(Rejection::new(RejectionCode::InvalidField, message, place));
+    };
+    let is_adjustment = words
+        .get("event")
+        .and_then(Node::as_text)
+        .is_some_and(|name| (envelope.planned)(name) == Some(Kind::Adjustment));
+    for (key, path) in PROPERTIES {
+        let node = properties.get(key);
+        let theirs = format!("{place}/{key}");
+        match path {
+            "properties.items" => {
+                if let Some(node) = node {
+                    words.whole(path, items(node), &theirs);
+                }
+            }
+            "properties.value" if is_adjustment => words.put("adjusts.amount", node, &theirs),
+            "properties.order_id" if is_adjustment => {
+                words.put("adjusts.order_id", node, &theirs);
+            }
+            _ => words.put(path, node, &theirs),
+        }
+    }
+    if is_adjustment {
+        let name = words.get("event").and_then(Node::as_text).unwrap_or_default();
+        let cancels = name.to_ascii_lowercase().contains("cancel");
+        words.say("adjusts.type", if cancels { "cancel" } else { "refund" });
+    }
+    product(words, properties, place);
+    click_ids(words, properties, place);
+    let page = [("url", "context.page_url"), ("referrer", "context.referrer")];
+    for (key, path) in page {
+        words.put(path, properties.get(key), &format!("{place}/{key}"));
+    }
+    for (key, value) in members {
+        let known = PROPERTIES.iter().any(|(name, _)| name == key)
+            || page.iter().any(|(name, _)| name == key)
+            || click_id(key.trim_start_matches('_')).is_some();
+        // Dots would be steps of a path; nobody names a property so.
+        if !known && !key.contains('.') {
+            words.put(&format!("properties.{key}"), Some(value), &format!("{place}/{key}"));
+        }
+    }
+    Ok(())
+}
+
+/// An event about one product has it at the top level; it is worth what its units cost.
+fn product<'a>(words: &mut Words<'a>, properties: &Node<'a>, place: &str) {
+    let is_one = ["product_id", "productId", "sku"].iter().any(|key| properties.get(key).is_some());
+    if !is_one || properties.get("products").is_some() {
+        return;
+    }
+    let mut of = Words::default();
+    for (key, path) in ITEM {
+        // Those of the event as a whole: its discount, and an id that may be anything's.
+        if !matches!(key, "discount" | "id") {
+            of.put(path, properties.get(key), &format!("{place}/{key}"));
+        }
+    }
+    words.whole("properties.items", Node::List(vec![of.node()]), place);
+    if let Some(price) = properties.get("price").and_then(amount) {
+        let quantity = properties.get("quantity").and_then(amount).unwrap_or(Decimal::ONE);
+        if let Some(worth) = price.checked_mul(quantity) {
+            let worth = Node::Number(worth.normalize().to_string().into());
+            words.whole("properties.value", worth, &format!("{place}/price"));
+        }
+    }
+}
+
+/// Products under the names of items; what is no list is left for the reader to refuse.
+fn items<'a>(node: &Node<'a>) -> Node<'a> {
+    let Node::List(products) = node else { return node.clone() };
+    Node::List(products.iter().map(item).collect())
+}
+
+fn item<'a>(product: &Node<'a>) -> Node<'a> {
+    let Node::Object(members) = product else { return product.clone() };
+    let mut of: Vec<(Cow<'a, str>, Node<'a>)> = Vec::with_capacity(members.len());
+    for (theirs, own) in ITEM {
+        if let Some(node) = product.get(theirs)
+            && !super::typed::is_absent(node)
+            && !of.iter().any(|(key, _)| key == own)
+        {
+            of.push((Cow::Borrowed(own), node.clone()));
+        }
+    }
+    let others = members.iter().filter(|(key, _)| !ITEM.iter().any(|(name, _)| name == key));
+    of.extend(others.cloned());
+    Node::Object(of)
+}
