@@ -18,12 +18,26 @@ pub(super) fn write_key<'c>(
     headers: &HeaderMap,
     query: Option<&str>,
 ) -> Result<&'c WriteKey, ApiError> {
-    let given = credential(headers).or_else(|| parameter(query?, "api_secret")).ok_or_else(|| {
-        let detail = "send the write key as `Authorization: Bearer KEY`, as the user name of Basic \
-                      auth, or as api_secret";
-        ApiError::unauthorized(detail)
-    })?;
-    find(&config.write_keys, |key| &key.key, &given)
+    let given = credential(headers).or_else(|| parameter(query?, "api_secret"));
+    known(config, &given.ok_or_else(missing)?)
+}
+
+/// The write key that a browser gives outside of a body: as everybody does, or as `key`.
+pub(super) fn given(headers: &HeaderMap, query: &str) -> Option<String> {
+    let named = |name| parameter(query, name).filter(|key| !key.is_empty());
+    credential(headers).or_else(|| named("key")).or_else(|| named("api_secret"))
+}
+
+/// Refuses a request without a write key.
+pub(super) fn missing() -> ApiError {
+    let detail = "send the write key as `Authorization: Bearer KEY`, as the user name of Basic \
+                  auth, or as api_secret";
+    ApiError::unauthorized(detail)
+}
+
+/// The write key with this secret.
+pub(super) fn known<'c>(config: &'c Config, given: &str) -> Result<&'c WriteKey, ApiError> {
+    find(&config.write_keys, |key| &key.key, given)
         .ok_or_else(|| ApiError::unauthorized("the write key is unknown"))
 }
 

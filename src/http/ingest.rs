@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Relay, auth, body, client,
+    Relay, auth, body, client, cors,
     count::{self, Counted, Tally},
     error::ApiError,
 };
@@ -78,27 +78,57 @@ async fn take(
     let body = body::read(body, &parts.headers, config.limits.request_bytes).await?;
 
     let now = (relay.clock)();
-    let mut batch = Batch { explain: explain.then(Vec::new), ..Batch::default() };
-    {
+    let batch = {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let visit = Visit::of(key, peer.map(|info| info.0), &parts.headers, &config);
         let pieces = sources::split(&body, form, &config.limits)?;
-        let remembered = |subjects: &[IdHash]| remembered(relay, subjects);
-        let street = street(relay, &config, &remembered);
-        if pieces.len() >= LARGE_BATCH && is_multi_threaded() {
-            // Milliseconds of pure work: other requests of this thread move to another one.
-            tokio::task::block_in_place(|| batch.run(pieces, &visit, &street, now));
-        } else {
-            batch.run(pieces, &visit, &street, now);
-        }
+        let mut read =
+            |node: &Node<'_>, _: &Street<'_>| native::read(node, &visit.door, &config, now);
+        work(relay, &config, pieces, &mut read, &visit.whereabouts, explain, now)
+    };
+    settle(relay, &config, batch, now).await
+}
+
+/// How a door reads one of its events.
+pub(super) type Reader<'r> =
+    dyn FnMut(&Node<'_>, &Street<'_>) -> Result<sources::Read, Rejection> + 'r;
+
+/// Runs the events of a request down the street.
+pub(super) fn work(
+    relay: &Relay,
+    config: &Config,
+    pieces: Vec<Piece<'_>>,
+    read: &mut Reader<'_>,
+    whereabouts: &Whereabouts,
+    explain: bool,
+    now: Timestamp,
+) -> Batch {
+    let mut batch = Batch { explain: explain.then(Vec::new), ..Batch::default() };
+    let remembered = |subjects: &[IdHash]| remembered(relay, subjects);
+    let street = street(relay, config, &remembered);
+    if pieces.len() >= LARGE_BATCH && is_multi_threaded() {
+        // Milliseconds of pure work: other requests of this thread move to another one.
+        tokio::task::block_in_place(|| batch.run(pieces, read, whereabouts, &street, now));
+    } else {
+        batch.run(pieces, read, whereabouts, &street, now);
     }
+    batch
+}
+
+/// Has the queue keep what was admitted, and writes the answer.
+pub(super) async fn settle(
+    relay: &Relay,
+    config: &Config,
+    mut batch: Batch,
+    now: Timestamp,
+) -> Result<(StatusCode, Value), ApiError> {
     let admissions = std::mem::take(&mut batch.admissions);
     let admitted =
         if admissions.is_empty() { Vec::new() } else { relay.queue.admit(admissions).await? };
     // Not before: a request that is refused as a whole comes again.
     relay.queue.count_rejected(batch.rejected.len() as u64);
     let remembered = |subjects: &[IdHash]| remembered(relay, subjects);
-    Ok(batch.answer(&admitted, &street(relay, &config, &remembered), now))
+    Ok(batch.answer(&admitted, &street(relay, config, &remembered), now))
 }
 
 /// The street of a relay that runs.
@@ -133,11 +163,7 @@ pub(super) fn throttle(relay: &Relay, key: &WriteKey) -> Result<(), ApiError> {
 
 /// A page of another origin may not use a browser's key.
 pub(super) fn check_origin(key: &WriteKey, headers: &HeaderMap) -> Result<(), ApiError> {
-    let Some(origin) = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok()) else {
-        return Ok(());
-    };
-    let listed = || key.origins.iter().any(|own| own.eq_ignore_ascii_case(origin));
-    if key.kind == KeyKind::Server || key.origins.is_empty() || listed() {
+    if cors::may_use(key, headers) {
         return Ok(());
     }
     Err(ApiError::not_allowed("this write key may not be used from this origin; see its `origins`"))
@@ -185,7 +211,7 @@ impl<'a> Visit<'a> {
 
 /// A request's events on their way.
 #[derive(Default)]
-struct Batch {
+pub(super) struct Batch {
     /// One for each event that was not rejected, in order.
     admissions: Vec<Admission>,
     derived_ids: u64,
@@ -208,7 +234,8 @@ impl Batch {
     fn run(
         &mut self,
         pieces: Vec<Piece<'_>>,
-        visit: &Visit<'_>,
+        read: &mut Reader<'_>,
+        whereabouts: &Whereabouts,
         street: &Street<'_>,
         now: Timestamp,
     ) {
@@ -220,8 +247,8 @@ impl Batch {
                     continue;
                 }
             };
-            let verdict = native::read(&node, &visit.door, street.config, now)
-                .and_then(|read| pipeline::run(street, read, &visit.whereabouts, now));
+            let verdict =
+                read(&node, street).and_then(|read| pipeline::run(street, read, whereabouts, now));
             match verdict {
                 Ok(verdict) => self.admit(index, verdict, street),
                 Err(rejection) => self.reject(index, &node, rejection),

@@ -6,17 +6,22 @@
 
 mod admin;
 mod auth;
+mod beacon;
 mod body;
 mod client;
 mod consent;
+mod cookies;
+mod cors;
 mod count;
 mod error;
 mod evidence;
 mod health;
 mod ingest;
 mod openapi;
+mod pace;
 mod privacy;
 mod server;
+mod tag;
 mod throttle;
 mod trace;
 
@@ -96,6 +101,7 @@ impl fmt::Debug for Relay {
 /// The public listener's calls.
 pub fn public(relay: Arc<Relay>) -> Router {
     let calls = ingest::routes().merge(consent::routes());
+    let calls = calls.merge(beacon::routes()).merge(tag::routes());
     finished(calls.merge(health::routes()).merge(openapi::routes()).with_state(relay))
 }
 
