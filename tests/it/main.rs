@@ -14,6 +14,7 @@ mod adjustments;
 mod audit;
 mod bad_days;
 mod bad_input;
+mod browser;
 mod config;
 mod conformance;
 mod consent_cli;
