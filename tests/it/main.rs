@@ -38,6 +38,7 @@ mod readme;
 mod relay;
 mod remembered;
 mod sandbox;
+mod senders;
 #[path = "../fixtures/strings.rs"]
 mod strings;
 mod traps;
