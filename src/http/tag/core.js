@@ -260,7 +260,9 @@
       waits.length = waits.length >> 1;
     }
     if (leaving && allowed) {
-      if (navigator.sendBeacon(endpoint, body)) {
+      // Nobody says what became of a beacon: after trouble it is kept for the next page, too, and
+      // the relay knows the second copy by its id.
+      if (navigator.sendBeacon(endpoint, body) && !tries && navigator.onLine) {
         queue.splice(flying, waits.length);
         store();
         flush(true);
@@ -316,7 +318,8 @@
     for (const name in data) {
       if (/^relay(?!Event$|EventId$)./.test(name)) {
         const words = name.slice(5).replace(/[A-Z]/g, (letter) => "_" + letter.toLowerCase());
-        properties[words.slice(1)] = data[name];
+        // Whole numbers are numbers, so that criteria can count with them; money stays exact text.
+        properties[words.slice(1)] = /^(0|[1-9]\d{0,14})$/.test(data[name]) ? +data[name] : data[name];
       }
     }
     relay(data.relayEvent, properties, { eventID: data.relayEventId });
