@@ -12,7 +12,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{ConnectInfo, Request, State},
-    http::{HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -123,7 +123,8 @@ async fn take(
     if consent.is_some() {
         auth::right(key, Right::Consent)?;
     }
-    let chosen = consent.map(|text| choice(relay, config, &visit, &jar, text, now)).transpose()?;
+    let seen = (&parts.headers, &jar);
+    let chosen = consent.map(|text| choice(relay, config, &visit, seen, text, now)).transpose()?;
     let batch = {
         let mut screen = Screen { relay, config, visit: &visit, jar: &mut jar, now };
         let mut read = |node: &Node<'_>, street: &Street<'_>| screen.read(node, street);
@@ -235,12 +236,21 @@ struct Chosen {
     model: crate::consent::Model,
 }
 
+/// The site of the page that posts, by its host.
+fn page_site<'c>(config: &'c Config, headers: &HeaderMap) -> Option<&'c str> {
+    let origin = url::Url::parse(cors::origin(headers)?).ok()?;
+    let host = origin.host_str()?;
+    let mut sites = config.sites.values();
+    let site = sites.find(|site| site.hosts.iter().any(|own| own.eq_ignore_ascii_case(host)))?;
+    Some(&site.name)
+}
+
 /// Reads a choice of the visitor, whom only a cookie names.
 fn choice(
     relay: &Relay,
     config: &Config,
     visit: &Visit<'_>,
-    jar: &Jar,
+    (headers, jar): (&HeaderMap, &Jar),
     text: &str,
     now: Timestamp,
 ) -> Result<Chosen, ApiError> {
@@ -248,7 +258,8 @@ fn choice(
         ApiError::bad_request("not_events", "expected \"consent\" to be a consent object")
     })?;
     let user = json!({"anonymous_id": jar.known()});
-    let body = json!({"user": user, "consent": consent}).to_string();
+    let body = json!({"user": user, "consent": consent, "site": page_site(config, headers)});
+    let body = body.to_string();
     let node = json::parse(&body, config.limits.nesting).map_err(sources::Unframed::from)?;
     let read = native::choice(&node, &visit.door, config, now).map_err(consent::refused)?;
     let nothing = |_: &[crate::queue::IdHash]| Default::default();

@@ -273,7 +273,7 @@ const cases = {
     assert.deepEqual(events().map((event) => event.event_id), ["left-1", "left-2"]);
     await until("the tag of the next page", () => tab.evaluate(() => !!relay.loaded));
     await tab.evaluate(() => relay("begin_checkout", {}, { eventID: "closed" }));
-    await tab.close();
+    await tab.close({ runBeforeUnload: true });
     await until("of a closed tab", () => named("begin_checkout").length === 2);
   },
 
