@@ -236,11 +236,12 @@ struct Chosen {
     model: crate::consent::Model,
 }
 
-/// The site of the page that posts, by its host.
-fn page_site<'c>(config: &'c Config, headers: &HeaderMap) -> Option<&'c str> {
+/// The site of the page that posts, by its host, if it is one of the key's.
+fn page_site<'c>(config: &'c Config, visit: &Visit<'_>, headers: &HeaderMap) -> Option<&'c str> {
     let origin = url::Url::parse(cors::origin(headers)?).ok()?;
     let host = origin.host_str()?;
-    let mut sites = config.sites.values();
+    let own = &visit.door.key?.sites;
+    let mut sites = config.sites.values().filter(|site| own.contains(&site.name));
     let site = sites.find(|site| site.hosts.iter().any(|own| own.eq_ignore_ascii_case(host)))?;
     Some(&site.name)
 }
@@ -258,7 +259,7 @@ fn choice(
         ApiError::bad_request("not_events", "expected \"consent\" to be a consent object")
     })?;
     let user = json!({"anonymous_id": jar.known()});
-    let body = json!({"user": user, "consent": consent, "site": page_site(config, headers)});
+    let body = json!({"user": user, "consent": consent, "site": page_site(config, visit, headers)});
     let body = body.to_string();
     let node = json::parse(&body, config.limits.nesting).map_err(sources::Unframed::from)?;
     let read = native::choice(&node, &visit.door, config, now).map_err(consent::refused)?;
