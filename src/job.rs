@@ -99,9 +99,10 @@ pub enum Sent {
 
 impl Prepared {
     /// Adds a value in clear. Identity is refused: it only leaves as a digest.
-    pub fn put_clear(&mut self, field: Field, text: &str) {
+    pub fn put_clear(&mut self, field: Field, text: impl Into<String>) {
+        let text: String = text.into();
         if field.class() != Class::Identity && !text.is_empty() {
-            self.put(field, Sent::Clear(text.to_owned()));
+            self.put(field, Sent::Clear(text));
         }
     }
 

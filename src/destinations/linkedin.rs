@@ -375,14 +375,13 @@ fn user(job: &Prepared) -> Object {
         ("GOOGLE_AID", clear(Field::AdvertisingId).or_else(|| hash(Field::AdvertisingId))),
     ];
     let ids = ids.into_iter().filter_map(|(kind, value)| {
-        Some(Object::default().with("idType", kind).with("idValue", value?).value())
+        Some(Object::default().with("idType", kind).with("idValue", value?))
     });
-    let own: Vec<Value> = clear(Field::ExternalId).map(Value::String).into_iter().collect();
     Object::default()
         // Must be there, empty where other identity takes its place.
-        .with("userIds", Value::Array(ids.collect()))
+        .with("userIds", ids.collect::<Vec<_>>())
         .maybe("lead", job.clear(Field::LeadLinkedin).map(lead))
-        .list("externalIds", own)
+        .list("externalIds", clear(Field::ExternalId))
 }
 
 /// A lead's URN, from itself or from its id.

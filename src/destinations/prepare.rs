@@ -176,13 +176,13 @@ fn put_texts(
             }
             if take.field == Field::Ip {
                 if let Some(address) = ip_in_form(text, permit.ip) {
-                    prepared.put_clear(Field::Ip, &address);
+                    prepared.put_clear(Field::Ip, address);
                     taken += 1;
                 }
                 continue;
             }
             match take.apply(text, country, occasion.memo) {
-                Ok(Taken::Clear(text)) => prepared.put_clear(take.field, &text),
+                Ok(Taken::Clear(text)) => prepared.put_clear(take.field, text),
                 Ok(Taken::Hashed(digest) | Taken::HashedBefore(digest)) => {
                     prepared.put_hashed(take.field, digest);
                 }

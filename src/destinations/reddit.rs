@@ -401,8 +401,8 @@ fn event(job: &Prepared, kind: &Kind, now: Timestamp) -> Object {
 
 fn metadata(job: &Prepared) -> Object {
     let (currency, fits) = wire::currency(job);
-    let products: Vec<Value> = job.items.iter().filter_map(|item| product(item, fits)).collect();
-    let is_priced = job.value.is_some() || products.iter().any(|p| p.get("item_price").is_some());
+    let products: Vec<Object> = job.items.iter().filter_map(|item| product(item, fits)).collect();
+    let is_priced = job.value.is_some() || products.iter().any(|p| p.has("item_price"));
     let count = job.items.iter().try_fold(Decimal::ZERO, |sum, item| {
         sum.checked_add(item.quantity.unwrap_or(Decimal::ONE))
     });
@@ -420,18 +420,18 @@ fn metadata(job: &Prepared) -> Object {
 }
 
 /// One product; without an id it is none.
-fn product(item: &Item, is_priced: bool) -> Option<Value> {
+fn product(item: &Item, is_priced: bool) -> Option<Object> {
     let object = Object::default()
         .with("id", item.id.as_deref()?)
         .maybe("name", item.name.as_deref())
         .maybe("category", item.category.as_deref())
         .maybe("quantity", wire::integer(item.quantity.unwrap_or(Decimal::ONE)))
         .maybe("item_price", item.price.filter(|_| is_priced).map(wire::number));
-    Some(object.value())
+    Some(object)
 }
 
 fn user(job: &Prepared) -> Object {
-    let hash = |field| job.hashed(field).next().map(|digest| digest.hex());
+    let hash = |field| job.hashed(field).next();
     let user = Object::default()
         .maybe("email", hash(Field::Email))
         .maybe("phone_number", hash(Field::Phone))

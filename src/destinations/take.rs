@@ -95,7 +95,7 @@ impl Take {
             (Form::Clear, Some(_)) => Err(Dropped::Hashed),
             (Form::Clear, None) => {
                 let normalised = memo.normalize(self.rule, text, country)?;
-                Ok(Taken::Clear(normalised.expose().to_owned()))
+                Ok(Taken::Clear(normalised.into_text()))
             }
         }
     }

@@ -323,7 +323,8 @@ impl TheTradeDesk {
     /// ADOBE, "Basic request properties" and "Object request parameters".
     fn event(&self, job: &Prepared, name: &str) -> Object {
         let (currency, fits) = wire::currency(job);
-        let items: Vec<Value> = job.items.iter().filter_map(|item| self.item(item, fits)).collect();
+        let items: Vec<Object> =
+            job.items.iter().filter_map(|item| self.item(item, fits)).collect();
         let other = job.other();
         let (tracker, pixel) = match &self.source {
             Source::Tracker(id) => (Some(id.as_str()), None),
@@ -383,7 +384,7 @@ impl TheTradeDesk {
     }
 
     /// One product; without code or name it is none.
-    fn item(&self, item: &Item, is_priced: bool) -> Option<Value> {
+    fn item(&self, item: &Item, is_priced: bool) -> Option<Object> {
         if item.id.is_none() && item.name.is_none() {
             return None;
         }
@@ -394,7 +395,7 @@ impl TheTradeDesk {
             .maybe("qty", wire::integer(item.quantity.unwrap_or(Decimal::ONE)))
             .maybe("price", price.map(|price| self.amount(price, &price.to_string())))
             .maybe("cat", item.category.as_deref());
-        Some(object.value())
+        Some(object)
     }
 }
 

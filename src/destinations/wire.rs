@@ -1,14 +1,16 @@
 //! Writing bodies: exact numbers, objects without empty keys, batches within a platform's limits.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{collections::HashMap, hash::Hash, ops::Range};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rust_decimal::Decimal;
-use serde_json::{Map, Number, Value};
+use serde::Serialize;
+use serde_json::{Number, Value};
 
 use super::BatchLimits;
 use crate::{
     event::{Currency, Field, Item},
+    identity::Digest,
     job::Prepared,
 };
 
@@ -22,21 +24,34 @@ pub(super) fn integer(decimal: Decimal) -> Option<Number> {
     decimal.is_integer().then(|| number(decimal))
 }
 
-/// A JSON object under construction; what is absent leaves no key.
-#[derive(Debug, Default)]
-pub(super) struct Object(Map<String, Value>);
+/// A JSON object being written: text from the start, since a tree of values would be built only to
+/// be written once. What is absent leaves no key.
+#[derive(Debug)]
+pub(super) struct Object {
+    /// Members joined by commas, without the braces.
+    members: Vec<u8>,
+    /// Where in `members` each key stands, written as JSON.
+    keys: Vec<Range<usize>>,
+}
+
+/// With room for what most objects hold.
+impl Default for Object {
+    fn default() -> Self {
+        Self { members: Vec::with_capacity(256), keys: Vec::with_capacity(8) }
+    }
+}
 
 impl Object {
-    /// Adds a key.
+    /// Adds a key, which must be new.
     #[must_use]
-    pub(super) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.0.insert(key.to_owned(), value.into());
+    pub(super) fn with(mut self, key: &str, value: impl Json) -> Self {
+        self.insert(key, value);
         self
     }
 
     /// Adds a key if there is a value.
     #[must_use]
-    pub(super) fn maybe<V: Into<Value>>(self, key: &str, value: Option<V>) -> Self {
+    pub(super) fn maybe<V: Json>(self, key: &str, value: Option<V>) -> Self {
         match value {
             Some(value) => self.with(key, value),
             None => self,
@@ -45,43 +60,175 @@ impl Object {
 
     /// Adds a list unless it is empty.
     #[must_use]
-    pub(super) fn list(self, key: &str, values: Vec<Value>) -> Self {
-        if values.is_empty() { self } else { self.with(key, values) }
+    pub(super) fn list(mut self, key: &str, values: impl IntoIterator<Item: Json>) -> Self {
+        let mut values = values.into_iter().peekable();
+        if values.peek().is_none() {
+            return self;
+        }
+        self.key(key);
+        list(values, &mut self.members);
+        self
+    }
+
+    /// Adds what is JSON already.
+    #[must_use]
+    pub(super) fn raw(mut self, key: &str, json: &str) -> Self {
+        self.key(key);
+        self.members.extend_from_slice(json.as_bytes());
+        self
     }
 
     /// Adds an object unless it is empty.
     #[must_use]
-    pub(super) fn object(self, key: &str, object: Object) -> Self {
-        if object.is_empty() { self } else { self.with(key, object.0) }
+    pub(super) fn object(mut self, key: &str, object: Object) -> Self {
+        if !object.is_empty() {
+            self.key(key);
+            object.write(&mut self.members);
+        }
+        self
     }
 
     /// Adds a key unless it is there.
-    pub(super) fn keep_or_insert(&mut self, key: String, value: Value) {
-        self.0.entry(key).or_insert(value);
+    pub(super) fn keep_or_insert(&mut self, key: &str, value: impl Json) {
+        if !self.has(key) {
+            self.insert(key, value);
+        }
     }
 
     /// Whether it has a key.
     pub(super) fn has(&self, key: &str) -> bool {
-        self.0.contains_key(key)
+        let mut wanted = Vec::with_capacity(key.len() + 2);
+        key.write(&mut wanted);
+        self.keys.iter().any(|place| self.members.get(place.clone()) == Some(wanted.as_slice()))
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.keys.is_empty()
     }
 
     /// How many keys it has.
     pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(super) fn value(self) -> Value {
-        Value::Object(self.0)
+        self.keys.len()
     }
 
     /// The object as text.
     pub(super) fn json(&self) -> String {
-        // A map of strings and values always serialises.
-        serde_json::to_string(&self.0).unwrap_or_default()
+        let mut json = Vec::with_capacity(self.members.len() + 2);
+        self.write(&mut json);
+        // JSON of strings is UTF-8.
+        String::from_utf8(json).unwrap_or_default()
+    }
+
+    fn insert(&mut self, key: &str, value: impl Json) {
+        self.key(key);
+        value.write(&mut self.members);
+    }
+
+    fn key(&mut self, key: &str) {
+        debug_assert!(!self.has(key), "{key} is written twice");
+        if !self.is_empty() {
+            self.members.push(b',');
+        }
+        let start = self.members.len();
+        key.write(&mut self.members);
+        self.keys.push(start..self.members.len());
+        self.members.push(b':');
+    }
+}
+
+/// What is written as JSON: texts and digests at once, the rest by serde.
+pub(super) trait Json {
+    /// Appends the value.
+    fn write(&self, json: &mut Vec<u8>);
+}
+
+impl Json for str {
+    fn write(&self, json: &mut Vec<u8>) {
+        // Nearly every text can stand as it is; asked of all bytes at once, which is a few at a time.
+        let is_plain = |byte: &u8| (*byte >= 0x20) & (*byte != b'"') & (*byte != b'\\');
+        if self.as_bytes().iter().fold(true, |plain, byte| plain & is_plain(byte)) {
+            json.reserve(self.len() + 2);
+            json.push(b'"');
+            json.extend_from_slice(self.as_bytes());
+            json.push(b'"');
+        } else {
+            serde(self, json);
+        }
+    }
+}
+
+/// In hex.
+impl Json for Digest {
+    fn write(&self, json: &mut Vec<u8>) {
+        json.push(b'"');
+        json.extend_from_slice(&self.digits());
+        // Of base64url, which needs no escape.
+        json.extend_from_slice(self.appendix.as_deref().unwrap_or_default().as_bytes());
+        json.push(b'"');
+    }
+}
+
+impl Json for Object {
+    fn write(&self, json: &mut Vec<u8>) {
+        json.push(b'{');
+        json.extend_from_slice(&self.members);
+        json.push(b'}');
+    }
+}
+
+impl Json for String {
+    fn write(&self, json: &mut Vec<u8>) {
+        self.as_str().write(json);
+    }
+}
+
+impl<T: Json + ?Sized> Json for &T {
+    fn write(&self, json: &mut Vec<u8>) {
+        (*self).write(json);
+    }
+}
+
+impl<T: Json> Json for Vec<T> {
+    fn write(&self, json: &mut Vec<u8>) {
+        list(self, json);
+    }
+}
+
+impl<T: Json, const N: usize> Json for [T; N] {
+    fn write(&self, json: &mut Vec<u8>) {
+        list(self, json);
+    }
+}
+
+macro_rules! by_serde {
+    ($($kind:ty),*) => {
+        $(impl Json for $kind {
+            fn write(&self, json: &mut Vec<u8>) {
+                serde(self, json);
+            }
+        })*
+    };
+}
+by_serde!(bool, u8, u16, i32, u32, i64, u64, usize, Number, Value);
+
+fn list(values: impl IntoIterator<Item: Json>, json: &mut Vec<u8>) {
+    json.push(b'[');
+    for (index, value) in values.into_iter().enumerate() {
+        if index > 0 {
+            json.push(b',');
+        }
+        value.write(json);
+    }
+    json.push(b']');
+}
+
+/// Texts, numbers and values always serialise; were it ever otherwise, a null says so to the
+/// platform and to the fixtures.
+fn serde(value: &(impl Serialize + ?Sized), json: &mut Vec<u8>) {
+    let start = json.len();
+    if serde_json::to_writer(&mut *json, value).is_err() {
+        json.truncate(start);
+        json.extend_from_slice(b"null");
     }
 }
 

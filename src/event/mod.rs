@@ -134,7 +134,8 @@ impl Texts {
     pub fn push(&mut self, field: Field, text: impl Into<String>) {
         let text: String = text.into();
         if !text.is_empty() {
-            self.0.push((field, Personal::new(text)));
+            let place = self.0.partition_point(|(known, _)| *known <= field);
+            self.0.insert(place, (field, Personal::new(text)));
         }
     }
 
@@ -145,7 +146,9 @@ impl Texts {
 
     /// Every value of a field, in clear.
     pub fn all(&self, field: Field) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(move |(f, _)| *f == field).map(|(_, text)| text.expose())
+        let from = self.0.partition_point(|(known, _)| *known < field);
+        let rest = self.0.get(from..).unwrap_or_default();
+        rest.iter().take_while(move |(known, _)| *known == field).map(|(_, text)| text.expose())
     }
 
     /// Every field with its value, in clear.

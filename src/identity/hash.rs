@@ -19,6 +19,11 @@ impl Normalized {
         &self.0
     }
 
+    /// The text in clear, for what is sent so.
+    pub fn into_text(self) -> String {
+        self.0
+    }
+
     /// Its SHA-256.
     pub fn digest(&self) -> Digest {
         Digest { bytes: Sha256::digest(self.0.as_bytes()).into(), appendix: None }
@@ -38,13 +43,21 @@ pub struct Digest {
 impl Digest {
     /// As it is sent: 64 lower-case hex digits, and the appendix if there is one.
     pub fn hex(&self) -> String {
-        const DIGITS: [char; 16] =
-            ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-        let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
+        let digits = self.digits();
         let mut hex = String::with_capacity(64 + 9);
-        hex.extend(self.bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+        hex.push_str(std::str::from_utf8(&digits).unwrap_or_default());
         hex.push_str(self.appendix.as_deref().unwrap_or_default());
         hex
+    }
+
+    /// The 64 digits, in ASCII.
+    pub(crate) fn digits(&self) -> [u8; 64] {
+        let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.bytes) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        digits
     }
 
     /// Without the appendix, which only its own vendor understands.

@@ -19,6 +19,10 @@ use conversion_relay::{
     sources::{Door, json, native},
 };
 
+/// The program's own (`src/main.rs`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Rounds of each run, where the first argument does not say.
 const ROUNDS: u32 = 20_000;
 

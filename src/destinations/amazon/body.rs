@@ -95,7 +95,7 @@ pub(super) fn source(job: &Prepared) -> Option<&'static str> {
 }
 
 /// AMZ, match keys: an object each, with a list of one.
-pub(super) fn match_keys(job: &Prepared) -> Vec<Value> {
+pub(super) fn match_keys(job: &Prepared) -> Vec<Object> {
     let hashed = [
         ("EMAIL", Field::Email),
         ("PHONE", Field::Phone),
@@ -106,13 +106,13 @@ pub(super) fn match_keys(job: &Prepared) -> Vec<Value> {
         ("STATE", Field::Region),
         ("POSTAL", Field::PostalCode),
     ];
-    let key = |kind: &str, value: String| json!({"type": kind, "values": [value]});
-    let mut keys: Vec<Value> = hashed
+    let key = |kind: &str| Object::default().with("type", kind);
+    let mut keys: Vec<Object> = hashed
         .into_iter()
-        .filter_map(|(kind, field)| Some(key(kind, job.hashed(field).next()?.hex())))
+        .filter_map(|(kind, field)| Some(key(kind).with("values", [job.hashed(field).next()?])))
         .collect();
     // In clear (AMZ).
-    keys.extend(job.clear(Field::AdvertisingId).map(|id| key("MAID", id.to_owned())));
+    keys.extend(job.clear(Field::AdvertisingId).map(|id| key("MAID").with("values", [id])));
     keys
 }
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::TRANSACTION;
 use crate::{
@@ -38,7 +38,7 @@ pub(super) fn request(job: &Prepared, name: &str, wording: &Wording, now: Timest
         .maybe("country", job.clear(Field::Country))
         .maybe("language", job.clear(Field::Locale).and_then(language))
         .object("id", id(job, wording))
-        .list("events", vec![event(job, name, now).value()])
+        .list("events", [event(job, name, now)])
 }
 
 /// Desktop, mobile or tablet.
@@ -58,7 +58,7 @@ fn language(locale: &str) -> Option<&str> {
 
 fn id(job: &Prepared, wording: &Wording) -> Object {
     let mapped = job.clear(Field::CrtoId);
-    let email = job.hashed(Field::Email).next().map(crate::identity::Digest::hex);
+    let email = job.hashed(Field::Email).next();
     let mut id = Object::default()
         // Says whose ids the mapped one is among.
         .maybe("mapping_key", wording.mapping_key.as_deref().filter(|_| mapped.is_some()))
@@ -81,16 +81,16 @@ pub(super) fn advertising_key(os: &str) -> Option<&'static str> {
 
 /// The value is that of the items: there is no field for it.
 fn event(job: &Prepared, name: &str, now: Timestamp) -> Object {
-    let item = item(job, name);
     let currency = job.currency.filter(|_| job.items.iter().any(|item| item.price.is_some()));
-    let is_priced = matches!(item, Some(Value::Array(_)));
     let other = job.other();
     let page_view = other.get("deduplication_page_view_id").and_then(Value::as_str);
-    Object::default()
+    let event = Object::default()
         .with("event", name)
         // ISO 8601, and not in the future.
-        .with("timestamp", job.time.min(now).to_string())
-        .maybe("item", item)
+        .with("timestamp", job.time.min(now).to_string());
+    let event = item(event, job, name);
+    let is_priced = event.has("item") && name != "viewItem";
+    event
         .maybe("currency", currency.filter(|_| is_priced).map(|c| c.code().to_owned()))
         .maybe("id", (name == TRANSACTION).then_some(job.transaction_id.as_str()))
         .maybe("keywords", job.clear(Field::SearchTerm).filter(|_| name == "viewSearch"))
@@ -99,22 +99,22 @@ fn event(job: &Prepared, name: &str, now: Timestamp) -> Object {
 }
 
 /// One id of what is looked at, ids of what is listed, and what is bought with price and quantity.
-fn item(job: &Prepared, name: &str) -> Option<Value> {
-    let ids = || job.items.iter().filter_map(|item| item.id.as_deref());
-    let items: Vec<Value> = match name {
-        "viewItem" => return ids().next().map(Value::from),
-        "viewList" | "viewSearch" => ids().map(Value::from).collect(),
+fn item(event: Object, job: &Prepared, name: &str) -> Object {
+    let mut ids = job.items.iter().filter_map(|item| item.id.as_deref());
+    match name {
+        "viewItem" => event.maybe("item", ids.next()),
+        "viewList" | "viewSearch" => event.list("item", ids),
         "addToCart" | "viewBasket" | "beginCheckout" | "addPaymentInfo" | TRANSACTION => {
-            job.items.iter().filter_map(|item| product(item, job.currency.is_some())).collect()
+            let has_currency = job.currency.is_some();
+            event.list("item", job.items.iter().filter_map(|item| product(item, has_currency)))
         }
-        _ => Vec::new(),
-    };
-    (!items.is_empty()).then(|| json!(items))
+        _ => event,
+    }
 }
 
 /// One product; without an id it is none, and without a currency its price says nothing. A quantity
 /// is a whole number: of what is sold by weight one is bought, for what all of it costs.
-fn product(item: &Item, has_currency: bool) -> Option<Value> {
+fn product(item: &Item, has_currency: bool) -> Option<Object> {
     let quantity = item.quantity.unwrap_or(Decimal::ONE);
     let price = item.price.filter(|_| has_currency);
     let (quantity, price) = match (wire::integer(quantity), price) {
@@ -125,5 +125,5 @@ fn product(item: &Item, has_currency: bool) -> Option<Value> {
         .with("id", item.id.as_deref()?)
         .maybe("price", price.map(wire::number))
         .with("quantity", quantity);
-    Some(object.value())
+    Some(object)
 }

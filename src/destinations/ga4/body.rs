@@ -1,13 +1,12 @@
 //! The body of `mp/collect` (DOC/reference): an envelope for one client, and its events.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{LONGEST_VALUE, Object, may_have_user_data, names, wire};
 use crate::{
     consent::Grant,
     event::{Field, Item},
-    identity::Digest,
     job::Prepared,
 };
 
@@ -56,8 +55,8 @@ fn consent(job: &Prepared) -> Object {
 }
 
 fn user_data(job: &Prepared) -> Object {
-    let hashes = |field| job.hashed(field).map(|digest| Value::String(digest.hex())).collect();
-    let first = |field| job.hashed(field).next().map(Digest::hex);
+    let hashes = |field| job.hashed(field);
+    let first = |field| job.hashed(field).next();
     let address = Object::default()
         .maybe("sha256_first_name", first(Field::FirstName))
         .maybe("sha256_last_name", first(Field::LastName))
@@ -66,11 +65,10 @@ fn user_data(job: &Prepared) -> Object {
         .maybe("region", job.clear(Field::Region))
         .maybe("postal_code", job.clear(Field::PostalCode))
         .maybe("country", job.clear(Field::Country));
-    let address = if address.is_empty() { Vec::new() } else { vec![address.value()] };
     Object::default()
         .list("sha256_email_address", hashes(Field::Email))
         .list("sha256_phone_number", hashes(Field::Phone))
-        .list("address", address)
+        .list("address", (!address.is_empty()).then_some(address))
 }
 
 fn device(job: &Prepared) -> Object {
@@ -93,7 +91,7 @@ pub(super) fn event(job: &Prepared, name: &str, now: Timestamp) -> Object {
 /// At most 25: those that GA4 knows come first, then the sender's own.
 fn parameters(job: &Prepared, name: &str) -> Object {
     let (currency, priced) = wire::currency(job);
-    let items: Vec<Value> =
+    let items: Vec<Object> =
         job.items.iter().enumerate().map(|(index, item)| product(item, index, priced)).collect();
     let transaction = Some(job.transaction_id.as_str()).filter(|_| names::has_transaction(name));
     // A value without a currency would be dropped from revenue.
@@ -128,7 +126,7 @@ fn parameters(job: &Prepared, name: &str) -> Object {
         if let Some(value) = scalar(&value, longest)
             && names::is_parameter(&key)
         {
-            parameters.keep_or_insert(key, value);
+            parameters.keep_or_insert(&key, value);
         }
     }
     parameters
@@ -139,7 +137,7 @@ fn engagement(job: &Prepared) -> u64 {
     own.unwrap_or(1).max(1)
 }
 
-fn product(item: &Item, index: usize, priced: bool) -> Value {
+fn product(item: &Item, index: usize, priced: bool) -> Object {
     let text = |text: &Option<String>| text.as_deref().map(|text| cut(text, LONGEST_VALUE));
     Object::default()
         .maybe("item_id", text(&item.id))
@@ -150,8 +148,7 @@ fn product(item: &Item, index: usize, priced: bool) -> Value {
         .maybe("price", item.price.filter(|_| priced).map(wire::number))
         .maybe("discount", item.discount.filter(|_| priced).map(wire::number))
         .with("quantity", wire::number(item.quantity.unwrap_or(1.into())))
-        .with("index", json!(index))
-        .value()
+        .with("index", index)
 }
 
 /// A parameter is a text or a number.

@@ -1,7 +1,7 @@
 //! The body of `events:ingest` (PROTO ingestion_service, event).
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{GoogleAds, IDENTIFIERS, Merchant};
 use crate::{
@@ -16,14 +16,14 @@ pub(super) const LARGEST_FRAME: usize = 4_096;
 
 /// A whole request around written events.
 pub(super) fn request(google: &GoogleAds, actions: &[&str], events: &str, test: bool) -> Vec<u8> {
-    let destinations: Vec<Value> =
-        actions.iter().map(|action| destination(google, action).value()).collect();
-    let destinations = Value::Array(destinations);
-    format!(
-        "{{\"destinations\":{destinations},\"encoding\":\"HEX\",\"validateOnly\":{test},\
-         \"events\":[{events}]}}"
-    )
-    .into_bytes()
+    let destinations = actions.iter().map(|action| destination(google, action));
+    Object::default()
+        .list("destinations", destinations)
+        .with("encoding", "HEX")
+        .with("validateOnly", test)
+        .raw("events", &format!("[{events}]"))
+        .json()
+        .into_bytes()
 }
 
 /// The conversion action by its number; the reference is the same number, which is unique.
@@ -102,22 +102,24 @@ fn ad_identifiers(job: &Prepared) -> Object {
 }
 
 /// Each exactly one of e-mail, phone and address; the address keeps its place among the ten.
-fn user_identifiers(job: &Prepared) -> Vec<Value> {
+fn user_identifiers(job: &Prepared) -> Vec<Object> {
     let address = address(job);
     let room = IDENTIFIERS - usize::from(address.is_some());
-    let emails = job.hashed(Field::Email).map(|digest| json!({"emailAddress": digest.hex()}));
-    let phones = job.hashed(Field::Phone).map(|digest| json!({"phoneNumber": digest.hex()}));
+    let of = |field: Field, key: &'static str| {
+        job.hashed(field).map(move |digest| Object::default().with(key, digest))
+    };
+    let (emails, phones) = (of(Field::Email, "emailAddress"), of(Field::Phone, "phoneNumber"));
     emails.chain(phones).take(room).chain(address).collect()
 }
 
-fn address(job: &Prepared) -> Option<Value> {
-    let name = |field| job.hashed(field).next().map(crate::identity::Digest::hex);
-    Some(json!({"address": {
-        "givenName": name(Field::FirstName)?,
-        "familyName": name(Field::LastName)?,
-        "regionCode": job.clear(Field::Country)?,
-        "postalCode": job.clear(Field::PostalCode)?,
-    }}))
+fn address(job: &Prepared) -> Option<Object> {
+    let name = |field| job.hashed(field).next();
+    let address = Object::default()
+        .with("givenName", name(Field::FirstName)?)
+        .with("familyName", name(Field::LastName)?)
+        .with("regionCode", job.clear(Field::Country)?)
+        .with("postalCode", job.clear(Field::PostalCode)?);
+    Some(Object::default().object("address", address))
 }
 
 /// Never granted unless it was granted; silence is unspecified (PROTO consent).
@@ -143,7 +145,7 @@ fn cart(google: &GoogleAds, job: &Prepared) -> Object {
         return Object::default();
     }
     let (_, priced) = wire::currency(job);
-    let items: Vec<Value> = job
+    let items: Vec<Object> = job
         .items
         .iter()
         .filter_map(|item| {
@@ -153,7 +155,7 @@ fn cart(google: &GoogleAds, job: &Prepared) -> Object {
                 // An int64, which JSON writes as a string.
                 .maybe("quantity", wire::integer(quantity).map(|n| n.to_string()))
                 .maybe("unitPrice", item.price.filter(|_| priced).map(wire::number));
-            Some(object.value())
+            Some(object)
         })
         .collect();
     if items.is_empty() {

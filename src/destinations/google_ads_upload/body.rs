@@ -2,7 +2,7 @@
 //! conversion_upload_service, conversion_adjustment_upload_service).
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{IDENTIFIERS, Merchant, Upload};
 use crate::{
@@ -126,10 +126,11 @@ fn clicks(object: Object, upload: &Upload, job: &Prepared) -> Object {
     }
 }
 
-fn identifiers(job: &Prepared) -> Vec<Value> {
+fn identifiers(job: &Prepared) -> Vec<Object> {
     let of = |field: Field, key: &'static str| {
-        job.hashed(field)
-            .map(move |digest| json!({"userIdentifierSource": "FIRST_PARTY", key: digest.hex()}))
+        job.hashed(field).map(move |digest| {
+            Object::default().with("userIdentifierSource", "FIRST_PARTY").with(key, digest)
+        })
     };
     of(Field::Email, "hashedEmail")
         .chain(of(Field::Phone, "hashedPhoneNumber"))
@@ -171,7 +172,7 @@ fn cart(upload: &Upload, job: &Prepared) -> Object {
         return Object::default();
     }
     let (_, priced) = wire::currency(job);
-    let items: Vec<Value> = job
+    let items: Vec<Object> = job
         .items
         .iter()
         .filter_map(|item| {
@@ -180,7 +181,7 @@ fn cart(upload: &Upload, job: &Prepared) -> Object {
                 .with("productId", item.id.as_deref()?)
                 .maybe("quantity", wire::integer(quantity))
                 .maybe("unitPrice", item.price.filter(|_| priced).map(wire::number));
-            Some(object.value())
+            Some(object)
         })
         .collect();
     if items.is_empty() {

@@ -65,8 +65,8 @@ fn user_data(job: &Prepared) -> Object {
         ("country", Field::Country),
         ("external_id", Field::ExternalId),
     ] {
-        let hashes = job.hashed(field).map(|digest| Value::String(digest.hex()));
-        data = data.list(key, hashes.collect());
+        let hashes = job.hashed(field);
+        data = data.list(key, hashes);
     }
     for (key, field) in [
         ("client_ip_address", Field::Ip),
@@ -89,9 +89,9 @@ pub(super) fn lead_id(text: &str) -> Option<u64> {
 
 /// DOC/parameters/custom-data.
 fn custom_data(job: &Prepared, name: &str) -> Object {
-    let contents: Vec<Value> = job.items.iter().filter_map(|item| content(job, item)).collect();
+    let contents: Vec<Object> = job.items.iter().filter_map(|item| content(job, item)).collect();
     let (currency, _) = wire::currency(job);
-    let priced = job.value.is_some() || contents.iter().any(|c| c.get("item_price").is_some());
+    let priced = job.value.is_some() || contents.iter().any(|c| c.has("item_price"));
     let amounts = [("net_revenue", Field::NetRevenue), ("predicted_ltv", Field::PredictedLtv)];
     let mut data = Object::default().maybe("value", job.value.map(|v| wire::number(v.amount)));
     for (key, field) in amounts {
@@ -108,8 +108,8 @@ fn custom_data(job: &Prepared, name: &str) -> Object {
     }
     let has_contents = !contents.is_empty();
     if has_contents {
-        let ids = job.items.iter().filter_map(|item| item.id.clone()).map(Value::String);
-        data = data.list("content_ids", ids.collect()).list("contents", contents);
+        let ids = job.items.iter().filter_map(|item| item.id.as_deref());
+        data = data.list("content_ids", ids).list("contents", contents);
         if matches!(name, "Purchase" | "InitiateCheckout") {
             data = data.maybe("num_items", units(&job.items));
         }
@@ -117,11 +117,11 @@ fn custom_data(job: &Prepared, name: &str) -> Object {
     // Free keys are siblings of the standard ones, which they never replace.
     for (key, value) in job.other() {
         if may_be_free(&key, &value) {
-            data.keep_or_insert(key, value);
+            data.keep_or_insert(&key, value);
         }
     }
     if has_contents {
-        data.keep_or_insert("content_type".to_owned(), json!("product"));
+        data.keep_or_insert("content_type", "product");
     }
     data
 }
@@ -147,7 +147,7 @@ pub(super) fn may_be_free(key: &str, value: &Value) -> bool {
 }
 
 /// One product; without an id it is none.
-fn content(job: &Prepared, item: &Item) -> Option<Value> {
+fn content(job: &Prepared, item: &Item) -> Option<Object> {
     let (_, priced) = wire::currency(job);
     let object = Object::default()
         .with("id", item.id.as_deref().filter(|id| !id.trim().is_empty())?)
@@ -156,7 +156,7 @@ fn content(job: &Prepared, item: &Item) -> Option<Value> {
         .maybe("title", item.name.as_deref())
         .maybe("brand", item.brand.as_deref())
         .maybe("category", item.category.as_deref());
-    Some(object.value())
+    Some(object)
 }
 
 /// A quantity is a whole number from 1 on; absent it is 1.

@@ -12,7 +12,6 @@ use crate::{
         wire::{self, Object},
     },
     event::{Field, Item},
-    identity::Digest,
     job::Prepared,
 };
 
@@ -53,8 +52,8 @@ fn custom_data(
         &["home", "product", "category", "searchresults", "cart", "purchase", "other"];
     let text = |key: &str| other.get(key).and_then(Value::as_str).map(str::to_owned);
     let (currency, fits) = wire::currency(job);
-    let items: Vec<Value> = job.items.iter().filter_map(|item| product(item, fits)).collect();
-    let ids = job.items.iter().filter_map(|item| item.id.clone()).map(Value::String).collect();
+    let items: Vec<Object> = job.items.iter().filter_map(|item| product(item, fits)).collect();
+    let ids = job.items.iter().filter_map(|item| item.id.as_deref());
     let hotel = other.get("hotel").and_then(Value::as_object);
     let hotel = hotel.and_then(|of| hotel_data(of, dates, fits)).unwrap_or_default();
     // A page load bears no value.
@@ -62,7 +61,7 @@ fn custom_data(
     let is_priced = value.is_some()
         || hotel.has("totalPrice")
         || hotel.has("basePrice")
-        || items.iter().any(|item| item.get("price").is_some());
+        || items.iter().any(|item| item.has("price"));
     Object::default()
         .maybe("eventCategory", text("event_category"))
         .maybe("eventLabel", text("event_label"))
@@ -116,7 +115,7 @@ pub(super) fn ad_storage(job: &Prepared) -> Option<&'static str> {
 }
 
 fn user_data(job: &Prepared) -> Object {
-    let hash = |field| job.hashed(field).next().map(Digest::hex);
+    let hash = |field| job.hashed(field).next();
     let anonymous = job.clear(Field::Uetvid).or_else(|| job.clear(Field::AnonymousId));
     let data = Object::default()
         .maybe("msclkid", job.clear(Field::Msclkid).and_then(msclkid))
@@ -133,13 +132,13 @@ fn user_data(job: &Prepared) -> Object {
 }
 
 /// One product; without an id it is none.
-fn product(item: &Item, is_priced: bool) -> Option<Value> {
+fn product(item: &Item, is_priced: bool) -> Option<Object> {
     let object = Object::default()
         .with("id", item.id.as_deref()?)
         .with("quantity", wire::number(item.quantity.unwrap_or(Decimal::ONE)))
         .maybe("price", item.price.filter(|_| is_priced).map(wire::number))
         .maybe("name", item.name.as_deref());
-    Some(object.value())
+    Some(object)
 }
 
 /// A UUID with or without dashes, also out of the cookie's `_uet<msclkid>`.

@@ -7,7 +7,6 @@ use super::{IDENTIFYING, msclkid};
 use crate::{
     destinations::wire::{self, Object},
     event::Field,
-    identity::Digest,
     job::Prepared,
 };
 
@@ -87,7 +86,7 @@ fn adjustment(kind: Kind, job: &Prepared, goal: &str, now: Timestamp) -> Object 
 }
 
 fn identity(object: Object, job: &Prepared) -> Object {
-    let hash = |field| job.hashed(field).next().map(Digest::hex);
+    let hash = |field| job.hashed(field).next();
     object
         .maybe("MicrosoftClickId", job.clear(Field::Msclkid).and_then(msclkid))
         .maybe("HashedEmailAddress", hash(Field::Email))

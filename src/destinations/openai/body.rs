@@ -75,7 +75,7 @@ fn user(job: &Prepared) -> Object {
         ("first_names_sha256", Field::FirstName),
         ("last_names_sha256", Field::LastName),
     ] {
-        user = user.list(key, job.hashed(field).map(|d| Value::String(d.hex())).collect());
+        user = user.list(key, job.hashed(field));
     }
     for (key, field) in [
         ("countries", Field::Country),
@@ -83,7 +83,7 @@ fn user(job: &Prepared) -> Object {
         ("regions", Field::Region),
         ("postal_codes", Field::PostalCode),
     ] {
-        user = user.list(key, job.clear(field).map(Value::from).into_iter().collect());
+        user = user.list(key, job.clear(field).map(Value::from).into_iter());
     }
     user.maybe("ip_address", job.clear(Field::Ip))
         .maybe("user_agent", job.clear(Field::UserAgent))
@@ -111,7 +111,7 @@ fn data(job: &Prepared, kind: &Kind) -> Object {
 }
 
 /// One product: its amount is that of one piece.
-fn content(item: &Item, prices: Option<Currency>) -> Option<Value> {
+fn content(item: &Item, prices: Option<Currency>) -> Option<Object> {
     if item.id.is_none() && item.name.is_none() {
         return None;
     }
@@ -123,7 +123,7 @@ fn content(item: &Item, prices: Option<Currency>) -> Option<Value> {
         .maybe("quantity", wire::integer(item.quantity.unwrap_or(Decimal::ONE)))
         .maybe("currency", prices.filter(|_| amount.is_some()).map(|c| c.code().to_owned()))
         .maybe("amount", amount);
-    Some(object.value())
+    Some(object)
 }
 
 /// Whole minor units: 129.90 USD is 12990, 500 JPY is 500 (EVENTS).

@@ -76,7 +76,7 @@ fn user_data(job: &Prepared) -> Object {
         ("external_id", Field::ExternalId),
         ("hashed_maids", Field::AdvertisingId),
     ] {
-        data = data.list(key, job.hashed(field).map(|d| Value::String(d.hex())).collect());
+        data = data.list(key, job.hashed(field));
     }
     data.maybe("client_ip_address", job.clear(Field::Ip))
         .maybe("client_user_agent", job.clear(Field::UserAgent))
@@ -88,10 +88,10 @@ fn user_data(job: &Prepared) -> Object {
 fn custom_data(job: &Prepared, wording: &Wording) -> Object {
     let (currency, priced) = wire::currency(job);
     let prices = currency.filter(|_| priced);
-    let contents: Vec<Value> =
+    let contents: Vec<Object> =
         job.items.iter().filter_map(|item| content(item, prices, wording)).collect();
     let ltv = job.amount(Field::PredictedLtv).filter(|_| priced).map(|ltv| ltv.to_string());
-    let has_price = contents.iter().any(|content| content.get("item_price").is_some());
+    let has_price = contents.iter().any(|content| content.has("item_price"));
     let has_amount = job.value.is_some() || ltv.is_some() || has_price;
     let other = job.other();
     let text = |key: &str| other.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
@@ -111,12 +111,12 @@ fn custom_data(job: &Prepared, wording: &Wording) -> Object {
     }
     let ids = job.items.iter().filter_map(|item| item.id.as_deref()).map(|id| json!(id));
     data.maybe("num_items", wire::units(&job.items).and_then(wire::integer))
-        .list("content_ids", ids.collect())
+        .list("content_ids", ids)
         .list("contents", contents)
 }
 
 /// One product; without an id it is none.
-fn content(item: &Item, currency: Option<Currency>, wording: &Wording) -> Option<Value> {
+fn content(item: &Item, currency: Option<Currency>, wording: &Wording) -> Option<Object> {
     let money = item.price.zip(currency).map(|(amount, currency)| Money { amount, currency });
     let price = money.map(|money| money.amount_text());
     let object = Object::default()
@@ -126,5 +126,5 @@ fn content(item: &Item, currency: Option<Currency>, wording: &Wording) -> Option
         .maybe(&wording.brand_key, item.brand.as_deref())
         .maybe("item_price", price)
         .maybe("quantity", wire::integer(item.quantity.unwrap_or(Decimal::ONE)));
-    Some(object.value())
+    Some(object)
 }

@@ -8,7 +8,6 @@ use super::state;
 use crate::{
     destinations::wire::{self, Object},
     event::{ActionSource, Field, Item},
-    identity::Digest,
     job::Prepared,
 };
 
@@ -57,7 +56,7 @@ fn user_data(job: &Prepared) -> Object {
         ("country", Field::Country),
         ("external_id", Field::ExternalId),
     ] {
-        data = data.list(key, job.hashed(field).map(|d| Value::String(d.hex())).collect());
+        data = data.list(key, job.hashed(field));
     }
     for (key, field) in [
         ("client_ip_address", Field::Ip),
@@ -72,17 +71,16 @@ fn user_data(job: &Prepared) -> Object {
         data = data.maybe(key, job.clear(field));
     }
     let lead = job.clear(Field::LeadSnapchat).and_then(|id| id.parse::<u64>().ok());
-    data.maybe("madid", job.hashed(Field::AdvertisingId).next().map(Digest::hex))
-        .maybe("lead_id", lead)
+    data.maybe("madid", job.hashed(Field::AdvertisingId).next()).maybe("lead_id", lead)
 }
 
 /// Counts and prices of products are texts, as in Snap's own SDK; the value is a number. The
 /// sender's own properties pass where they bear one of Snapchat's names and are of its kind.
 fn custom_data(job: &Prepared) -> Object {
     let (currency, priced) = wire::currency(job);
-    let contents: Vec<Value> = job.items.iter().filter_map(|item| content(item, priced)).collect();
+    let contents: Vec<Object> = job.items.iter().filter_map(|item| content(item, priced)).collect();
     let ltv = wire::amount(job, Field::PredictedLtv);
-    let has_price = contents.iter().any(|content| content.get("item_price").is_some());
+    let has_price = contents.iter().any(|content| content.has("item_price"));
     let has_amount = job.value.is_some() || ltv.is_some() || has_price;
     let other = job.other();
     let text = |key: &str| other.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
@@ -115,14 +113,14 @@ fn custom_data(job: &Prepared) -> Object {
 }
 
 /// One product; without an id it is none.
-fn content(item: &Item, priced: bool) -> Option<Value> {
+fn content(item: &Item, priced: bool) -> Option<Object> {
     let text = |decimal: Decimal| decimal.normalize().to_string();
     let object = Object::default()
         .with("id", item.id.as_deref()?)
         .with("quantity", text(item.quantity.unwrap_or(Decimal::ONE)))
         .maybe("item_price", item.price.filter(|_| priced).map(text))
         .maybe("brand", item.brand.as_deref());
-    Some(object.value())
+    Some(object)
 }
 
 /// The first of `extinfo`: which system.

@@ -34,12 +34,12 @@ pub(super) fn event(job: &Prepared, name: &str, limited_flag: &str, now: Timesta
 
 /// DOC 1771101186666498; what is absent has no key, since the hash of nothing is refused.
 fn user(job: &Prepared) -> Object {
-    let hash = |field| job.hashed(field).next().map(Digest::hex);
+    let hash = |field| job.hashed(field).next();
     let mut user = Object::default();
     for (key, field) in
         [("email", Field::Email), ("phone", Field::Phone), ("external_id", Field::ExternalId)]
     {
-        user = user.list(key, job.hashed(field).map(|d| Value::String(d.hex())).collect());
+        user = user.list(key, job.hashed(field));
     }
     for (key, field) in [
         ("first_name", Field::FirstName),
@@ -68,7 +68,7 @@ fn user(job: &Prepared) -> Object {
     };
     if let Some(key) = key {
         let plain = job.clear(Field::AdvertisingId).map(str::to_owned);
-        user = user.maybe(key, hash(Field::AdvertisingId).or(plain));
+        user = user.maybe(key, hash(Field::AdvertisingId).map(Digest::hex).or(plain));
     }
     let known = ["AUTHORIZED", "DENIED", "NOT_DETERMINED", "RESTRICTED", "NOT_APPLICABLE"];
     user.maybe("att_status", job.clear(Field::AttStatus).filter(|status| known.contains(status)))
@@ -78,9 +78,9 @@ fn user(job: &Prepared) -> Object {
 /// are of its kind: one wrong value refuses the whole batch.
 fn properties(job: &Prepared) -> Object {
     let (currency, priced) = wire::currency(job);
-    let contents: Vec<Value> = job.items.iter().filter_map(|item| content(item, priced)).collect();
+    let contents: Vec<Object> = job.items.iter().filter_map(|item| content(item, priced)).collect();
     let ltv = wire::amount(job, Field::PredictedLtv);
-    let has_price = contents.iter().any(|content| content.get("price").is_some());
+    let has_price = contents.iter().any(|content| content.has("price"));
     let has_amount = job.value.is_some() || ltv.is_some() || has_price;
     let other = job.other();
     let text = |key: &str| other.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
@@ -112,7 +112,7 @@ fn properties(job: &Prepared) -> Object {
 }
 
 /// One product; without an id it is none.
-fn content(item: &Item, priced: bool) -> Option<Value> {
+fn content(item: &Item, priced: bool) -> Option<Object> {
     let object = Object::default()
         .with("content_id", item.id.as_deref()?)
         .maybe("content_name", item.name.as_deref())
@@ -120,5 +120,5 @@ fn content(item: &Item, priced: bool) -> Option<Value> {
         .maybe("brand", item.brand.as_deref())
         .maybe("price", item.price.filter(|_| priced).map(wire::number))
         .with("quantity", wire::number(item.quantity.unwrap_or(Decimal::ONE)));
-    Some(object.value())
+    Some(object)
 }

@@ -1,7 +1,7 @@
 //! The body's template: paths of the event, and CEL over it.
 
 use rust_decimal::Decimal;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{
     consent::{Permit, Purpose},
@@ -376,29 +376,22 @@ fn put(object: &mut Map<String, Value>, path: &str, value: Value) {
     }
 }
 
+/// The sender's own keys, and the known ones in their place.
 fn product(item: &Item) -> Value {
-    let known = known_parts(item);
     let mut product: Map<String, Value> = serde_json::from_str(&item.other).unwrap_or_default();
-    if product.is_empty() {
-        return known;
-    }
-    if let Value::Object(known) = known {
-        product.extend(known);
-    }
+    let texts = [
+        ("id", &item.id),
+        ("name", &item.name),
+        ("brand", &item.brand),
+        ("category", &item.category),
+        ("variant", &item.variant),
+    ];
+    let numbers = [("quantity", item.quantity), ("price", item.price), ("discount", item.discount)];
+    let texts = texts.into_iter().filter_map(|(key, text)| Some((key, json!(text.as_ref()?))));
+    let numbers =
+        numbers.into_iter().filter_map(|(key, number)| Some((key, wire::number(number?).into())));
+    product.extend(texts.chain(numbers).map(|(key, value)| (key.to_owned(), value)));
     Value::Object(product)
-}
-
-fn known_parts(item: &Item) -> Value {
-    Object::default()
-        .maybe("id", item.id.as_deref())
-        .maybe("name", item.name.as_deref())
-        .maybe("brand", item.brand.as_deref())
-        .maybe("category", item.category.as_deref())
-        .maybe("variant", item.variant.as_deref())
-        .maybe("quantity", item.quantity.map(wire::number))
-        .maybe("price", item.price.map(wire::number))
-        .maybe("discount", item.discount.map(wire::number))
-        .value()
 }
 
 fn consent(job: &Prepared) -> Value {

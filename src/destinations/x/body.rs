@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
-use serde_json::Value;
 
 use crate::{
     destinations::wire::{self, Object},
@@ -12,9 +11,8 @@ use crate::{
 
 pub(super) fn conversion(job: &Prepared, tag: &str, now: Timestamp) -> Object {
     let (currency, fits) = wire::currency(job);
-    let contents: Vec<Value> = job.items.iter().filter_map(|item| content(item, fits)).collect();
-    let is_priced =
-        job.value.is_some() || contents.iter().any(|it| it.get("content_price").is_some());
+    let contents: Vec<Object> = job.items.iter().filter_map(|item| content(item, fits)).collect();
+    let is_priced = job.value.is_some() || contents.iter().any(|it| it.has("content_price"));
     let count = wire::units(&job.items).filter(|count| *count > Decimal::ZERO);
     Object::default()
         // UTC with exactly three digits of milliseconds (DOC), and not in the future.
@@ -31,21 +29,20 @@ pub(super) fn conversion(job: &Prepared, tag: &str, now: Timestamp) -> Object {
 }
 
 /// One object each; an address and its user agent share one (DOC).
-fn identifiers(job: &Prepared) -> Vec<Value> {
-    let one = |key: &str, text: String| Object::default().with(key, text).value();
+fn identifiers(job: &Prepared) -> Vec<Object> {
+    let one = |key: &str, text: String| Object::default().with(key, text);
     let mut identifiers = Vec::new();
     identifiers.extend(job.clear(Field::Twclid).map(|id| one("twclid", id.to_owned())));
     identifiers.extend(job.hashed(Field::Email).map(|hash| one("hashed_email", hash.hex())));
     identifiers.extend(job.hashed(Field::Phone).map(|hash| one("hashed_phone_number", hash.hex())));
     if let Some((ip, agent)) = job.clear(Field::Ip).zip(job.clear(Field::UserAgent)) {
-        identifiers
-            .push(Object::default().with("ip_address", ip).with("user_agent", agent).value());
+        identifiers.push(Object::default().with("ip_address", ip).with("user_agent", agent));
     }
     identifiers
 }
 
 /// DOC, `contents`: what has neither id nor name says nothing.
-fn content(item: &Item, is_priced: bool) -> Option<Value> {
+fn content(item: &Item, is_priced: bool) -> Option<Object> {
     if item.id.is_none() && item.name.is_none() {
         return None;
     }
@@ -55,5 +52,5 @@ fn content(item: &Item, is_priced: bool) -> Option<Value> {
         .maybe("content_type", item.category.as_deref())
         .maybe("content_price", item.price.filter(|_| is_priced).map(wire::number))
         .maybe("num_items", wire::integer(item.quantity.unwrap_or(Decimal::ONE)));
-    Some(object.value())
+    Some(object)
 }
