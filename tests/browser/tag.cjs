@@ -268,13 +268,15 @@ const cases = {
       relay("add_payment_info", {}, { eventID: "left-2" });
       location.href = "/thanks";
     });
-    await until("both", () => events().length === 2 && sent.every((call) => call.status));
+    // A copy may come twice, where the page ended before the answer: the relay counts it once.
+    const ids = () => [...new Set(events().map((event) => event.event_id))];
+    await until("both", () => ids().length === 2 && sent.every((call) => call.status));
     taken();
-    assert.deepEqual(events().map((event) => event.event_id), ["left-1", "left-2"]);
+    assert.deepEqual(ids(), ["left-1", "left-2"]);
     await until("the tag of the next page", () => tab.evaluate(() => !!relay.loaded));
     await tab.evaluate(() => relay("begin_checkout", {}, { eventID: "closed" }));
     await tab.close({ runBeforeUnload: true });
-    await until("of a closed tab", () => named("begin_checkout").length === 2);
+    await until("of a closed tab", () => ids().includes("closed"));
   },
 
   async "offline and back, and over a page's end"(tab) {
