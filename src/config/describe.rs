@@ -171,6 +171,7 @@ fn write_key(key: &WriteKey) -> Value {
         "events": key.events,
         "may": words(&key.may),
         "rate_limit": key.rate_limit.as_ref().map(rate_limit),
+        "rate_limit_per_address": rate_limit(&key.rate_limit_per_address),
         "origins": key.origins,
         "max_value": key.max_value,
     })

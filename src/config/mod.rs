@@ -163,6 +163,8 @@ pub struct WriteKey {
     pub may: Vec<Right>,
     /// Its own limit.
     pub rate_limit: Option<RateLimit>,
+    /// What one address may do with a browser's key.
+    pub rate_limit_per_address: RateLimit,
     /// Origins a browser may post from.
     pub origins: Vec<String>,
     /// The highest value a browser may claim.

@@ -18,12 +18,26 @@ pub(super) fn write_key<'c>(
     headers: &HeaderMap,
     query: Option<&str>,
 ) -> Result<&'c WriteKey, ApiError> {
-    let given = credential(headers).or_else(|| parameter(query?, "api_secret")).ok_or_else(|| {
-        let detail = "send the write key as `Authorization: Bearer KEY`, as the user name of Basic \
-                      auth, or as api_secret";
-        ApiError::unauthorized(detail)
-    })?;
-    find(&config.write_keys, |key| &key.key, &given)
+    let given = credential(headers).or_else(|| parameter(query?, "api_secret"));
+    known(config, &given.ok_or_else(missing)?)
+}
+
+/// The write key that a browser gives outside of a body: as everybody does, or as `key`.
+pub(super) fn given(headers: &HeaderMap, query: &str) -> Option<String> {
+    let named = |name| parameter(query, name).filter(|key| !key.is_empty());
+    credential(headers).or_else(|| named("key")).or_else(|| named("api_secret"))
+}
+
+/// Refuses a request without a write key.
+pub(super) fn missing() -> ApiError {
+    let detail = "send the write key as `Authorization: Bearer KEY`, as the user name of Basic \
+                  auth, or as api_secret";
+    ApiError::unauthorized(detail)
+}
+
+/// The write key with this secret.
+pub(super) fn known<'c>(config: &'c Config, given: &str) -> Result<&'c WriteKey, ApiError> {
+    find(&config.write_keys, |key| &key.key, given)
         .ok_or_else(|| ApiError::unauthorized("the write key is unknown"))
 }
 
@@ -35,8 +49,7 @@ pub(super) fn write_key_or<'c>(
     given: Option<&str>,
 ) -> Result<&'c WriteKey, ApiError> {
     match (credential(headers), given) {
-        (None, Some(given)) => find(&config.write_keys, |key| &key.key, given)
-            .ok_or_else(|| ApiError::unauthorized("the write key is unknown")),
+        (None, Some(given)) => known(config, given),
         _ => write_key(config, headers, None),
     }
 }
@@ -64,7 +77,7 @@ pub(super) fn admin<'c>(
     let given = credential(headers).ok_or_else(|| {
         ApiError::unauthorized("send an admin token as `Authorization: Bearer TOKEN`")
     })?;
-    let token = known(config, &given)
+    let token = admin_token(config, &given)
         .ok_or_else(|| ApiError::unauthorized("the admin token is unknown"))?;
     if token.roles.iter().any(|role| roles.contains(role)) {
         return Ok(token);
@@ -75,11 +88,11 @@ pub(super) fn admin<'c>(
 
 /// Whose admin token a request carries, whatever it may do.
 pub(super) fn who<'c>(config: &'c Config, headers: &HeaderMap) -> Option<&'c AdminToken> {
-    known(config, &credential(headers)?)
+    admin_token(config, &credential(headers)?)
 }
 
 /// Every one is compared, so that the time tells nothing of whose it was.
-fn known<'c>(config: &'c Config, given: &str) -> Option<&'c AdminToken> {
+fn admin_token<'c>(config: &'c Config, given: &str) -> Option<&'c AdminToken> {
     config.admin_tokens.iter().filter(|token| token.token.is_of(given)).last()
 }
 

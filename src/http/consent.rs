@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
@@ -20,11 +21,11 @@ use super::{
 };
 use crate::{
     clock::Stopwatch,
-    config::Right,
+    config::{Config, Right, WriteKey},
     consent::memory::Remembered,
-    pipeline,
+    pipeline::{self, ChoiceMade},
     queue::IdHash,
-    sources::{self, Form, Rejection, RejectionCode, native},
+    sources::{self, Form, Rejection, RejectionCode, json::Node, native},
 };
 
 const ROUTE: &str = "/v1/consent";
@@ -63,22 +64,39 @@ async fn take(relay: &Relay, parts: &Parts, body: &mut Body) -> Result<Value, Ap
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let visit = Visit::of(key, peer.map(|info| info.0), &parts.headers, &config);
         let node = sources::one(&body, &config.limits)?;
-        let nothing = |_: &[IdHash]| Remembered::default();
-        let street = street(relay, &config, &nothing);
-        native::choice(&node, &visit.door, &config, now)
-            .and_then(|read| pipeline::choice(&street, read, &visit.whereabouts))
-            .map_err(refused)?
+        read(relay, &config, &visit, &node, now)?
     };
+    let warnings = made.warnings.clone();
+    let mut answer = json!({"accepted": 1, "queued_changed": keep(relay, key, made).await?});
+    if let (false, Some(answer)) = (warnings.is_empty(), answer.as_object_mut()) {
+        let warning = |w: &sources::Warning| json!({"code": w.code.name(), "message": w.message});
+        answer.insert("warnings".to_owned(), warnings.iter().map(warning).collect());
+    }
+    Ok(answer)
+}
+
+/// Who chose what.
+pub(super) fn read(
+    relay: &Relay,
+    config: &Config,
+    visit: &Visit<'_>,
+    node: &Node<'_>,
+    now: Timestamp,
+) -> Result<ChoiceMade, ApiError> {
+    let nothing = |_: &[IdHash]| Remembered::default();
+    let street = street(relay, config, &nothing);
+    native::choice(node, &visit.door, config, now)
+        .and_then(|read| pipeline::choice(&street, read, &visit.whereabouts))
+        .map_err(refused)
+}
+
+/// Has the queue remember it; how much of what waits it changed.
+pub(super) async fn keep(relay: &Relay, key: &WriteKey, made: ChoiceMade) -> Result<u64, ApiError> {
     let (site, controller) = (made.of.0.as_str(), made.of.1.as_str());
     let words = pipeline::act("choice", (site, controller), &made.subjects, &key.name, made.words);
     let judge = relay.judge.clone();
     let reached = relay.queue.choose(made.subjects, made.choice, judge, words).await?;
-    let mut answer = json!({"accepted": 1, "queued_changed": reached.count});
-    if let (false, Some(answer)) = (made.warnings.is_empty(), answer.as_object_mut()) {
-        let warning = |w: &sources::Warning| json!({"code": w.code.name(), "message": w.message});
-        answer.insert("warnings".to_owned(), made.warnings.iter().map(warning).collect());
-    }
-    Ok(answer)
+    Ok(reached.count)
 }
 
 /// A choice is one thing: what is wrong with it is wrong with the request.

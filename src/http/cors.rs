@@ -1,49 +1,86 @@
-//! Pages of the configured origins may post with a browser's key from another origin; nobody else may.
+//! Cross-origin requests: which origin's pages may post, and read the answer. Only what a browser
+//! key lists; never any origin, never `null`.
 
 use axum::{
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 
+use super::{Relay, error::ApiError};
 use crate::config::{Config, KeyKind, WriteKey};
 
-/// Answers a preflight. Which key will come is not known yet: any browser key's origins count, and
-/// the call itself is held against its own.
-pub(super) fn preflight(config: &Config, headers: &HeaderMap) -> Response {
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    let keys = config.write_keys.iter();
-    if allow(keys, headers, &mut response) {
-        // SDKs set headers of their own, and new versions new ones; none of them opens anything.
-        let asked = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-        let headers = response.headers_mut();
+/// How long a browser need not ask again; Chromium remembers no longer.
+const MAX_AGE: &str = "7200";
+
+/// The origin of the page that asks, if a page asks.
+pub(super) fn origin(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::ORIGIN).map(|value| value.to_str().unwrap_or("null"))
+}
+
+/// Whether a key may be used from where a request comes: a browser's from the origins that it
+/// lists, and where it lists none from the relay's own. Who sends no `Origin` is no page.
+pub(super) fn may_use(key: &WriteKey, headers: &HeaderMap) -> bool {
+    let (KeyKind::Browser, Some(origin)) = (key.kind, origin(headers)) else { return true };
+    if key.origins.is_empty() { is_own(origin, headers) } else { lists(key, origin) }
+}
+
+fn lists(key: &WriteKey, origin: &str) -> bool {
+    key.origins.iter().any(|own| own.eq_ignore_ascii_case(origin))
+}
+
+/// Whether the page was served under the very host that it posts to.
+fn is_own(origin: &str, headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    let authority = origin.split_once("://").map(|(_, authority)| authority);
+    matches!((host, authority), (Some(host), Some(own)) if own.eq_ignore_ascii_case(host))
+}
+
+/// Answers a browser that asks before it posts. It does not show the key, so that any browser key's
+/// origin will do.
+pub(super) async fn preflight(
+    State(relay): State<std::sync::Arc<Relay>>,
+    headers: HeaderMap,
+) -> Response {
+    let config = relay.config.load();
+    let mut response = if is_listed(&config, &headers) {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        let detail = "no browser key lists this origin in its `origins`";
+        ApiError::not_allowed(detail).into_response()
+    };
+    let is_allowed = allow(&config, &headers, &mut response);
+    if is_allowed {
+        let answered = response.headers_mut();
         let methods = HeaderValue::from_static("GET, POST");
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
-        if let Some(asked) = asked {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked);
+        answered.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+        answered.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(MAX_AGE));
+        // SDKs set headers of their own, and new versions new ones; none of them opens anything.
+        if let Some(asked) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+            answered.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
         }
-        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
     response
 }
 
-/// Lets a page of a configured origin read the answer.
-pub(super) fn allow<'k>(
-    mut keys: impl Iterator<Item = &'k WriteKey>,
-    headers: &HeaderMap,
-    response: &mut Response,
-) -> bool {
-    response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
-    let Some(origin) = headers.get(header::ORIGIN) else { return false };
-    let Ok(text) = origin.to_str() else { return false };
-    let listed = keys.any(|key| {
-        key.kind == KeyKind::Browser && key.origins.iter().any(|own| own.eq_ignore_ascii_case(text))
-    });
-    if listed {
-        let headers = response.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        // RudderStack's and Segment's SDKs may be told to send credentials.
-        let credentials = HeaderValue::from_static("true");
-        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, credentials);
-    }
-    listed
+fn is_listed(config: &Config, headers: &HeaderMap) -> bool {
+    let keys = || config.write_keys.iter().filter(|key| key.kind == KeyKind::Browser);
+    origin(headers).is_some_and(|origin| keys().any(|key| lists(key, origin)))
+}
+
+/// Lets the page read the answer, where its origin is one of a browser key's. What is cached is
+/// cached for that origin only.
+pub(super) fn allow(config: &Config, headers: &HeaderMap, response: &mut Response) -> bool {
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("origin"));
+    let Some(origin) = headers.get(header::ORIGIN).filter(|_| is_listed(config, headers)) else {
+        return false;
+    };
+    let yes = HeaderValue::from_static("true");
+    let answered = response.headers_mut();
+    answered.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    // Cookies: the relay's own, of its own site.
+    answered.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
+    const EXPOSED: HeaderName = header::ACCESS_CONTROL_EXPOSE_HEADERS;
+    answered.insert(EXPOSED, HeaderValue::from_static("retry-after"));
+    true
 }

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Relay, auth, body, client,
+    Relay, auth, body, client, cors,
     count::{self, Counted, Tally},
     error::ApiError,
 };
@@ -78,25 +78,45 @@ async fn take(
     let body = body::read(body, &parts.headers, config.limits.request_bytes).await?;
 
     let now = (relay.clock)();
-    let mut batch = Batch { explain: explain.then(Vec::new), ..Batch::default() };
-    {
+    let batch = {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let visit = Visit::of(key, peer.map(|info| info.0), &parts.headers, &config);
         let pieces = sources::split(&body, form, &config.limits)?;
-        let remembered = |subjects: &[IdHash]| remembered(relay, subjects);
-        let street = street(relay, &config, &remembered);
-        if pieces.len() >= LARGE_BATCH && is_multi_threaded() {
-            // Milliseconds of pure work: other requests of this thread move to another one.
-            tokio::task::block_in_place(|| batch.run(pieces, &visit, &street, now));
-        } else {
-            batch.run(pieces, &visit, &street, now);
-        }
-    }
-    finish(relay, &config, batch, now).await
+        let mut read =
+            |node: &Node<'_>, _: &Street<'_>| native::read(node, &visit.door, &config, now);
+        work(relay, &config, pieces, &mut read, &visit.whereabouts, explain, now)
+    };
+    settle(relay, &config, batch, now).await
 }
 
-/// Has the queue keep what came, and says what became of it.
-pub(super) async fn finish(
+/// How a door reads one of its events.
+pub(super) type Reader<'r> =
+    dyn FnMut(&Node<'_>, &Street<'_>) -> Result<sources::Read, Rejection> + 'r;
+
+/// Runs the events of a request down the street.
+pub(super) fn work(
+    relay: &Relay,
+    config: &Config,
+    pieces: Vec<Piece<'_>>,
+    read: &mut Reader<'_>,
+    whereabouts: &Whereabouts,
+    explain: bool,
+    now: Timestamp,
+) -> Batch {
+    let mut batch = Batch { explain: explain.then(Vec::new), ..Batch::default() };
+    let remembered = |subjects: &[IdHash]| remembered(relay, subjects);
+    let street = street(relay, config, &remembered);
+    if pieces.len() >= LARGE_BATCH && is_multi_threaded() {
+        // Milliseconds of pure work: other requests of this thread move to another one.
+        tokio::task::block_in_place(|| batch.run(pieces, read, whereabouts, &street, now));
+    } else {
+        batch.run(pieces, read, whereabouts, &street, now);
+    }
+    batch
+}
+
+/// Has the queue keep what was admitted, and writes the answer.
+pub(super) async fn settle(
     relay: &Relay,
     config: &Config,
     mut batch: Batch,
@@ -183,11 +203,7 @@ pub(super) fn throttle(relay: &Relay, key: &WriteKey) -> Result<(), ApiError> {
 
 /// A page of another origin may not use a browser's key.
 pub(super) fn check_origin(key: &WriteKey, headers: &HeaderMap) -> Result<(), ApiError> {
-    let Some(origin) = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok()) else {
-        return Ok(());
-    };
-    let listed = || key.origins.iter().any(|own| own.eq_ignore_ascii_case(origin));
-    if key.kind == KeyKind::Server || key.origins.is_empty() || listed() {
+    if cors::may_use(key, headers) {
         return Ok(());
     }
     Err(ApiError::not_allowed("this write key may not be used from this origin; see its `origins`"))
@@ -268,7 +284,8 @@ impl Batch {
     fn run(
         &mut self,
         pieces: Vec<Piece<'_>>,
-        visit: &Visit<'_>,
+        read: &mut Reader<'_>,
+        whereabouts: &Whereabouts,
         street: &Street<'_>,
         now: Timestamp,
     ) {
@@ -280,8 +297,8 @@ impl Batch {
                     continue;
                 }
             };
-            let verdict = native::read(&node, &visit.door, street.config, now)
-                .and_then(|read| pipeline::run(street, read, &visit.whereabouts, now));
+            let verdict =
+                read(&node, street).and_then(|read| pipeline::run(street, read, whereabouts, now));
             match verdict {
                 Ok(verdict) => self.admit(index, verdict, street),
                 Err(rejection) => self.reject(index, &node, rejection),

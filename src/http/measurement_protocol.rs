@@ -7,17 +7,17 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, StatusCode, request::Parts},
+    http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
     routing::post,
 };
-use zeroize::Zeroizing;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::{
     Relay, auth, body, cors, count,
     error::ApiError,
-    ingest::{Visit, check_origin, finish, run_told, throttle},
+    ingest::{Visit, check_origin, run_told, settle, throttle},
 };
 use crate::{
     clock::Stopwatch,
@@ -30,12 +30,8 @@ const DEBUG: &str = "/debug/mp/collect";
 
 pub(super) fn routes() -> Router<Arc<Relay>> {
     Router::new()
-        .route(ROUTE, post(collect).options(preflight))
-        .route(DEBUG, post(validate).options(preflight))
-}
-
-async fn preflight(State(relay): State<Arc<Relay>>, headers: HeaderMap) -> Response {
-    cors::preflight(&relay.config.load(), &headers)
+        .route(ROUTE, post(collect).options(cors::preflight))
+        .route(DEBUG, post(validate).options(cors::preflight))
 }
 
 async fn collect(State(relay): State<Arc<Relay>>, request: Request) -> Response {
@@ -72,7 +68,7 @@ fn answered(
     route: &'static str,
     watch: &Stopwatch,
 ) -> Response {
-    cors::allow(relay.config.load().write_keys.iter(), &parts.headers, &mut response);
+    cors::allow(&relay.config.load(), &parts.headers, &mut response);
     count::request(route, response.status(), watch.elapsed());
     response
 }
@@ -113,7 +109,7 @@ async fn take(
             told::around(&config, call, None, |e| told::MEASUREMENT_PROTOCOL.read(&node, e));
         run_told(relay, &config, outcomes, &visit, now)?
     };
-    finish(relay, &config, batch, now).await
+    settle(relay, &config, batch, now).await
 }
 
 async fn judge(relay: &Relay, parts: &Parts, body: &mut Body) -> Result<Vec<Value>, ApiError> {

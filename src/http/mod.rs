@@ -7,10 +7,12 @@
 mod acts;
 mod admin;
 mod auth;
+mod beacon;
 mod body;
 mod client;
 mod connections;
 mod consent;
+mod cookies;
 mod cors;
 mod count;
 mod doorkeeper;
@@ -21,9 +23,11 @@ mod ingest;
 mod measurement_protocol;
 mod openapi;
 mod orders;
+mod pace;
 mod privacy;
 mod segment;
 mod server;
+mod tag;
 mod throttle;
 mod tls;
 mod trace;
@@ -113,6 +117,7 @@ impl fmt::Debug for Relay {
 pub fn public(relay: Arc<Relay>) -> Router {
     let calls = ingest::routes().merge(consent::routes()).merge(segment::routes());
     let calls = calls.merge(measurement_protocol::routes()).merge(webhooks::routes());
+    let calls = calls.merge(beacon::routes()).merge(tag::routes());
     finished(calls.merge(health::routes()).merge(openapi::routes()).with_state(relay))
 }
 

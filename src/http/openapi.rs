@@ -125,6 +125,10 @@ fn paths() -> Value {
         {"name": "to", "in": "query", "schema": {"type": "string", "format": "date-time"}},
         {"name": "who", "in": "query", "schema": {"type": "string"}},
     ]);
+    let tag = json!([
+        {"name": "m", "in": "query", "schema": {"type": "string"}, "description": "Modules, with commas between: pages, scroll, video, links, forms."},
+        {"name": "v", "in": "query", "schema": {"type": "string"}, "description": "The version, which may be kept for good."},
+    ]);
     json!({
         "/v1/events": {"post": {
             "summary": "Takes events; answered when they are on disk.",
@@ -215,6 +219,48 @@ fn paths() -> Value {
                 "422": answer("The event was rejected", &json!({"$ref": "#/components/schemas/Answer"})),
                 "503": refusal("The queue is full or the disk fails, with Retry-After"),
             },
+        }},
+        "/v1/beacon": {"post": {
+            "summary": "Takes a browser's events: as `POST /v1/events`, from the key's origins only. Sets the site's own cookies where the events' consent allows, and removes them where it does not.",
+            "security": [{"write_key": []}, {"write_key_basic": []}, {"write_key_query": []}, {}],
+            "parameters": [
+                {"name": "key", "in": "query", "schema": {"type": "string"}, "description": "The browser's write key, where neither a header nor the body has it."},
+                explain,
+            ],
+            "requestBody": {"required": true, "content": {"text/plain": {"schema": {
+                "type": "object", "required": ["events"], "additionalProperties": false,
+                "properties": {
+                    "key": {"type": "string", "description": "The browser's write key."},
+                    "events": {"type": "array", "items": event},
+                    "consent": {"$ref": "#/components/schemas/Event/properties/consent", "description": "A choice that takes an earlier one back, of the person whom the relay's cookie names."},
+                },
+            }}}},
+            "responses": {
+                "202": answer("What became of the events", &json!({"$ref": "#/components/schemas/Answer"})),
+                "422": answer("Every event was rejected", &json!({"$ref": "#/components/schemas/Answer"})),
+                "400": refusal("Malformed JSON, with line and column"),
+                "401": refusal("No known write key"),
+                "403": refusal("An origin that the key does not list, a server's key, or a right that is missing"),
+                "408": refusal("The body did not arrive in time"),
+                "413": refusal("Too many bytes or events"),
+                "415": refusal("Another content type or encoding than is read"),
+                "429": refusal("The key's or the address's rate limit, with Retry-After"),
+                "503": refusal("The queue is full or the disk fails, with Retry-After"),
+            },
+        }},
+        "/v1/relay.js": {"get": {
+            "summary": "The browser's tag, with the modules that `m` names.",
+            "parameters": tag,
+            "responses": {
+                "200": {"description": "The script", "content": {"text/javascript": {"schema": {"type": "string"}}}},
+                "304": {"description": "As it was"},
+                "404": refusal("No such module"),
+            },
+        }},
+        "/v1/relay.js.json": {"get": {
+            "summary": "What to write into a page: the versioned path, the integrity hash, the sizes.",
+            "parameters": tag,
+            "responses": {"200": any("`path`, `integrity`, `modules`, `bytes`, `gzip_bytes`"), "404": refusal("No such module")},
         }},
         "/healthz": {"get": {"summary": "Alive.", "responses": {"200": any("Alive")}}},
         "/readyz": {"get": {"summary": "Ready to accept.", "responses": {

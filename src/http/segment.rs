@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::{
     Relay, auth, body, cors, count,
     error::ApiError,
-    ingest::{Visit, check_origin, finish, run_told, throttle},
+    ingest::{Visit, check_origin, run_told, settle, throttle},
 };
 use crate::{
     clock::Stopwatch,
@@ -53,18 +53,14 @@ pub(super) fn routes() -> Router<Arc<Relay>> {
             let answer = move |State(relay): State<Arc<Relay>>, request: Request| async move {
                 take(relay, request, call).await
             };
-            router = router.route(&path, post(answer).options(preflight));
+            router = router.route(&path, post(answer).options(cors::preflight));
         }
     }
     router
-        .route("/v1/projects/{key}/settings", get(settings).options(preflight))
-        .route("/sourceConfig", get(source_config).options(preflight))
-        .route("/sourceConfig/", get(source_config).options(preflight))
-        .route("/v1/sourceConfig", get(source_config).options(preflight))
-}
-
-async fn preflight(State(relay): State<Arc<Relay>>, headers: HeaderMap) -> Response {
-    cors::preflight(&relay.config.load(), &headers)
+        .route("/v1/projects/{key}/settings", get(settings).options(cors::preflight))
+        .route("/sourceConfig", get(source_config).options(cors::preflight))
+        .route("/sourceConfig/", get(source_config).options(cors::preflight))
+        .route("/v1/sourceConfig", get(source_config).options(cors::preflight))
 }
 
 async fn take(relay: Arc<Relay>, request: Request, call: Option<&'static str>) -> Response {
@@ -78,7 +74,7 @@ async fn take(relay: Arc<Relay>, request: Request, call: Option<&'static str>) -
         }
     };
     let config = relay.config.load();
-    cors::allow(config.write_keys.iter(), &parts.headers, &mut response);
+    cors::allow(&config, &parts.headers, &mut response);
     count::request(ROUTE, response.status(), watch.elapsed());
     response
 }
@@ -118,7 +114,7 @@ async fn read(
         let calls = outcomes.len();
         (run_told(relay, &config, outcomes, &visit, now)?, calls)
     };
-    let (status, mut answer) = finish(relay, &config, batch, now).await?;
+    let (status, mut answer) = settle(relay, &config, batch, now).await?;
     let rejected = answer.get_mut("rejected").map(Value::take).unwrap_or_default();
     let refused = rejected.as_array().map_or(0, Vec::len);
     if status == StatusCode::UNPROCESSABLE_ENTITY && refused == calls {
@@ -163,7 +159,7 @@ async fn settings(
         }
         Err(error) => error.into_response(),
     };
-    cors::allow(config.write_keys.iter(), &headers, &mut response);
+    cors::allow(&config, &headers, &mut response);
     response
 }
 
@@ -198,6 +194,6 @@ async fn source_config(State(relay): State<Arc<Relay>>, request: Request) -> Res
         .into_response(),
         Err(error) => error.into_response(),
     };
-    cors::allow(config.write_keys.iter(), &parts.headers, &mut response);
+    cors::allow(&config, &parts.headers, &mut response);
     response
 }

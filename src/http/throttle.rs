@@ -1,4 +1,4 @@
-//! The write keys' own rate limits.
+//! The write keys' own rate limits, and those of each address and session behind a browser's key.
 
 use std::{collections::HashMap, fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -7,6 +7,7 @@ use governor::{
     DefaultDirectRateLimiter, Quota, RateLimiter, clock::Clock as _, clock::DefaultClock,
 };
 
+use super::pace::Pace;
 use crate::config::{RateLimit, WriteKey};
 
 /// One limiter a key. A reload keeps a limiter whose limit did not change, so that it cannot be
@@ -15,6 +16,8 @@ use crate::config::{RateLimit, WriteKey};
 pub struct Throttle {
     // Read by every request, changed when a key is first seen: a swap, not a lock.
     limiters: ArcSwap<HashMap<String, Arc<Limiter>>>,
+    addresses: Pace,
+    sessions: Pace,
 }
 
 struct Limiter {
@@ -36,6 +39,24 @@ impl Throttle {
         let known = self.limiters.load().get(&key.name).filter(|own| own.limit == limit).cloned();
         let own = known.unwrap_or_else(|| self.add(&key.name, limit, per_second));
         own.limiter.check().map_err(|until| until.wait_time_from(DefaultClock::default().now()))
+    }
+
+    /// Takes one request of what an address may do with the key; `Err` with the time to wait.
+    pub(super) fn take_address(&self, key: &WriteKey, network: u128) -> Result<(), Duration> {
+        let limit = key.rate_limit_per_address;
+        let Some(per_second) = limit.requests_per_second else { return Ok(()) };
+        let who = (key.name.as_str(), network);
+        self.addresses.take(who, per_second, limit.burst.unwrap_or(per_second))
+    }
+
+    /// Whether one more event of a session is none too many.
+    pub(super) fn take_session(
+        &self,
+        session: &str,
+        per_second: NonZeroU32,
+        burst: NonZeroU32,
+    ) -> bool {
+        self.sessions.take(session, per_second, burst).is_ok()
     }
 
     fn add(&self, name: &str, limit: RateLimit, per_second: NonZeroU32) -> Arc<Limiter> {

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::{
     Relay, body, count,
     error::ApiError,
-    ingest::{Visit, finish, run_told},
+    ingest::{Visit, run_told, settle},
 };
 use crate::{
     clock::Stopwatch,
@@ -98,7 +98,7 @@ async fn take(
     if batch.is_empty() {
         return Ok((StatusCode::ACCEPTED, json!({"accepted": 0, "ignored": 1})));
     }
-    let (status, answer) = finish(relay, &config, batch, now).await?;
+    let (status, answer) = settle(relay, &config, batch, now).await?;
     if status == StatusCode::ACCEPTED {
         relay.queue.note_delivery(delivery).await?;
     }

@@ -92,6 +92,18 @@ impl Verdict {
     }
 }
 
+/// What an event's own signals amount to where its person is, and the law's logic there; `None` for
+/// a site that is not configured.
+pub fn state(
+    street: &Street<'_>,
+    event: &Event,
+    whereabouts: &Whereabouts,
+) -> Option<(State, Model)> {
+    let site = street.config.sites.get(&event.site)?;
+    let (reading, model) = consent::read(street, site, event, whereabouts);
+    Some((reading.state, model))
+}
+
 /// Runs one event down the street.
 pub fn run(
     street: &Street<'_>,

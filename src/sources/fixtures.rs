@@ -135,6 +135,7 @@ pub(crate) fn key(kind: KeyKind) -> WriteKey {
         events: vec!["*".to_owned()],
         may: vec![Right::Events],
         rate_limit: None,
+        rate_limit_per_address: crate::config::RateLimit::default(),
         origins: Vec::new(),
         max_value: None,
     }

@@ -75,6 +75,14 @@ pub fn split<'a>(body: &'a [u8], form: Form, limits: &Limits) -> Result<Vec<Piec
         Form::Lines => lines(text),
         Form::Json => document(text, limits)?,
     };
+    bounded(pieces, limits)
+}
+
+/// As many pieces as a request may have.
+pub(super) fn bounded<'a>(
+    pieces: Vec<Piece<'a>>,
+    limits: &Limits,
+) -> Result<Vec<Piece<'a>>, Unframed> {
     if pieces.len() > limits.events_per_request {
         return Err(Unframed::TooMany { events: pieces.len(), at_most: limits.events_per_request });
     }
@@ -115,9 +123,6 @@ fn lines(text: &str) -> Vec<Piece<'_>> {
 }
 
 fn document<'a>(text: &'a str, limits: &Limits) -> Result<Vec<Piece<'a>>, Unframed> {
-    let many = |texts: Vec<&'a str>| -> Vec<Piece<'a>> {
-        texts.into_iter().map(|text| Piece { text, line: None, node: None }).collect()
-    };
     if text.trim_ascii_start().starts_with('[') {
         return Ok(many(json::members(text)?));
     }
@@ -130,6 +135,11 @@ fn document<'a>(text: &'a str, limits: &Limits) -> Result<Vec<Piece<'a>>, Unfram
         return Ok(many(batch.events.into_iter().map(RawValue::get).collect()));
     }
     Ok(vec![Piece { text: text.trim_ascii(), line: None, node: Some(node) }])
+}
+
+/// Events that were told apart already.
+pub(super) fn many(texts: Vec<&str>) -> Vec<Piece<'_>> {
+    texts.into_iter().map(|text| Piece { text, line: None, node: None }).collect()
 }
 
 #[derive(serde::Deserialize)]

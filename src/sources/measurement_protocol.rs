@@ -349,7 +349,9 @@ pub fn explained(rejection: &Rejection) -> Value {
         RejectionCode::UnknownEvent | RejectionCode::UnknownField => "NAME_INVALID",
         RejectionCode::InFuture => "VALUE_OUT_OF_BOUNDS",
         RejectionCode::TooLarge => "EXCEEDED_MAX_ENTITIES",
-        RejectionCode::InvalidField | RejectionCode::NotAllowed => "VALUE_INVALID",
+        RejectionCode::InvalidField | RejectionCode::NotAllowed | RejectionCode::Bot => {
+            "VALUE_INVALID"
+        }
     };
     let path = rejection.path.trim_start_matches('/').replace('/', ".");
     message(&path, &rejection.message, code)

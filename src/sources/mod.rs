@@ -6,6 +6,7 @@
 //! lists.
 
 mod amount;
+pub mod beacon;
 mod consent;
 mod context;
 mod event_id;
@@ -128,6 +129,8 @@ codes! {
         SiteUnknown "site_unknown",
         /// The write key may not send it.
         NotAllowed "not_allowed",
+        /// Sent by a program that plays a visitor.
+        Bot "bot",
     }
 }
 

@@ -37,9 +37,11 @@ fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples")
 }
 
+/// Those that are configurations; how to send to one is beside them.
 fn folders() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(examples()).unwrap().map(|entry| entry.unwrap().path());
     let mut folders: Vec<PathBuf> =
-        std::fs::read_dir(examples()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        entries.filter(|folder| folder.join("relay.toml").exists()).collect();
     folders.sort();
     folders
 }

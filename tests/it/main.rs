@@ -14,6 +14,7 @@ mod adjustments;
 mod audit;
 mod bad_days;
 mod bad_input;
+mod browser;
 mod config;
 mod conformance;
 mod consent_cli;
@@ -44,6 +45,7 @@ mod relay;
 mod remembered;
 mod sandbox;
 mod secrets;
+mod senders;
 #[path = "../fixtures/strings.rs"]
 mod strings;
 mod thinks;

@@ -17,6 +17,6 @@ mod disk;
 mod harness;
 mod journal;
 mod kill;
-mod migrate;
 mod load;
+mod migrate;
 mod power_cut;

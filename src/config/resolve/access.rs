@@ -1,6 +1,6 @@
 //! `relay.toml`, who may: write keys, admin tokens, webhooks that bring events, alerts.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use rust_decimal::Decimal;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -8,8 +8,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{Context, check_name, rate_limit, relay::texts, site_name, site_names};
 use crate::{
     config::{
-        AdminRole, AdminToken, EvidenceSettings, FieldMap, HmacSettings, KeyKind, Right, Secrets,
-        SignatureEncoding, Site, TokenHash, WebhookKind, WebhookSource, WriteKey,
+        AdminRole, AdminToken, EvidenceSettings, FieldMap, HmacSettings, KeyKind, RateLimit, Right,
+        Secrets, SignatureEncoding, Site, TokenHash, WebhookKind, WebhookSource, WriteKey,
         document::{Node, Section},
         secret::Missing,
     },
@@ -27,6 +27,14 @@ const ROLES: [(&str, AdminRole); 4] = [
 
 /// Fewer characters than this can be guessed.
 const SHORT_TOKEN: usize = 16;
+
+/// What one address may do with a browser's key: many visitors share one at work.
+const PER_ADDRESS: RateLimit = RateLimit {
+    requests_per_second: NonZeroU32::new(20),
+    events_per_second: None,
+    burst: NonZeroU32::new(200),
+    requests_per_day: None,
+};
 
 /// `[[write_keys]]`; in sandbox mode there is one without a word.
 pub(super) fn write_keys(
@@ -58,6 +66,7 @@ pub(super) fn write_keys(
             events: vec!["*".to_owned()],
             may: RIGHTS.iter().map(|(_, right)| *right).collect(),
             rate_limit: None,
+            rate_limit_per_address: PER_ADDRESS,
             origins: Vec::new(),
             max_value: None,
         });
@@ -98,7 +107,7 @@ fn write_key(
         Some(value)
     });
     if kind == KeyKind::Server {
-        for key in ["origins", "max_value"] {
+        for key in ["origins", "max_value", "rate_limit_per_address"] {
             if let Some(node) = section.get(key) {
                 node.warning("is for keys of kind \"browser\" only: without effect");
             }
@@ -111,7 +120,9 @@ fn write_key(
         .iter()
         .filter_map(|node| node.parse("an origin such as \"https://shop.example\"", origin))
         .collect();
-    let rate_limit = section.get("rate_limit").and_then(|node| node.section()).map(rate_limit);
+    let limit = |key| section.get(key).and_then(|node| node.section()).map(rate_limit);
+    let own = limit("rate_limit");
+    let rate_limit_per_address = limit("rate_limit_per_address").unwrap_or(PER_ADDRESS);
     section.finish();
     Some(WriteKey {
         name,
@@ -120,7 +131,8 @@ fn write_key(
         kind,
         events: events.unwrap_or_else(|| vec!["*".to_owned()]),
         may: may.unwrap_or_else(|| vec![Right::Events, Right::Consent]),
-        rate_limit,
+        rate_limit: own,
+        rate_limit_per_address,
         origins,
         max_value,
     })
