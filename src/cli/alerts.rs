@@ -58,7 +58,7 @@ pub(super) fn keep(watched: Watched, stop: CancellationToken) -> JoinHandle<()> 
     tokio::spawn(async move {
         let kept = watched.queue.kept(KEPT).await.ok().flatten();
         let mut watch = Watch::resume(kept.as_deref(), (watched.clock)());
-        let client = Client::new(Terms { timeout: TIMEOUT, guarded: false });
+        let clients = Clients::new();
         // Dropped with the task: what is on its way then is in the log, and shown by the admin call.
         let mut posts = JoinSet::new();
         let (mut walked, mut noted) = (None::<Stopwatch>, Stopwatch::start());
@@ -83,7 +83,7 @@ pub(super) fn keep(watched: Watched, stop: CancellationToken) -> JoinHandle<()> 
                 say(notice);
             }
             if posts.len() < MOST_ON_THEIR_WAY {
-                tell(&config, &client, &notices, &mut posts);
+                tell(&config, &clients, &notices, &mut posts);
             }
             if !notices.is_empty() || noted.elapsed() >= KEEP_EVERY {
                 noted = Stopwatch::start();
@@ -182,16 +182,32 @@ fn say(notice: &Notice) {
     }
 }
 
+/// One that refuses private addresses, and one that does not.
+struct Clients {
+    guarded: Client,
+    free: Client,
+}
+
+impl Clients {
+    fn new() -> Self {
+        let client = |guarded| Client::new(Terms { timeout: TIMEOUT, guarded });
+        Self { guarded: client(true), free: client(false) }
+    }
+}
+
 /// Posts to every webhook, in order, without anybody waiting for it. In sandbox mode nothing leaves
-/// this machine: only a webhook on it is called.
-fn tell(config: &Config, client: &Client, notices: &[Notice], posts: &mut JoinSet<()>) {
+/// this machine: only a webhook on it is called. Else private addresses are refused, but those that
+/// are allowed.
+fn tell(config: &Config, clients: &Clients, notices: &[Notice], posts: &mut JoinSet<()>) {
     if notices.is_empty() {
         return;
     }
     let bodies: Vec<String> = notices.iter().map(|notice| notice.to_json().to_string()).collect();
     let here_only = config.mode == Mode::Sandbox;
-    for webhook in config.alerts.iter().filter(|webhook| !here_only || is_here(webhook)) {
-        let (client, webhook, bodies) = (client.clone(), webhook.clone(), bodies.clone());
+    for webhook in config.alerts.iter().filter(|webhook| !here_only || is_here(&webhook.url)) {
+        let is_free = here_only || webhook.allow_private;
+        let client = if is_free { &clients.free } else { &clients.guarded };
+        let (client, webhook, bodies) = (client.clone(), webhook.url.clone(), bodies.clone());
         posts.spawn(async move {
             for body in bodies {
                 deliver(&client, &webhook, &body).await;
@@ -207,6 +223,9 @@ async fn deliver(client: &Client, webhook: &SecretString, body: &str) {
             tracing::warn!("an alert could not be posted, and is only in this log: {why}");
             return;
         };
+        if wait == TRIES[0] {
+            tracing::warn!("an alert could not be posted, and is tried again: {why}");
+        }
         tokio::time::sleep(Duration::from_secs(wait)).await;
     }
 }

@@ -36,21 +36,24 @@ pub(super) fn start(
 
 /// Posts the end of a day to `evidence.webhook`, else to every webhook of `alerts`. In sandbox mode
 /// nothing leaves the machine: the log has it. Private addresses are told where
-/// `evidence.allow_private` says so.
+/// `evidence.allow_private`, or the alert's own, says so.
 fn announce(config: Arc<ArcSwap<Config>>) -> Announce {
     let client = |guarded| Client::new(Terms { timeout: TIMEOUT, guarded });
     let (guarded, free) = (client(true), client(false));
     Arc::new(move |body| {
         let config = config.load_full();
-        let client = if config.evidence.allow_private { free.clone() } else { guarded.clone() };
+        let (free, guarded) = (free.clone(), guarded.clone());
         Box::pin(async move {
             if config.mode == Mode::Sandbox {
                 return Ok(());
             }
-            let own: &[SecretString] = config.evidence.webhook.as_slice();
-            let all = if own.is_empty() { config.alerts.as_slice() } else { own };
-            for webhook in all {
-                post(&client, webhook, &body).await?;
+            let allowed = config.evidence.allow_private;
+            let client = |allowed| if allowed { &free } else { &guarded };
+            if let Some(own) = &config.evidence.webhook {
+                return post(client(allowed), own, &body).await;
+            }
+            for webhook in &config.alerts {
+                post(client(allowed || webhook.allow_private), &webhook.url, &body).await?;
             }
             Ok(())
         })

@@ -81,7 +81,10 @@ impl Config {
                     "allow_private": self.evidence.allow_private,
                 },
                 "alert_when": self.alert_when(),
-                "alerts": self.alerts.iter().map(|_| PLACEHOLDER).collect::<Vec<_>>(),
+                "alerts": self.alerts.iter().map(|webhook| json!({
+                    "webhook": PLACEHOLDER,
+                    "allow_private": webhook.allow_private,
+                })).collect::<Vec<_>>(),
             },
             "events": {
                 "unknown_events": words(&[self.plan.unknown_events]).pop(),

@@ -75,7 +75,7 @@ pub struct Config {
     /// Signed webhooks that bring events, by name.
     pub webhooks: BTreeMap<String, Arc<WebhookSource>>,
     /// Where alerts go.
-    pub alerts: Vec<SecretString>,
+    pub alerts: Vec<AlertWebhook>,
     /// When they fire.
     pub alert_when: AlertSettings,
     /// The decision log.
@@ -436,6 +436,15 @@ impl Default for AlertSettings {
             version_ends_in: Duration::from_secs(30 * 86_400),
         }
     }
+}
+
+/// Where alerts go.
+#[derive(Debug, Clone)]
+pub struct AlertWebhook {
+    /// Its URL, which is a secret: chat programs write their key into it.
+    pub url: SecretString,
+    /// It may be a private or link-local address.
+    pub allow_private: bool,
 }
 
 /// The decision log.

@@ -42,7 +42,8 @@ pub struct Failing {
     pub message: String,
     /// Probes that did not help.
     pub probes: u32,
-    next_probe: Timestamp,
+    /// When the next probe was decided on, and when it is.
+    next_probe: (Timestamp, Timestamp),
 }
 
 /// What delivery may do now.
@@ -77,9 +78,10 @@ impl Health {
             return Step::Wait(None);
         }
         if let Some(failing) = &self.failing {
-            return match now >= failing.next_probe {
-                true => Step::Probe(failing.clone()),
-                false => Step::Wait(Some(failing.next_probe)),
+            return match failing.next_probe {
+                // As below: a probe that was decided on later than now waits for no clock.
+                (from, at) if from <= now && now < at => Step::Wait(Some(at)),
+                _ => Step::Probe(failing.clone()),
             };
         }
         match self.hold {
@@ -104,7 +106,7 @@ impl Health {
     /// Probes a failing destination at once, such as after a new configuration.
     pub fn look_again(&mut self, now: Timestamp) {
         if let Some(failing) = &mut self.failing {
-            failing.next_probe = now;
+            failing.next_probe = (now, now);
         }
     }
 
@@ -128,7 +130,7 @@ impl Health {
         let news = self.failing.is_none();
         if news {
             let Refusal { reason, message } = refusal;
-            let next_probe = later(now, wait);
+            let next_probe = (now, later(now, wait));
             self.failing = Some(Failing { cause, reason, message, probes: 0, next_probe });
             self.refusals = None;
         }
@@ -139,7 +141,7 @@ impl Health {
     pub fn still_failing(&mut self, now: Timestamp, wait: Duration) {
         if let Some(failing) = &mut self.failing {
             failing.probes = failing.probes.saturating_add(1);
-            failing.next_probe = later(now, wait);
+            failing.next_probe = (now, later(now, wait));
         }
     }
 
@@ -258,6 +260,8 @@ mod tests {
         assert!(matches!(health.step(at(1)), Step::Probe(_)));
         health.still_failing(at(1), SECOND * 2);
         assert_eq!(health.step(at(1)), Step::Wait(Some(at(3))));
+        // A clock that was put back does not put the probe off.
+        assert!(matches!(health.step(at(-3_600)), Step::Probe(_)));
         health.look_again(at(2));
         assert!(matches!(health.step(at(2)), Step::Probe(Failing { probes: 1, .. })));
         health.recovered(at(2));

@@ -80,16 +80,25 @@ impl<C: Clock> Limiter<C> {
     /// Waits for the turn of one request with so many events; how long it took. A cancelled wait
     /// may have used up a turn, and never gives one away.
     pub async fn acquire(&self, events: usize, now: Timestamp) -> Result<Duration, Exhausted> {
+        self.acquire_by(events, now, tokio::time::sleep).await
+    }
+
+    async fn acquire_by<S: Future<Output = ()>>(
+        &self,
+        events: usize,
+        now: Timestamp,
+        sleep: impl Fn(Duration) -> S,
+    ) -> Result<Duration, Exhausted> {
         let _turn = self.turn.lock().await;
         self.take_of_day(now)?;
         let mut waited = Duration::ZERO;
         while let Some(wait) = self.take_events(events) {
             waited += wait;
-            tokio::time::sleep(wait).await;
+            sleep(wait).await;
         }
         while let Some(wait) = self.take_request() {
             waited += wait;
-            tokio::time::sleep(wait).await;
+            sleep(wait).await;
         }
         Ok(waited)
     }
@@ -206,6 +215,75 @@ mod tests {
             assert_eq!(limiter.events_at_once(), 100);
             let count = through(&limiter, 60, Some(batch));
             assert!((5_900..=6_100).contains(&count), "{count} in batches of {batch}");
+        }
+    }
+
+    /// Asserts that no minute sees more than a rate and its burst, and all of the time together at
+    /// least 0.97 of what the rate allows where it is what limits. Times are in order.
+    fn assert_kept(taken: &[(Duration, u64)], rate: u64, burst: u64, limits: bool, what: &str) {
+        const MINUTE: Duration = Duration::from_secs(60);
+        let (mut sum, mut last) = (0, 0);
+        for (first, (from, count)) in taken.iter().enumerate() {
+            while let Some((at, more)) = taken.get(last).filter(|(at, _)| *at < *from + MINUTE) {
+                assert!(*at >= *from && last >= first);
+                sum += more;
+                last += 1;
+            }
+            assert!(sum <= rate * 60 + burst, "{sum} in the minute from {from:?}: {what}");
+            sum -= count;
+        }
+        let minutes: u64 = taken.iter().filter(|(at, _)| *at < 2 * MINUTE).map(|(_, n)| n).sum();
+        assert!(!limits || minutes * 100 >= rate * 120 * 97, "{minutes} in two minutes: {what}");
+    }
+
+    /// Four workers with batches of any size, on a clock that stands still while nobody waits.
+    async fn worked(
+        limiter: &Limiter<FakeRelativeClock>,
+        sizes: [usize; 5],
+    ) -> Vec<(Duration, u64)> {
+        let elapsed = std::cell::Cell::new(Duration::ZERO);
+        let taken = std::cell::RefCell::new(Vec::new());
+        let now = Timestamp::UNIX_EPOCH;
+        let (elapsed, taken) = (&elapsed, &taken);
+        let work = |worker: usize| async move {
+            for size in sizes.into_iter().cycle().skip(worker) {
+                let sleep = |wait: Duration| {
+                    limiter.clock.advance(wait);
+                    elapsed.set(elapsed.get() + wait);
+                    // The others come to the door meanwhile.
+                    tokio::task::yield_now()
+                };
+                limiter.acquire_by(size, now, sleep).await.unwrap();
+                if elapsed.get() > Duration::from_secs(200) {
+                    return;
+                }
+                taken.borrow_mut().push((elapsed.get(), u64::try_from(size).unwrap()));
+            }
+        };
+        tokio::join!(work(0), work(1), work(2), work(3));
+        taken.take()
+    }
+
+    #[tokio::test]
+    async fn no_minute_sees_more_than_the_rate_and_its_burst_and_none_is_given_away() {
+        // Requests, burst and events a second; sizes of batches; which of the two limits.
+        for (requests, burst, events, sizes, by_events) in [
+            (5, 5, None, [1, 1, 1, 1, 1], false),
+            (5, 50, None, [100, 1, 7, 30, 2], false),
+            (50, 100, Some(100), [100, 100, 100, 100, 100], true),
+            (50, 100, Some(100), [1, 99, 50, 3, 64], true),
+            (10, 20, Some(1000), [10, 7, 1, 30, 12], false),
+            (3, 1, Some(7), [1, 7, 2, 5, 3], true),
+        ] {
+            let limit = limit(Some(requests), events, Some(burst));
+            let limiter = Limiter::with_clock(&limit, &DEFAULT, FakeRelativeClock::default());
+            let taken = worked(&limiter, sizes).await;
+            let what = format!("{requests}/s + {burst}, {events:?} events/s, {sizes:?}");
+            let calls: Vec<(Duration, u64)> = taken.iter().map(|(at, _)| (*at, 1)).collect();
+            assert_kept(&calls, requests.into(), burst.into(), !by_events, &what);
+            if let Some(events) = events {
+                assert_kept(&taken, events.into(), events.into(), by_events, &what);
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use jiff::{Timestamp, Unit};
+use jiff::{Timestamp, civil::Date};
 
 use super::Street;
 use crate::{
@@ -52,5 +52,30 @@ fn younger(event: &Event, site: &Site) -> bool {
     let then = event.timestamp.min(event.received_at).to_zoned(site.time_zone.clone()).date();
     let minimum = i16::from(site.minimum_age.unwrap_or(MINIMUM_AGE));
     let mut born = event.texts.all(Field::DateOfBirth).filter_map(identity::birth_date);
-    born.any(|born| born.until((Unit::Year, then)).map_or(0, |span| span.get_years()) < minimum)
+    born.any(|born| age(born, then) < minimum)
+}
+
+/// Whole years. Who was born on a 29 February is a year older on the 1 March of a year without one:
+/// laws differ, and this is the later day.
+fn age(born: Date, then: Date) -> i16 {
+    let is_before_birthday = (then.month(), then.day()) < (born.month(), born.day());
+    then.year().saturating_sub(born.year()).saturating_sub(i16::from(is_before_birthday))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_born_on_a_leap_day_is_older_on_the_first_of_march() {
+        let age = |born: &str, then: &str| age(born.parse().unwrap(), then.parse().unwrap());
+        assert_eq!(age("2012-02-29", "2028-02-28"), 15);
+        assert_eq!(age("2012-02-29", "2028-02-29"), 16);
+        assert_eq!(age("2012-02-29", "2025-02-28"), 12);
+        assert_eq!(age("2012-02-29", "2025-03-01"), 13);
+        assert_eq!(age("2012-03-01", "2028-02-29"), 15);
+        assert_eq!(age("2012-02-28", "2028-02-29"), 16);
+        assert_eq!(age("2012-12-31", "2013-01-01"), 0);
+        assert_eq!(age("2030-01-01", "2028-02-29"), -3, "nobody of age");
+    }
 }

@@ -109,6 +109,12 @@ impl ChunkHead {
         bytes
     }
 
+    /// A record's beginning.
+    #[cfg(test)]
+    pub(super) fn encoded(self) -> Vec<u8> {
+        self.encode().to_vec()
+    }
+
     /// Reads the head of a record.
     pub(super) fn decode(record: &[u8]) -> Option<Self> {
         let (jobs, rest) = record.split_first_chunk()?;

@@ -56,7 +56,7 @@ pub(super) struct View<'a> {
     pub(super) marks: &'a HashSet<ChunkKey>,
     /// Chunks that do not open.
     pub(super) unreadable: &'a HashSet<ChunkKey>,
-    /// The time, epoch milliseconds.
+    /// The time as waits have it, epoch milliseconds.
     pub(super) now_ms: i64,
     /// A time further off than this is not believed.
     pub(super) believed_ms: i64,

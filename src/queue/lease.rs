@@ -17,6 +17,7 @@ use super::{
     ChunkKey, IdHash, Lease, Refused, Stats, Vitals,
     chunk::{self, ChunkHead, DestinationNo},
     counters::Books,
+    ends::Ends,
     lane::{Kind, Lane, Ready, View},
     record,
     refused::RefusedSubjects,
@@ -30,6 +31,9 @@ pub(super) const LONGEST_WAIT_MS: i64 = 60 * 60 * 1000;
 /// No due time is believed that is further off (due times are rounded up): a clock step stalls
 /// nothing for longer.
 const BELIEVED_MS: i64 = 2 * LONGEST_WAIT_MS;
+
+/// A clock that is put back by more than this in all was wrong before.
+const MOST_PUT_BACK_MS: i64 = 24 * LONGEST_WAIT_MS;
 
 /// So long after it was accepted a job counts as fresh; what could not be sent by then is backlog.
 /// What was there at a start is backlog at once.
@@ -99,6 +103,7 @@ struct Inner {
     books: Books,
     lines: Vec<Line>,
     ages: Ages,
+    waits: Waits,
     leases: HashMap<ChunkKey, Leased>,
     marks: HashSet<ChunkKey>,
     unreadable: HashSet<ChunkKey>,
@@ -113,6 +118,7 @@ struct Line {
     fresh: Lane,
     old: Lane,
     retried: Lane,
+    ends: Ends,
     /// The sequence number that parts fresh from old.
     fresh_from: u64,
     in_flight: u64,
@@ -176,6 +182,7 @@ impl Line {
             fresh: Lane::new(Kind::Fresh, number, fresh_from),
             old: Lane::new(Kind::Old, number, fresh_from),
             retried: Lane::new(Kind::Retried, number, fresh_from),
+            ends: Ends::new(number),
             fresh_from,
             in_flight: 0,
             served: Served::default(),
@@ -197,6 +204,12 @@ impl Line {
             Kind::Old => &mut self.old,
             Kind::Retried => &mut self.retried,
         }
+    }
+
+    /// A lease was given back, or ended without a change.
+    fn give_back(&mut self, key: ChunkKey, leased: &Leased) {
+        self.ends.enter(&key, leased.head);
+        self.lane(&key).give_back(key, leased.head, leased.pieces);
     }
 
     /// What has aged becomes backlog.
@@ -243,6 +256,29 @@ impl Ages {
     }
 }
 
+/// The time by which waits are measured: the machine's, but that it never goes back within a process.
+/// A retry of in an hour is not one of in two because the clock was put back by one meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Waits {
+    latest_ms: i64,
+    put_back_ms: i64,
+}
+
+impl Waits {
+    fn at(&mut self, now_ms: i64) -> i64 {
+        let at = now_ms.saturating_add(self.put_back_ms);
+        let back_ms = self.latest_ms.saturating_sub(at).max(0);
+        if self.put_back_ms.saturating_add(back_ms) > MOST_PUT_BACK_MS {
+            // The clock that was put back that far was the wrong one: its times are not believed.
+            (self.latest_ms, self.put_back_ms) = (now_ms, 0);
+        } else {
+            self.put_back_ms += back_ms;
+            self.latest_ms = self.latest_ms.max(at);
+        }
+        self.latest_ms
+    }
+}
+
 type Taken = Vec<(ChunkKey, Ready)>;
 
 impl Shared {
@@ -259,6 +295,7 @@ impl Shared {
                 books: Books::default(),
                 lines: Vec::new(),
                 ages: Ages::default(),
+                waits: Waits::default(),
                 leases: HashMap::new(),
                 marks: HashSet::new(),
                 unreadable: HashSet::new(),
@@ -357,16 +394,18 @@ impl Shared {
         let Some(line) = inner.lines.get_mut(usize::from(number)) else { return Ok(None) };
         line.last_leased_ms = now_ms;
         line.age(inner.ages.fresh_from(now_ms, inner.books.events.next_sequence));
+        let waits_ms = inner.waits.at(now_ms);
         let view = View {
             store: &**store,
             synced: inner.books.events.next_sequence,
             leases: &inner.leases,
             marks: &inner.marks,
             unreadable: &inner.unreadable,
-            now_ms,
+            now_ms: waits_ms,
             believed_ms: BELIEVED_MS,
         };
-        let due = |lane: &Lane| lane.due_from(now_ms, BELIEVED_MS).is_some_and(|due| due <= now_ms);
+        let due =
+            |lane: &Lane| lane.due_from(waits_ms, BELIEVED_MS).is_some_and(|due| due <= waits_ms);
         let some = (due(&line.fresh), due(&line.old), due(&line.retried));
         for kind in line.served.order(some, fresh_share) {
             let (number, fresh_from) = (line.number, line.fresh_from);
@@ -393,6 +432,7 @@ impl Shared {
                 let marked_before = inner.marks.contains(key);
                 unknown |= marked_before;
                 line.in_flight += u64::from(ready.head.counted);
+                line.ends.leave(key, ready.head);
                 inner.leases.insert(
                     key.clone(),
                     Leased {
@@ -420,7 +460,7 @@ impl Shared {
                 unmark.push(key.clone());
             }
             if let Some(line) = inner.lines.get_mut(usize::from(key.destination())) {
-                line.lane(&key).give_back(key.clone(), leased.head, leased.pieces);
+                line.give_back(key.clone(), &leased);
             }
             inner.notify(key.destination());
         }
@@ -441,13 +481,12 @@ impl Shared {
             tokio::pin!(notified);
             // Registered before looking: what is published in between is not missed.
             notified.as_mut().enable();
-            let now_ms = self.now_ms();
-            let due = self.due_from(destination, now_ms);
-            if due.is_some_and(|due| due <= now_ms) {
+            let wait = self.wait_ms(destination);
+            if wait.is_some_and(|wait| wait <= 0) {
                 return;
             }
             // The clock may be stepped, or a test's: no more than a second is slept at once.
-            let wait = due.map_or(1000, |due| due.saturating_sub(now_ms).clamp(1, 1000));
+            let wait = wait.map_or(1000, |wait| wait.clamp(1, 1000));
             let wait = std::time::Duration::from_millis(wait.unsigned_abs());
             // Either way the look above decides.
             _ = tokio::time::timeout(wait, notified).await;
@@ -459,14 +498,53 @@ impl Shared {
         Arc::clone(inner.waiters.entry(destination.to_owned()).or_default())
     }
 
-    fn due_from(&self, destination: &str, now_ms: i64) -> Option<i64> {
-        let inner = self.lock();
+    /// How long until something may be due, 0 or less if it is; `None`: nothing waits.
+    fn wait_ms(&self, destination: &str) -> Option<i64> {
+        let now_ms = self.now_ms();
+        let mut inner = self.lock();
         inner.store.as_ref()?;
+        let waits_ms = inner.waits.at(now_ms);
         let line = inner.lines.get(usize::from(inner.books.number(destination)?))?;
-        [&line.fresh, &line.old, &line.retried]
-            .into_iter()
-            .filter_map(|lane| lane.due_from(now_ms, BELIEVED_MS))
-            .min()
+        let lanes = [&line.fresh, &line.old, &line.retried].into_iter();
+        let due = lanes.filter_map(|lane| lane.due_from(waits_ms, BELIEVED_MS)).min()?;
+        Some(due.saturating_sub(waits_ms))
+    }
+
+    /// The time as waits have it, epoch milliseconds.
+    pub(super) fn waits_ms(&self, now_ms: i64) -> i64 {
+        self.lock().waits.at(now_ms)
+    }
+
+    /// Reads on in what waits, so that it is known when it is over; whether all was read.
+    pub(super) fn read_ends(&self) -> Result<bool, StoreError> {
+        let now_ms = self.now_ms();
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let Some(store) = &inner.store else { return Ok(true) };
+        let view = View {
+            store: &**store,
+            synced: inner.books.events.next_sequence,
+            leases: &inner.leases,
+            marks: &inner.marks,
+            unreadable: &inner.unreadable,
+            now_ms,
+            believed_ms: BELIEVED_MS,
+        };
+        for line in &mut inner.lines {
+            if !line.ends.is_read() {
+                line.ends.read(view)?;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// How many jobs are over by a time, by destination, as far as was read.
+    pub(super) fn ending(&self, until_ms: i64) -> BTreeMap<String, u64> {
+        let inner = self.lock();
+        let lines = inner.lines.iter().map(|line| (line.number, line.ends.until(until_ms)));
+        let lines = lines.filter(|(_, count)| *count > 0);
+        lines.map(|(number, count)| (inner.books.name(number).to_owned(), count)).collect()
     }
 
     /// See [`super::Queue::oldest`].
@@ -542,6 +620,7 @@ impl Shared {
         }
         let line = inner.lines.get_mut(usize::from(key.destination()))?;
         line.lane(key).remove(key);
+        line.ends.leave(key, head);
         line.in_flight += u64::from(head.counted);
         let marked_before = inner.marks.contains(key);
         let leased = Leased { head, pieces, marked_before, marked_now: false, claimed: true };
@@ -590,7 +669,7 @@ impl Shared {
                 && let Some(line) = inner.lines.get_mut(usize::from(key.destination()))
             {
                 awake.insert(key.destination());
-                line.lane(&key).give_back(key, leased.head, leased.pieces);
+                line.give_back(key, &leased);
             }
         }
         for key in published.marked {
@@ -603,6 +682,7 @@ impl Shared {
         for (key, head, pieces) in published.written {
             awake.insert(key.destination());
             if let Some(line) = inner.lines.get_mut(usize::from(key.destination())) {
+                line.ends.enter(&key, head);
                 line.lane(&key).written(&key, head, pieces);
             }
         }

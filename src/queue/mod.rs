@@ -9,6 +9,7 @@ mod chunk;
 mod committer;
 mod counters;
 mod dead;
+mod ends;
 mod folder;
 mod groups;
 mod ids;
@@ -232,8 +233,9 @@ impl Queue {
         self.inner.shared.oldest(destination)
     }
 
-    /// How many waiting jobs are over by a time, by destination, to a chunk: of one that holds some
-    /// that last longer none is counted.
+    /// How many waiting jobs are over by a time, by destination, to a chunk and to ten minutes: of a
+    /// chunk that holds some that last longer none is counted. The first time reads the queue once,
+    /// a bite at a time; from then on nothing is read.
     pub async fn expiring(&self, until: Timestamp) -> Result<BTreeMap<String, u64>, Refused> {
         let shared = Arc::clone(&self.inner.shared);
         blocking(move || Ok(shared.expiring(until.as_millisecond())?)).await

@@ -15,6 +15,10 @@ use super::{
 use crate::clock::Clock;
 
 const MODE: &[u8] = b"m/mode";
+/// The version of all records that have none of their own, such as the books. A store without it is
+/// of the first.
+const FORMAT: &[u8] = b"m/format";
+const THIS_FORMAT: u8 = 1;
 
 /// How a queue is opened.
 #[derive(Clone)]
@@ -80,10 +84,11 @@ pub(super) fn open(opening: Opening, engine: Engine) -> Result<Queue, OpenError>
     if store.size_on_disk().map_err(cannot_open)? <= store::READ_WHOLE {
         store::verify(&*store).map_err(cannot_open)?;
     }
+    let mut batch = Batch::default();
+    check_format(&*store, &mut batch)?;
     let books = Books::load(&*store).map_err(cannot_open)?;
     check_nothing_lost(&folder, &*store, &books)?;
 
-    let mut batch = Batch::default();
     bind_to_mode(&*store, &mut batch, &books, mode.name())?;
     let subject_key = settings.subject_key.as_ref();
     let subject_key = subject_key.map(|key| read_key(key, "queue.subject_key")).transpose()?;
@@ -151,6 +156,22 @@ fn check_nothing_lost(folder: &Folder, store: &dyn Store, books: &Books) -> Resu
     ))))
 }
 
+/// A folder of a later version is refused before anything of it is read.
+fn check_format(store: &dyn Store, batch: &mut Batch) -> Result<(), OpenError> {
+    match store.get(FORMAT).map_err(cannot_open)?.as_deref() {
+        Some(&[THIS_FORMAT]) => {}
+        None => batch.put(FORMAT.to_vec(), vec![THIS_FORMAT]),
+        Some(_) => {
+            return Err(OpenError(
+                "the data folder was written by a later version of the relay; run that version, \
+                 or give this one a folder of its own with --data"
+                    .to_owned(),
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn bind_to_mode(
     store: &dyn Store,
     batch: &mut Batch,
@@ -177,4 +198,27 @@ fn bind_to_mode(
 
 fn ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_a_later_version_is_refused_and_one_without_a_version_is_the_first() {
+        let disk = MemoryDisk::default();
+        let store = disk.open().unwrap();
+        let mut batch = Batch::default();
+        check_format(&*store, &mut batch).unwrap();
+        store.commit(batch).unwrap();
+        assert_eq!(store.get(FORMAT).unwrap(), Some(vec![THIS_FORMAT]));
+        check_format(&*store, &mut Batch::default()).unwrap();
+        for later in [vec![THIS_FORMAT + 1], vec![], vec![1, 0]] {
+            let mut batch = Batch::default();
+            batch.put(FORMAT.to_vec(), later);
+            store.commit(batch).unwrap();
+            let why = check_format(&*store, &mut Batch::default()).unwrap_err().to_string();
+            assert!(why.contains("later version") && why.contains("--data"), "{why}");
+        }
+    }
 }

@@ -5,12 +5,13 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     ops::ControlFlow,
     sync::{MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use super::{
     ChunkKey, Dossier, Entrusted, IdHash, JobKind, Judge, Judgement, Lease, LeasedJob, Received,
     Refused,
-    chunk::{self, ChunkHead, DestinationNo},
+    chunk::{self, DestinationNo},
     dead,
     lease::Shared,
     people::People,
@@ -21,6 +22,9 @@ use super::{
     trace::{self, Suspect},
 };
 use crate::consent::memory::Remembered;
+
+/// Between two bites of reading when what waits is over.
+const BETWEEN_BITES: Duration = Duration::from_millis(1);
 
 /// So often a record is read again that changes while it is read.
 const TRIES: usize = 10;
@@ -307,25 +311,13 @@ impl Shared {
         Ok((found.keys, suspect.events))
     }
 
-    /// How many counted jobs wait in chunks that are over by a time, by destination. Only what stands
-    /// before a chunk is read.
+    /// See [`super::Queue::expiring`].
     pub(super) fn expiring(&self, until_ms: i64) -> Result<BTreeMap<String, u64>, StoreError> {
-        let Ok(store) = self.store() else { return Ok(BTreeMap::new()) };
-        let names = self.names();
-        let (from, to) = record::whole(space::CHUNK);
-        let mut all: BTreeMap<String, u64> = BTreeMap::new();
-        record::scan(&*store, &from, &to, Direction::Forward, &mut |found| {
-            if let Some(head) = ChunkHead::decode(found.record)
-                && head.expires_ms <= until_ms
-                && head.counted > 0
-            {
-                let number = usize::from(ChunkKey(found.key.to_vec()).destination());
-                let name = names.get(number).cloned().unwrap_or_default();
-                *all.entry(name).or_default() += u64::from(head.counted);
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
-        Ok(all)
+        while !self.read_ends()? {
+            // The workers need the lock more.
+            std::thread::sleep(BETWEEN_BITES);
+        }
+        Ok(self.ending(until_ms))
     }
 
     /// Walks over all that waits of a person: pending, on its way, dead.

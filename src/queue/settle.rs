@@ -148,7 +148,7 @@ impl Round<'_> {
         while step * 2 * STEPS_OF_A_WAIT <= wait {
             step *= 2;
         }
-        let due = self.now_ms.saturating_add(wait).max(1);
+        let due = self.shared.waits_ms(self.now_ms).saturating_add(wait).max(1);
         due.saturating_add(step - 1) / step * step
     }
 }

@@ -20,6 +20,7 @@ mod conformance;
 mod consent_cli;
 mod consent_matrix;
 mod consent_vectors;
+mod days;
 mod delivery;
 mod deploy;
 mod doors;
@@ -31,6 +32,7 @@ mod four_eyes;
 mod grants;
 #[allow(dead_code, reason = "each suite uses a part of it")]
 mod harness;
+mod hostile;
 mod layers;
 mod metrics;
 mod online;

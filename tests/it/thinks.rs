@@ -10,7 +10,7 @@ use std::{
 use axum::{Router, routing::post};
 use serde_json::{Value, json};
 
-use crate::harness::{Folder, Relay, TOKEN, assert_balanced, binary, purchase};
+use crate::harness::{Folder, OwnSandbox, Relay, TOKEN, assert_balanced, binary, purchase};
 
 /// A webhook of somebody who is told; what it was told.
 async fn told_to(folder: &mut Folder) -> Arc<Mutex<Vec<Value>>> {
@@ -79,6 +79,41 @@ async fn an_alert_is_told_once_and_once_more_when_it_is_over() {
     assert_eq!(stats["destinations"]["meta"]["delivered"], 2, "{stats:#}");
     let log = relay.stop().await;
     assert!(log.contains("OVER authorization_failing meta"), "{log}");
+}
+
+/// Live, a webhook at a private address is told only where that is allowed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_goes_to_a_private_address_only_if_that_is_allowed() {
+    for is_allowed in [false, true] {
+        let mut folder = Folder::shipped();
+        let sandbox = OwnSandbox::start().await;
+        sandbox.point(&mut folder);
+        let told = told_to(&mut folder).await;
+        if is_allowed {
+            folder.edit("relay.toml", |text| format!("{text}allow_private = true\n"));
+        }
+        sandbox.faults(&json!({"platform": "meta", "status": 401})).await;
+        let relay = Relay::start(&folder).await;
+        relay.post(&purchase("a-1")).await;
+        if is_allowed {
+            let firing = told_of(&told, "firing").await;
+            assert_eq!(firing["alert"], "authorization_failing", "{firing}");
+        } else {
+            let mut active = Value::Null;
+            for _ in 0..200 {
+                active = relay.admin("GET", "/admin/v1/alerts", None).await.1;
+                if active[0]["alert"] == "authorization_failing" {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            assert_eq!(active[0]["alert"], "authorization_failing", "it is shown all the same");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(told.lock().unwrap().is_empty(), "{told:?}");
+        }
+        let log = relay.stop().await;
+        assert_eq!(log.contains("allow_private"), !is_allowed, "{log}");
+    }
 }
 
 async fn command(relay: &Relay, arguments: &[&str]) -> (i32, Vec<Value>, String) {

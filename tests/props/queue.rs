@@ -198,12 +198,24 @@ impl Side {
 }
 
 fn open(folder: &Path, on: &On, now: &Arc<AtomicI64>, start: u8) -> Queue {
+    let mut opening = opening(folder, now, start);
+    match on {
+        On::Memory(disk) => Queue::open_in_memory(opening, disk).unwrap(),
+        On::Engine(engine) => {
+            opening.settings.engine = *engine;
+            Queue::open(opening).unwrap()
+        }
+    }
+}
+
+/// A small queue with a clock of its own.
+pub(super) fn opening(folder: &Path, now: &Arc<AtomicI64>, start: u8) -> Opening {
     let days = |n: u64| Duration::from_secs(n * 86_400);
     let now = Arc::clone(now);
-    let opening = Opening {
+    Opening {
         folder: folder.to_owned(),
         settings: QueueSettings {
-            engine: if let On::Engine(engine) = on { *engine } else { Engine::Sled },
+            engine: Engine::Sled,
             max_pending: 1000,
             max_pending_per_destination: 60,
             max_disk: u64::MAX,
@@ -226,10 +238,6 @@ fn open(folder: &Path, on: &On, now: &Arc<AtomicI64>, start: u8) -> Queue {
         clock: Arc::new(move || Timestamp::from_millisecond(now.load(Ordering::SeqCst)).unwrap()),
         random: [start; 32],
         disk: Disk::default(),
-    };
-    match on {
-        On::Memory(disk) => Queue::open_in_memory(opening, disk).unwrap(),
-        On::Engine(_) => Queue::open(opening).unwrap(),
     }
 }
 

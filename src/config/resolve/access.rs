@@ -8,8 +8,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{Context, check_name, rate_limit, relay::texts, site_name, site_names};
 use crate::{
     config::{
-        AdminRole, AdminToken, EvidenceSettings, FieldMap, HmacSettings, KeyKind, RateLimit, Right,
-        Secrets, SignatureEncoding, Site, TokenHash, WebhookKind, WebhookSource, WriteKey,
+        AdminRole, AdminToken, AlertWebhook, EvidenceSettings, FieldMap, HmacSettings, KeyKind,
+        RateLimit, Right, Secrets, SignatureEncoding, Site, TokenHash, WebhookKind, WebhookSource, WriteKey,
         document::{Node, Section},
         secret::Missing,
     },
@@ -333,13 +333,15 @@ pub(super) fn evidence(root: &Section<'_>, context: &Context<'_>) -> EvidenceSet
 }
 
 /// `[[alerts]]`.
-pub(super) fn alerts(root: &Section<'_>, context: &Context<'_>) -> Vec<SecretString> {
+pub(super) fn alerts(root: &Section<'_>, context: &Context<'_>) -> Vec<AlertWebhook> {
     let mut alerts = Vec::new();
     for section in root.array("alerts") {
         let secret = section
             .required("webhook", "webhook = { env = \"NAME\" }")
             .and_then(|node| context.vault.read(&node, Missing::Without("no alert goes there")));
-        alerts.extend(secret);
+        let allow_private =
+            section.get("allow_private").and_then(|node| node.flag()).unwrap_or(false);
+        alerts.extend(secret.map(|url| AlertWebhook { url, allow_private }));
         section.finish();
     }
     alerts

@@ -2,12 +2,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use secrecy::SecretString;
-
 use super::{Context, access, check_name, listen};
 use crate::{
     config::{
-        AdminToken, AlertSettings, Engine, EvidenceSettings, Limits, Listen, QueueSettings,
+        AdminToken, AlertSettings, AlertWebhook, Engine, EvidenceSettings, Limits, Listen, QueueSettings,
         Retention, Site, WebhookSource, WriteKey,
         document::{Node, Section},
         finding::suggest,
@@ -43,7 +41,7 @@ pub(in crate::config) struct Relay {
     pub(super) retention: Retention,
     /// Webhooks that bring events.
     pub(in crate::config) webhooks: BTreeMap<String, Arc<WebhookSource>>,
-    pub(super) alerts: Vec<SecretString>,
+    pub(super) alerts: Vec<AlertWebhook>,
     pub(super) alert_when: AlertSettings,
     pub(super) evidence: EvidenceSettings,
 }

@@ -16,6 +16,7 @@ fn of_an_empty_relay() {
     assert_eq!(config.keep_query, ["utm_*"]);
     assert_eq!(config.listen.doors, crate::config::Doors::default());
     assert!(!config.evidence.allow_private);
+    assert!(config.alerts.is_empty());
     assert_eq!(config.listen.public.to_string(), "127.0.0.1:8080");
     assert_eq!(config.listen.admin.to_string(), "127.0.0.1:8081");
     assert_eq!(config.listen.sandbox.to_string(), "127.0.0.1:8090");

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::super::{
     Answer, Call, Fault, FaultKind, Outcome, Response,
     answer::{by_status, code, garbled, innocent, json, retry_after, words},
+    google,
 };
 
 /// A click must be six hours old before its conversion is taken, and so a conversion before it is
@@ -246,14 +247,8 @@ fn read(error: &Value) -> Error<'_> {
         element.get("index").and_then(Value::as_u64).and_then(|i| usize::try_from(i).ok())
     });
     let delay = error.pointer("/details/quotaErrorDetails/retryDelay").and_then(Value::as_str);
-    let delay = delay.and_then(seconds);
+    let delay = delay.and_then(google::seconds);
     Error { code, message: text(error, "message"), row, delay }
-}
-
-/// `30s`, as JSON writes a duration.
-fn seconds(text: &str) -> Option<Duration> {
-    let seconds: f64 = text.strip_suffix('s')?.parse().ok()?;
-    Duration::try_from_secs_f64(seconds).ok()
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {

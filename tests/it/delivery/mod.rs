@@ -1,17 +1,20 @@
 //! Delivery against a stub platform on a real socket, with a queue in memory.
 
 mod answers;
+mod clock;
 mod doubles;
+mod real;
 mod rotation;
 mod state;
 mod tokens;
 mod transport;
+mod upgrade;
 
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use conversion_relay::{
-    clock,
+    clock as machine,
     config::{Config, DeliveryPolicy},
     delivery::{Delivery, State},
     destinations::{Auth, Platform},
@@ -44,8 +47,8 @@ impl Running {
         let delivery = Delivery::start(
             Arc::clone(&config),
             line.clone(),
-            clock::system(),
-            clock::chances(),
+            machine::system(),
+            machine::chances(),
             CancellationToken::new(),
         );
         Self { config, delivery, line }

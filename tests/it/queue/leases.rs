@@ -127,6 +127,23 @@ async fn a_clock_that_steps_back_stalls_nothing() {
 }
 
 #[tokio::test]
+async fn a_wait_is_neither_longer_nor_shorter_for_a_clock_that_is_put_back() {
+    let mut house = House::new();
+    let queue = house.open();
+    one(&queue, simple(1)).await;
+    for back in [60 * 60 * 1000, 2 * 60 * 60 * 1000] {
+        let lease = queue.lease("meta", 1, 80).unwrap().unwrap();
+        let retry = |_| JobVerdict::Retry { due: house.at(60_000), counts: true, attempt: attempt() };
+        settle(&queue, lease, retry, house.at(0)).await;
+        house.pass(30_000 - back);
+        assert!(queue.lease("meta", 1, 80).unwrap().is_none(), "half of the wait");
+        house.pass(34_000);
+    }
+    assert!(queue.lease("meta", 1, 80).unwrap().is_some());
+    queue.close().await;
+}
+
+#[tokio::test]
 async fn fresh_jobs_and_backlog_share() {
     let mut house = House::new();
     let queue = house.open();

@@ -87,6 +87,44 @@ async fn speed() {
     queue.close().await;
 }
 
+/// What a file of 100,000 orders, and 100,000 dead letters of many causes, take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "figures, not a test"]
+async fn costs() {
+    const ALL: u64 = 100_000;
+    let mut house = House::new();
+    let queue = house.open();
+    for from in (0..ALL).step_by(1_000) {
+        let events = (from..from + 1_000).map(|n| Admission {
+            order: Some(id(n)),
+            trace: vec![7; 600],
+            ..simple(n)
+        });
+        queue.admit(events.collect()).await.unwrap();
+    }
+    while let Some(lease) = queue.lease("meta", 1_000, 80).unwrap() {
+        let verdict = |n: usize| {
+            let attempt = Attempt { message: format!("wrong in item {n}"), ..attempt() };
+            JobVerdict::Dead { code: "rejected".into(), attempt }
+        };
+        settle(&queue, lease, verdict, at(START)).await;
+    }
+    println!("{}: {}", engine().name(), resident());
+    let watch = conversion_relay::clock::Stopwatch::start();
+    let mut found = 0;
+    for from in (0..ALL).step_by(5_000) {
+        let orders = queue.orders((from..from + 5_000).map(id).collect()).await.unwrap();
+        let events = orders.values().flatten().map(|event| event.event).collect();
+        found += queue.traces(events).await.unwrap().len();
+    }
+    println!("{found} orders with their traces: {:?}, {}", watch.elapsed(), resident());
+    let watch = conversion_relay::clock::Stopwatch::start();
+    let groups = queue.dead_groups(DeadFilter::default()).await.unwrap().groups;
+    let count: u64 = groups.iter().map(|group| group.count).sum();
+    println!("{count} letters of {} causes: {:?}, {}", groups.len(), watch.elapsed(), resident());
+    queue.close().await;
+}
+
 fn resident() -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default().to_owned()

@@ -145,3 +145,76 @@ async fn all_pending_jobs_can_be_walked() {
     assert_eq!(queue.oldest("nobody"), None);
     queue.close().await;
 }
+
+#[tokio::test]
+async fn causes_are_told_apart_up_to_a_number_and_the_rest_is_counted() {
+    let mut house = House::new();
+    let queue = house.open();
+    queue.admit((0..1_100).map(simple).collect()).await.unwrap();
+    // Words of letters only: digits do not tell causes apart.
+    let words = |n: u64| -> String {
+        n.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect()
+    };
+    while let Some(lease) = queue.lease("meta", 1, 80).unwrap() {
+        let n: u64 = lease.jobs[0].label.event_id[6..].parse().unwrap();
+        let lease_jobs = lease.jobs.clone();
+        let verdict = |at: usize| {
+            let n = lease_jobs[at].label.event_id[6..].parse().unwrap_or(n);
+            let attempt = Attempt { message: words(n), ..attempt() };
+            JobVerdict::Dead { code: "rejected".into(), attempt }
+        };
+        settle(&queue, lease, verdict, at(START)).await;
+    }
+    let found = queue.dead_groups(DeadFilter::default()).await.unwrap();
+    assert_eq!((found.groups.len(), found.others), (1_000, 100));
+    assert!(found.groups.iter().all(|group| group.count == 1 && group.events.len() == 1));
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn what_will_soon_be_over_is_counted_as_it_comes_and_goes() {
+    let mut house = House::new();
+    let queue = house.open();
+    let hours = |n: i64| n * 60 * 60 * 1000;
+    let lasting = |n: u64, ms: i64| {
+        event(n, vec![send("meta", NewJob { expires_at: at(START + ms), ..job(n) })])
+    };
+    let soon = async |queue: &Queue| {
+        let found = queue.expiring(at(START + hours(6))).await.unwrap();
+        found.get("meta").copied().unwrap_or_default()
+    };
+    assert_eq!(soon(&queue).await, 0);
+    for n in 0..10 {
+        one(&queue, lasting(n, hours(2))).await;
+        one(&queue, lasting(100 + n, hours(20))).await;
+    }
+    assert_eq!(soon(&queue).await, 10);
+    // Leased: somebody has it in hand. Given back, and tried again, it waits again.
+    let lease = queue.lease("meta", 4, 80).unwrap().unwrap();
+    assert_eq!((lease.jobs.len(), soon(&queue).await), (4, 8));
+    queue.release(lease);
+    assert_eq!(soon(&queue).await, 10);
+    let lease = queue.lease("meta", 4, 80).unwrap().unwrap();
+    let again = |_| JobVerdict::Retry { due: at(START + 9_000), counts: true, attempt: attempt() };
+    settle(&queue, lease, again, at(START)).await;
+    assert_eq!(soon(&queue).await, 10);
+    // A start reads it once.
+    let queue = house.reopen(queue).await;
+    assert_eq!(soon(&queue).await, 10);
+    house.pass(10_000);
+    while let Some(lease) = queue.lease("meta", 3, 80).unwrap() {
+        settle(&queue, lease, delivered, at(START)).await;
+    }
+    assert_eq!(soon(&queue).await, 0);
+    one(&queue, lasting(200, hours(1))).await;
+    assert_eq!(soon(&queue).await, 1);
+    queue.dead_discard(DeadFilter {
+        destination: Some("meta".into()),
+        pending: true,
+        ..DeadFilter::default()
+    })
+    .await
+    .unwrap();
+    assert_eq!(soon(&queue).await, 0);
+    queue.close().await;
+}
