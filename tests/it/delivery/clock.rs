@@ -37,8 +37,10 @@ async fn put(status: u16, jumps: &[i64]) {
     let (put, folder) = (Put::default(), tempfile::tempdir().unwrap());
     let opening = opening(folder.path(), Engine::Sled, put.clock());
     let queue = Queue::open_in_memory(opening, &MemoryDisk::default()).unwrap();
+    let mut patient = policy();
+    patient.retry.attempts = 20;
     let delivery = deliver(
-        config(destination(&DEDUPLICATES, plain(&stub.url), policy())),
+        config(destination(&DEDUPLICATES, plain(&stub.url), patient)),
         &queue,
         put.clock(),
     );
