@@ -74,10 +74,10 @@ impl Hostile {
         let sandbox = OwnSandbox::start().await;
         sandbox.point(folder);
         folder.edit("destinations.toml", |text| {
-            let own = format!("endpoint = \"{}/meta\"", sandbox.url);
+            let own = format!("\nendpoint = \"{}/meta\"", sandbox.url);
             assert!(text.contains(&own), "{text}");
             let ours = format!(
-                "endpoint = \"{}\"\nretry = {{ first = \"50ms\", max = \"1s\" }}\ntimeout = \"2s\"",
+                "\nendpoint = \"{}\"\nretry = {{ first = \"50ms\", max = \"1s\" }}\ntimeout = \"2s\"",
                 self.url
             );
             text.replace(&own, &ours)

@@ -103,10 +103,11 @@ async fn holds(case: &Backlog) {
     let queue = open(1);
     admit(&queue, 0, case.retried, &case.commits, time()).await;
     while let Some(lease) = queue.lease("d", 5, 80).unwrap() {
-        let verdicts = vec![
-            JobVerdict::Retry { due: time(), counts: true, attempt: Attempt::default() };
-            lease.jobs.len()
-        ];
+        let verdicts =
+            vec![
+                JobVerdict::Retry { due: time(), counts: true, attempt: Attempt::default() };
+                lease.jobs.len()
+            ];
         let settlement = Settlement { lease, verdicts, follow_ups: Vec::new(), at: time() };
         queue.settle(settlement).await.unwrap();
         if queue.stats().await.destinations["d"].retried == case.retried {

@@ -9,7 +9,8 @@ use super::{Context, check_name, rate_limit, relay::texts, site_name, site_names
 use crate::{
     config::{
         AdminRole, AdminToken, AlertWebhook, EvidenceSettings, FieldMap, HmacSettings, KeyKind,
-        RateLimit, Right, Secrets, SignatureEncoding, Site, TokenHash, WebhookKind, WebhookSource, WriteKey,
+        RateLimit, Right, Secrets, SignatureEncoding, Site, TokenHash, WebhookKind, WebhookSource,
+        WriteKey,
         document::{Node, Section},
         secret::Missing,
     },

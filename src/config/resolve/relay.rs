@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use super::{Context, access, check_name, listen};
 use crate::{
     config::{
-        AdminToken, AlertSettings, AlertWebhook, Engine, EvidenceSettings, Limits, Listen, QueueSettings,
-        Retention, Site, WebhookSource, WriteKey,
+        AdminToken, AlertSettings, AlertWebhook, Engine, EvidenceSettings, Limits, Listen,
+        QueueSettings, Retention, Site, WebhookSource, WriteKey,
         document::{Node, Section},
         finding::suggest,
         units,

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use conversion_relay::{config::Engine, queue::{MemoryDisk, Queue}};
+use conversion_relay::{
+    config::Engine,
+    queue::{MemoryDisk, Queue},
+};
 use tokio::task::JoinSet;
 
 use super::{
@@ -39,11 +42,8 @@ async fn put(status: u16, jumps: &[i64]) {
     let queue = Queue::open_in_memory(opening, &MemoryDisk::default()).unwrap();
     let mut patient = policy();
     patient.retry.attempts = 20;
-    let delivery = deliver(
-        config(destination(&DEDUPLICATES, plain(&stub.url), patient)),
-        &queue,
-        put.clock(),
-    );
+    let delivery =
+        deliver(config(destination(&DEDUPLICATES, plain(&stub.url), patient)), &queue, put.clock());
     let now = (put.clock())();
     queue.admit((0..10).map(|n| admission(&format!("e{n}"), now)).collect()).await.unwrap();
     for (number, jump) in jumps.iter().enumerate() {

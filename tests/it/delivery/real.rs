@@ -90,8 +90,7 @@ pub(super) fn admission(event_id: &str, now: Timestamp) -> Admission {
         body: Stored::encode(prepared).unwrap(),
         refuse_when_full: true,
     };
-    let decision =
-        QueueDecision { destination: "d".into(), slot: 1, fate: QueueFate::Queued(job) };
+    let decision = QueueDecision { destination: "d".into(), slot: 1, fate: QueueFate::Queued(job) };
     Admission {
         id,
         trace_id: id,

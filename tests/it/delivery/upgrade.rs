@@ -221,9 +221,11 @@ async fn reads_everything(queue: &Queue) {
     let copies = vec![copies[0].clone(), other, copies[2].clone()];
     assert_eq!(
         queue.admit(copies).await.unwrap(),
-        [Admitted::Duplicate { released: 0 }, Admitted::Suppressed, Admitted::Duplicate {
-            released: 1
-        }]
+        [
+            Admitted::Duplicate { released: 0 },
+            Admitted::Suppressed,
+            Admitted::Duplicate { released: 1 }
+        ]
     );
 }
 

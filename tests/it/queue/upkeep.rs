@@ -197,10 +197,11 @@ async fn what_will_soon_be_over_is_counted_as_it_comes_and_goes() {
     let lease = queue.lease("meta", 4, 80).unwrap().unwrap();
     let again = |_| JobVerdict::Retry { due: at(START + 9_000), counts: true, attempt: attempt() };
     settle(&queue, lease, again, at(START)).await;
-    assert_eq!(soon(&queue).await, 10);
+    // Two of the four share a chunk with two that last longer.
+    assert_eq!(soon(&queue).await, 8);
     // A start reads it once.
     let queue = house.reopen(queue).await;
-    assert_eq!(soon(&queue).await, 10);
+    assert_eq!(soon(&queue).await, 8);
     house.pass(10_000);
     while let Some(lease) = queue.lease("meta", 3, 80).unwrap() {
         settle(&queue, lease, delivered, at(START)).await;
@@ -208,13 +209,14 @@ async fn what_will_soon_be_over_is_counted_as_it_comes_and_goes() {
     assert_eq!(soon(&queue).await, 0);
     one(&queue, lasting(200, hours(1))).await;
     assert_eq!(soon(&queue).await, 1);
-    queue.dead_discard(DeadFilter {
-        destination: Some("meta".into()),
-        pending: true,
-        ..DeadFilter::default()
-    })
-    .await
-    .unwrap();
+    queue
+        .dead_discard(DeadFilter {
+            destination: Some("meta".into()),
+            pending: true,
+            ..DeadFilter::default()
+        })
+        .await
+        .unwrap();
     assert_eq!(soon(&queue).await, 0);
     queue.close().await;
 }
