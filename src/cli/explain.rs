@@ -76,7 +76,7 @@ impl Explain {
         let told =
             told::around(&config, None, self.from.and_then(|from| site(&config, from)), |e| {
                 let read = |format: Format| match format.name {
-                    name if name == told::CSV.name => rows::file(&body, map.as_ref(), zone, None),
+                    name if name == told::CSV.name => rows::file(&body, map.as_ref(), zone, e.site),
                     _ => format.file(&body, &limits, e),
                 };
                 self.from.map(read).transpose()
@@ -102,7 +102,7 @@ impl Explain {
             // What cannot be read is as much as a refusal, as in `serve`.
             Some(queue) => queue
                 .remembered(subjects)
-                .unwrap_or_else(|_| Remembered { choice: Choice::unreadable(), erased_ms: None }),
+                .unwrap_or_else(|_| Remembered { choice: Choice::unreadable(), ..Remembered::default() }),
             None => Remembered::default(),
         };
         let street = street::street(&config, &key, &regions, &remembered);

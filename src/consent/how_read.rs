@@ -24,6 +24,9 @@ pub struct HowRead {
     pub memory_use_for: BTreeSet<String>,
     /// For how many seconds.
     pub memory_max_age: String,
+    /// For how many seconds clicks are remembered; absent: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_click_ids: Option<String>,
     /// TCF and AC ids, where they are not the known ones.
     pub vendors: BTreeMap<String, String>,
     /// Ages below which a person is a minor, by site, where they are not the default.
@@ -61,6 +64,7 @@ impl HowRead {
             categories: rules.categories.iter().map(|(n, p)| (n.clone(), sorted(p))).collect(),
             memory_use_for: rules.memory.use_for.iter().cloned().collect(),
             memory_max_age: rules.memory.max_age.as_secs().to_string(),
+            memory_click_ids: rules.memory.click_ids.map(|age| age.as_secs().to_string()),
             vendors,
             minimum_ages: minimum_ages.map(|(s, age)| (s.to_owned(), age.to_string())).collect(),
         }
@@ -87,6 +91,8 @@ impl HowRead {
         let seconds = |text: &str| text.parse::<u64>().unwrap_or(0);
         let longer = seconds(&self.memory_max_age) > seconds(&approved.memory_max_age);
         note(longer, "memory.max_age");
+        let clicks = |how: &HowRead| how.memory_click_ids.as_deref().map(seconds);
+        note(clicks(self) > clicks(approved), "memory.click_ids");
         for vendor in all_keys(&self.vendors, &approved.vendors) {
             let today = self.vendors.get(vendor);
             let is_looser =

@@ -17,6 +17,7 @@ pub mod gpp;
 mod how_read;
 pub mod ids;
 mod lock;
+pub mod clicks;
 pub mod memory;
 mod region;
 mod rules;

@@ -189,7 +189,7 @@ pub(super) fn street<'a>(
 fn remembered(relay: &Relay, subjects: &[IdHash]) -> Remembered {
     relay.queue.remembered(subjects).unwrap_or_else(|why| {
         tracing::error!("what is remembered of a person cannot be read: {why}");
-        Remembered { choice: Choice::unreadable(), erased_ms: None }
+        Remembered { choice: Choice::unreadable(), ..Remembered::default() }
     })
 }
 

@@ -31,6 +31,7 @@ mod four_eyes;
 mod grants;
 #[allow(dead_code, reason = "each suite uses a part of it")]
 mod harness;
+mod imports;
 mod layers;
 mod metrics;
 mod online;

@@ -37,6 +37,11 @@ pub(super) struct Input {
     pub(super) rows: Rows,
     /// Bytes of the file.
     pub(super) length: u64,
+    /// The site of rows that name none.
+    pub(super) site: Option<String>,
+    /// Lines end with two bytes, between which the reader stops: a row begins a line later than it
+    /// counts.
+    two_bytes: bool,
 }
 
 impl Input {
@@ -51,6 +56,10 @@ impl Input {
         let mut first = Vec::new();
         (&mut file).take(LONGEST_HEADER).read_to_end(&mut first).with_context(unreadable)?;
         let start = Start::of(&first);
+        let header = first.get(start.header_at..).unwrap_or_default();
+        let two_bytes = header.split(|byte| *byte == b'\n').next().is_some_and(|line| {
+            line.len() < header.len() && line.ends_with(b"\r")
+        });
         let separator = map.and_then(|map| map.separator).unwrap_or(start.separator);
         let at = start.header_at as u64;
         let mut reader = reader(file, at, separator, true).with_context(unreadable)?;
@@ -70,7 +79,8 @@ impl Input {
         }
         let path = path.to_owned();
         let base = (at, start.lines);
-        Ok(Ok(Self { path, reader, separator, base, headers, rows, length }))
+        let site = None;
+        Ok(Ok(Self { path, reader, separator, base, headers, rows, length, site, two_bytes }))
     }
 
     /// The time zone of times without an offset, where neither the map nor the file names one.
@@ -98,7 +108,8 @@ impl Input {
         if !self.reader.read_byte_record(&mut cells).context("the file cannot be read")? {
             return Ok(None);
         }
-        let line = self.base.1 + cells.position().map_or(0, csv::Position::line);
+        let counted = cells.position().map_or(0, csv::Position::line);
+        let line = self.base.1 + counted + u64::from(self.two_bytes);
         Ok(Some(Row { line, cells }))
     }
 
@@ -116,7 +127,7 @@ impl Input {
             return Err(refuse("is not UTF-8; save the file as CSV UTF-8".to_owned()));
         }
         let cell = |at: usize| row.cells.get(at).and_then(|cell| std::str::from_utf8(cell).ok());
-        self.rows.event(&cell, None)
+        self.rows.event(&cell, self.site.as_deref())
     }
 }
 

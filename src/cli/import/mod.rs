@@ -49,6 +49,9 @@ pub(crate) struct Import {
     /// What the columns are: a TOML file with `[fields]` and `[const]`.
     #[arg(long, value_name = "MAP.toml")]
     map: Option<PathBuf>,
+    /// The site of rows that name none.
+    #[arg(long, value_name = "NAME")]
+    site: Option<String>,
     /// Show the first rows as they would be sent, and every problem by row; send nothing.
     #[arg(long)]
     dry_run: bool,
@@ -100,8 +103,10 @@ impl Import {
                 return Ok(Exit::Configuration);
             }
         };
+        input.site.clone_from(&self.site);
         if let Some(config) = &config {
-            let zone = input.rows.fixed("site").and_then(|site| config.sites.get(site));
+            let site = input.rows.fixed("site").or(self.site.as_deref());
+            let zone = site.and_then(|site| config.sites.get(site));
             if let Some(zone) = zone.map(|site| site.time_zone.clone()).or_else(|| only_zone(config))
             {
                 input.set_zone(zone);
