@@ -16,6 +16,7 @@ mod bad_days;
 mod bad_input;
 mod browser;
 mod config;
+mod clicks;
 mod conformance;
 mod consent_cli;
 mod consent_matrix;

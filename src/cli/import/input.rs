@@ -117,7 +117,8 @@ impl Input {
     pub(super) fn event(&self, row: &Row) -> Result<Told<'static>, Rejection> {
         let refuse =
             |message: String| Rejection::new(RejectionCode::InvalidField, message, String::new());
-        if row.cells.len() != self.headers.len() {
+        let more = row.cells.iter().skip(self.headers.len());
+        if row.cells.len() < self.headers.len() || more.into_iter().any(|cell| !cell.is_empty()) {
             let (has, header) = (row.cells.len(), self.headers.len());
             return Err(refuse(format!(
                 "the row has {has} columns and the header {header}; is a quote or separator missing?"
