@@ -168,7 +168,7 @@ fn format(name: &str) -> Result<Format, String> {
 }
 
 /// What a webhook brings belongs to the webhook's site; which one that is, its body does not say.
-fn site<'c>(config: &'c Config, format: Format) -> Option<&'c str> {
+fn site(config: &Config, format: Format) -> Option<&str> {
     let kind = match format.name {
         name if name == told::SHOPIFY.name => WebhookKind::Shopify,
         name if name == told::STRIPE.name => WebhookKind::Stripe,

@@ -34,6 +34,8 @@ impl Guard {
             Some(Host::Ipv4(ip)) if !is_public(IpAddr::V4(ip)) => refused(ip.to_string()),
             Some(Host::Ipv6(ip)) if !is_public(IpAddr::V6(ip)) => refused(ip.to_string()),
             Some(Host::Ipv4(_) | Host::Ipv6(_)) | None => Ok(()),
+            // Whatever it resolves to here, it is this machine (RFC 6761, 6.3).
+            Some(Host::Domain(name)) if is_localhost(name) => refused(name.to_owned()),
             Some(Host::Domain(name)) => {
                 self.lock().insert(name.to_owned());
                 Ok(())
@@ -76,6 +78,11 @@ pub(super) fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
         source = error.source();
     }
     false
+}
+
+fn is_localhost(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 /// Whether an address is reachable from anywhere (IANA's special-purpose registries).
@@ -187,7 +194,7 @@ mod tests {
             "http://169.254.169.254/latest/meta-data/",
             "http://[::ffff:169.254.169.254]/",
             "http://[::ffff:7f00:1]/",
-            "http://\u{2460}\u{2466}.0.0.1/",
+            "http://\u{2460}\u{2461}\u{2466}.0.0.1/",
             "http://10.0.0.1./",
         ] {
             assert!(guard.check(&Url::parse(url).unwrap()).is_err(), "{url}");
@@ -200,7 +207,7 @@ mod tests {
         let guard = Guard::default();
         let resolve = |guard: &Guard| guard.resolve("localhost".parse().unwrap());
         assert!(resolve(&guard).await.is_ok(), "a proxy's name is not guarded");
-        guard.check(&Url::parse("http://localhost/").unwrap()).unwrap();
+        guard.lock().insert("localhost".to_owned());
         let Err(refused) = resolve(&guard).await else { panic!("resolved") };
         assert!(is_refusal(refused.as_ref()));
     }

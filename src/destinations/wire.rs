@@ -83,7 +83,9 @@ impl Object {
     pub(super) fn object(mut self, key: &str, object: Object) -> Self {
         if !object.is_empty() {
             self.key(key);
-            object.write(&mut self.members);
+            self.members.push(b'{');
+            self.members.extend(object.members);
+            self.members.push(b'}');
         }
         self
     }

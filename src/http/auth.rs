@@ -93,7 +93,10 @@ pub(super) fn who<'c>(config: &'c Config, headers: &HeaderMap) -> Option<&'c Adm
 
 /// Every one is compared, so that the time tells nothing of whose it was.
 fn admin_token<'c>(config: &'c Config, given: &str) -> Option<&'c AdminToken> {
-    config.admin_tokens.iter().filter(|token| token.token.is_of(given)).last()
+    config
+        .admin_tokens
+        .iter()
+        .fold(None, |found, token| if token.token.is_of(given) { Some(token) } else { found })
 }
 
 fn role_name(role: AdminRole) -> &'static str {

@@ -193,7 +193,7 @@ impl Screen<'_> {
     fn read(&mut self, node: &Node<'_>, street: &Street<'_>) -> Result<Read, Rejection> {
         let door = &self.visit.door;
         if let Some(why) = self.bot(node, door) {
-            let mut rejection = Rejection::new(RejectionCode::Bot, why, "");
+            let mut rejection = Rejection::new(RejectionCode::NotAllowed, why, "");
             rejection.event_id = node.get("event_id").and_then(Node::as_text).map(str::to_owned);
             return Err(rejection);
         }

@@ -4,6 +4,7 @@
 //! Who sends no secret guesses none, and is neither counted nor slowed.
 
 use std::{
+    cmp::Ordering,
     collections::HashMap,
     net::IpAddr,
     sync::{Mutex, PoisonError},
@@ -108,11 +109,16 @@ fn make_room(all: &mut HashMap<IpAddr, Failures>, now: Duration) {
     let mut times: Vec<Duration> = all.values().map(|failures| failures.last).collect();
     let (_, median, _) = times.select_nth_unstable(PEERS / 2);
     let median = *median;
-    let mut left = PEERS / 2;
-    all.retain(|_, failures| {
-        let stays = failures.last >= median && left > 0;
-        left -= usize::from(stays);
-        stays
+    // Of those of the same moment some.
+    let mut room = PEERS / 2 - all.values().filter(|failures| failures.last > median).count();
+    all.retain(|_, failures| match failures.last.cmp(&median) {
+        Ordering::Greater => true,
+        Ordering::Less => false,
+        Ordering::Equal => {
+            let stays = room > 0;
+            room = room.saturating_sub(1);
+            stays
+        }
     });
 }
 

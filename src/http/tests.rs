@@ -422,15 +422,23 @@ async fn the_description_lists_every_call() {
             (asked.0.as_u16(), asked.2)
         };
         let served = |status: u16| status != 404 && status != 405;
-        assert!(served(on_public) || served(on_admin), "{method} {path}: {on_public} {on_admin}");
+        // Whose names are the configuration's, which has none here.
+        let is_named = path.starts_with("/v1/webhooks/") && on_public == 404 && on_admin == 404;
+        assert!(
+            is_named || served(on_public) || served(on_admin),
+            "{method} {path}: {on_public} {on_admin}"
+        );
     }
 }
 
 /// Every admin call, and the roles that may: who adds a call adds it here.
-const ADMIN_CALLS: [(&str, &str, &str); 15] = [
+const ADMIN_CALLS: [(&str, &str, &str); 18] = [
     ("GET", "/metrics", "op look media privacy"),
     ("GET", "/admin/v1/stats", "op look media privacy"),
+    ("GET", "/admin/v1/alerts", "op look media privacy"),
+    ("POST", "/admin/v1/orders", "op look media privacy"),
     ("GET", "/admin/v1/dead", "op look media privacy"),
+    ("GET", "/admin/v1/dead/groups", "op look media privacy"),
     ("POST", "/admin/v1/dead/replay", "op"),
     ("POST", "/admin/v1/dead/discard", "op"),
     ("GET", "/admin/v1/events/{event_id}", "op look media privacy"),
@@ -707,13 +715,17 @@ async fn bots_and_crowds_are_turned_away() {
     let crawler = [("user-agent", "Mozilla/5.0 (compatible; ExampleBot/2.1)")];
     let one = r#"{"event": "begin_checkout", "event_id": "e"}"#;
     let (status, _, answer) = beacon(&fixture, "?key=tag-key", &crawler, one).await;
-    assert_eq!((status, answer["rejected"][0]["code"].as_str()), (422, Some("bot")), "{answer}");
+    assert_eq!(
+        (status, answer["rejected"][0]["code"].as_str()),
+        (422, Some("not_allowed")),
+        "{answer}"
+    );
     assert_eq!(answer["rejected"][0]["event_id"], "e");
     let fast = r#"[{"event": "begin_checkout", "properties": {"scroll_depth": 100, "elapsed_ms": 0}},
         {"event": "begin_checkout", "event_id": "slow", "properties": {"scroll_depth": 100, "elapsed_ms": 9000}}]"#;
     let (status, _, answer) = beacon(&fixture, "?key=tag-key", &[], fast).await;
     assert_eq!((status, answer["accepted"].as_u64()), (202, Some(1)), "{answer}");
-    assert_eq!(answer["rejected"][0]["code"], "bot");
+    assert_eq!(answer["rejected"][0]["code"], "not_allowed");
     let many: Vec<Value> = (0..300)
         .map(|i| json!({"event": "begin_checkout", "event_id": format!("m{i}"), "context": {"session_id": "s"}}))
         .collect();

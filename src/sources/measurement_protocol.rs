@@ -184,7 +184,7 @@ fn event<'a>(
             };
             let theirs = format!("{place}/{key}");
             match (key, params.get(key)) {
-                ("items", Some(node)) => words.whole(path, items(node), &theirs),
+                ("items", Some(node)) => words.whole(path, &items(node), &theirs),
                 ("value" | "currency" | "tax" | "shipping", node) => words.put(path, node, &theirs),
                 (_, node) => words.put_text(path, node, &theirs),
             }
@@ -230,7 +230,7 @@ fn time<'a>(words: &mut Words<'a>, node: &Node<'a>, place: &str) -> Result<(), R
         return Err(Rejection::new(RejectionCode::InvalidField, message, place));
     };
     let number = Node::Number(millis.normalize().to_string().into());
-    words.whole("timestamp", number, place);
+    words.whole("timestamp", &number, place);
     Ok(())
 }
 
@@ -274,7 +274,7 @@ fn consent<'a>(words: &mut Words<'a>, body: &Node<'a>) {
         match said {
             Some(Node::Text(text)) => {
                 let word = Node::Text(Cow::Owned(text.trim().to_ascii_lowercase()));
-                words.whole(&path, word, &theirs);
+                words.whole(&path, &word, &theirs);
             }
             other => words.put(&path, other, &theirs),
         }
@@ -349,9 +349,7 @@ pub fn explained(rejection: &Rejection) -> Value {
         RejectionCode::UnknownEvent | RejectionCode::UnknownField => "NAME_INVALID",
         RejectionCode::InFuture => "VALUE_OUT_OF_BOUNDS",
         RejectionCode::TooLarge => "EXCEEDED_MAX_ENTITIES",
-        RejectionCode::InvalidField | RejectionCode::NotAllowed | RejectionCode::Bot => {
-            "VALUE_INVALID"
-        }
+        RejectionCode::InvalidField | RejectionCode::NotAllowed => "VALUE_INVALID",
     };
     let path = rejection.path.trim_start_matches('/').replace('/', ".");
     message(&path, &rejection.message, code)

@@ -130,8 +130,6 @@ codes! {
         SiteUnknown "site_unknown",
         /// The write key may not send it.
         NotAllowed "not_allowed",
-        /// Sent by a program that plays a visitor.
-        Bot "bot",
     }
 }
 

@@ -303,7 +303,7 @@ fn properties<'a>(
         match path {
             "properties.items" => {
                 if let Some(node) = node {
-                    words.whole(path, items(node), &theirs);
+                    words.whole(path, &items(node), &theirs);
                 }
             }
             "properties.value" if is_adjustment => words.put("adjusts.amount", node, &theirs),
@@ -349,12 +349,12 @@ fn product<'a>(words: &mut Words<'a>, properties: &Node<'a>, place: &str) {
             of.put(path, properties.get(key), &format!("{place}/{key}"));
         }
     }
-    words.whole("properties.items", Node::List(vec![of.node()]), place);
+    words.whole("properties.items", &Node::List(vec![of.node()]), place);
     if let Some(price) = properties.get("price").and_then(amount) {
         let quantity = properties.get("quantity").and_then(amount).unwrap_or(Decimal::ONE);
         if let Some(worth) = price.checked_mul(quantity) {
             let worth = Node::Number(worth.normalize().to_string().into());
-            words.whole("properties.value", worth, &format!("{place}/price"));
+            words.whole("properties.value", &worth, &format!("{place}/price"));
         }
     }
 }

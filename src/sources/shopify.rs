@@ -269,7 +269,7 @@ fn items<'a>(words: &mut Words<'a>, body: &Node<'a>) {
         item.put_text("variant_id", line.get("variant_id"), "");
         item.node()
     };
-    words.whole("properties.items", Node::List(lines.iter().map(line).collect()), "/line_items");
+    words.whole("properties.items", &Node::List(lines.iter().map(line).collect()), "/line_items");
 }
 
 fn text(node: &Node<'_>) -> Option<String> {

@@ -223,7 +223,7 @@ fn items<'a>(words: &mut Words<'a>, object: &Node<'a>, currency: &str) {
         }
         item.node()
     };
-    words.whole("properties.items", Node::List(lines.iter().map(line).collect()), "/data/object");
+    words.whole("properties.items", &Node::List(lines.iter().map(line).collect()), "/data/object");
 }
 
 /// An amount of smallest units in whole ones.

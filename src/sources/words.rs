@@ -81,8 +81,8 @@ impl<'a> Words<'a> {
     }
 
     /// Puts a list or an object.
-    pub(super) fn whole(&mut self, path: &str, node: Node<'a>, theirs: &str) {
-        self.put(path, Some(&node), theirs);
+    pub(super) fn whole(&mut self, path: &str, node: &Node<'a>, theirs: &str) {
+        self.put(path, Some(node), theirs);
     }
 
     /// Puts a member as it is.

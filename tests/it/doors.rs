@@ -82,7 +82,8 @@ async fn explain_reads_each_format() {
 
 #[tokio::test]
 async fn a_switch_only_takes_away_and_says_so() {
-    let relay = Relay::start(&Folder::shipped()).await;
+    let folder = Folder::shipped();
+    let relay = Relay::start(&folder).await;
     let basic = base64::engine::general_purpose::STANDARD.encode("dev-key:");
     let header = format!("Basic {basic}");
     let headers = [("authorization", header.as_str())];
@@ -114,7 +115,8 @@ async fn a_switch_only_takes_away_and_says_so() {
 
 #[tokio::test]
 async fn the_measurement_protocol_answers_as_google_does() {
-    let relay = Relay::start(&Folder::shipped()).await;
+    let folder = Folder::shipped();
+    let relay = Relay::start(&folder).await;
     let body = fixture("measurement-protocol.json").replace("1795320000", &now().to_string());
     let path = "/mp/collect?measurement_id=G-1&api_secret=dev-key";
     assert_eq!(post(&relay, path, &body, &[]).await.0, 204);

@@ -19,9 +19,10 @@ const CANARY: &str = "canary";
 /// The shipped configuration, every secret of which has an unmistakable value.
 fn marked(folder: &mut Folder) -> Vec<String> {
     folder.edit("relay.toml", |text| {
-        text.replace("# webhook = { env = \"EVIDENCE_WEBHOOK\" }", "webhook = { env = \"EVIDENCE_WEBHOOK\" }")
-            + "\n[[alerts]]\nwebhook = { env = \"ALERT_URL\" }\n\
-               [webhooks.shopify]\ntype = \"shopify\"\nsecret = { env = \"SHOPIFY\" }\nsite = \"shop_us\"\n"
+        text.replace(
+            "# webhook = { env = \"EVIDENCE_WEBHOOK\" }",
+            "webhook = { env = \"EVIDENCE_WEBHOOK\" }",
+        ) + "\n[[alerts]]\nwebhook = { env = \"ALERT_URL\" }\n"
     });
     let mut all = Vec::new();
     folder.env = folder.secrets();
@@ -88,7 +89,16 @@ async fn neither_logs_nor_answers_show_one() {
     let secrets = marked(&mut folder);
     let relay = Relay::try_start(&folder, &[("RELAY_LOG", "trace")]).await.unwrap();
     assert_eq!(relay.post(&purchase("quiet")).await.0, 202);
-    relay.drained().await;
+    // The sandbox knows none of these secrets: what it answers to them is looked at too.
+    let mut refused = false;
+    for _ in 0..200 {
+        refused = relay.stats().await["destinations"]["meta"]["state"] == "failing";
+        if refused {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(refused, "a wrong token stops its destination");
     let mut shown = String::new();
     for path in ["/metrics", "/admin/v1/stats", "/admin/v1/dead", "/admin/v1/audit", "/"] {
         shown += &relay.admin("GET", path, None).await.1.to_string();

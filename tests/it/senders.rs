@@ -74,7 +74,7 @@ async fn every_sender_is_accepted_once() {
     }
     assert!(ran >= 2, "at least curl and one other are on any machine that builds this");
     relay.drained().await;
-    let purchases = relay.accepted_ids("meta").await;
+    let purchases = relay.accepted_ids("google_ads").await;
     assert_eq!(purchases.len(), ran, "{purchases:?}");
     relay.stop().await;
 }

@@ -16,8 +16,7 @@ use conversion_relay::{
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 
-#[path = "../fixtures/mod.rs"]
-mod support;
+use crate::support;
 
 /// Every platform with its destination.
 static DESTINATIONS: LazyLock<Vec<(&'static Platform, Box<dyn Destination>)>> =

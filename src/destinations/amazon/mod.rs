@@ -285,7 +285,7 @@ impl Destination for Amazon {
             && let (true, Some(country)) =
                 (permit.fields.contains(Field::Country), occasion.site_country)
         {
-            prepared.put_clear(Field::Country, &country.to_ascii_uppercase());
+            prepared.put_clear(Field::Country, country.to_ascii_uppercase());
         }
         if self.wording.country_of(prepared).is_none() {
             return Err(missing("user.country, which no setting country stands in for,"));

@@ -83,7 +83,7 @@ fn user(job: &Prepared) -> Object {
         ("regions", Field::Region),
         ("postal_codes", Field::PostalCode),
     ] {
-        user = user.list(key, job.clear(field).map(Value::from).into_iter());
+        user = user.list(key, job.clear(field));
     }
     user.maybe("ip_address", job.clear(Field::Ip))
         .maybe("user_agent", job.clear(Field::UserAgent))

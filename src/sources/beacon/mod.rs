@@ -111,8 +111,10 @@ mod tests {
             opened(r#"{"events": [1, 2, 3]}"#),
             Err(Unframed::TooMany { events: 3, .. })
         ));
-        for body in ["{\"events\": [", "", "\u{0}", r#"{"events": [[[[[]]]]]}"#] {
-            assert!(matches!(opened(body), Err(Unframed::Malformed(_))), "{body}");
+        // What is nested too deep costs its event only.
+        for body in ["{\"events\": [", "", "\u{0}"] {
+            let answer = opened(body);
+            assert!(matches!(answer, Err(Unframed::Malformed(_))), "{body}: {answer:?}");
         }
     }
 }

@@ -74,9 +74,12 @@ async fn a_failing_disk_refuses_loses_nothing_and_recovers_by_itself() {
     soon(async || queue.vitals().open).await;
     assert_eq!(one(&queue, simple(3)).await, accepted(1, 0), "a refused event is not a duplicate");
     assert_eq!(books(&queue, "meta").await.in_flight, 1, "who sends still holds its lease");
+    let fresh = queue.lease("meta", 1, 80).unwrap().unwrap();
+    assert_eq!(ids_of(&fresh), ["event-3"], "what waited before comes after what is fresh");
     let again = queue.lease("meta", 1, 80).unwrap().unwrap();
     assert_eq!(ids_of(&again), ["event-1"]);
     assert!(again.unknown_result);
+    queue.release(fresh);
     settle(&queue, sending, delivered, at(START)).await;
     settle(&queue, again, delivered, at(START)).await;
     let stats = books(&queue, "meta").await;
@@ -114,9 +117,15 @@ async fn a_mark_that_outlives_its_lease_is_an_unknown_result() {
     queue.mark_sending(&lease).await.unwrap();
     let queue = house.reopen(queue).await;
     one(&queue, simple(2)).await;
+    let fresh = queue.lease("meta", 10, 80).unwrap().unwrap();
+    assert_eq!(
+        (ids_of(&fresh).as_slice(), fresh.unknown_result),
+        (["event-2".to_owned()].as_slice(), false)
+    );
     let lease = queue.lease("meta", 10, 80).unwrap().unwrap();
     assert!(lease.unknown_result);
     assert_eq!(ids_of(&lease), ["event-1"], "never mixed with what has a known one");
+    queue.release(fresh);
     let retry = |_| JobVerdict::Retry { due: at(START), counts: false, attempt: attempt() };
     settle(&queue, lease, retry, at(START)).await;
     house.pass(5000);
