@@ -100,9 +100,10 @@ impl Explain {
         let regions = geoip::regions(&config)?;
         let remembered = |subjects: &[IdHash]| match &queue {
             // What cannot be read is as much as a refusal, as in `serve`.
-            Some(queue) => queue
-                .remembered(subjects)
-                .unwrap_or_else(|_| Remembered { choice: Choice::unreadable(), ..Remembered::default() }),
+            Some(queue) => queue.remembered(subjects).unwrap_or_else(|_| Remembered {
+                choice: Choice::unreadable(),
+                ..Remembered::default()
+            }),
             None => Remembered::default(),
         };
         let street = street::street(&config, &key, &regions, &remembered);

@@ -183,7 +183,8 @@ impl Choice {
     /// Whether it refuses what a remembered click rests on.
     pub fn refuses_clicks(&self) -> bool {
         self.spoken().any(|(name, word)| {
-            let about = matches!(name, "ad_storage" | "ad_user_data") || name.starts_with("opt_out");
+            let about =
+                matches!(name, "ad_storage" | "ad_user_data") || name.starts_with("opt_out");
             about && word.no_ms.is_some()
         })
     }

@@ -249,8 +249,10 @@ impl<'a> Visit<'a> {
             Some(IMPORT | "send") => DoorKind::Import,
             _ => DoorKind::Live,
         };
-        let whereabouts =
-            Whereabouts { door: named.and_then(|name| (name == IMPORT).then_some(IMPORT)), ..whereabouts };
+        let whereabouts = Whereabouts {
+            door: named.and_then(|name| (name == IMPORT).then_some(IMPORT)),
+            ..whereabouts
+        };
         let door = Door {
             kind,
             key: Some(key),

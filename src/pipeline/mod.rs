@@ -17,8 +17,8 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 pub use admission::{order_hash, slot, trace_hash};
-pub use clicks::Recalled;
 pub use choice::{ChoiceMade, choice, held_fields, person};
+pub use clicks::Recalled;
 pub use explain::explain;
 pub use grounds::{Grounds, GroundsV1, SeenText, Signalled, act};
 pub use keys::SubjectKey;

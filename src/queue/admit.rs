@@ -175,7 +175,10 @@ impl Round<'_> {
         }
         // Who refuses that is no longer followed from click to deal.
         let has_clicks = self.register.get(home).is_some_and(|known| !known.clicks.is_empty());
-        if choice.refuses_clicks() && has_clicks && let Some(known) = self.register.of(home) {
+        if choice.refuses_clicks()
+            && has_clicks
+            && let Some(known) = self.register.of(home)
+        {
             known.clicks.clear();
         }
     }

@@ -8,9 +8,7 @@ use crate::harness::{Folder, KEY, Relay, client};
 fn folder(on: bool) -> Folder {
     let folder = Folder::shipped();
     if on {
-        folder.edit("consent.toml", |text| {
-            text.replace("# click_ids", "click_ids")
-        });
+        folder.edit("consent.toml", |text| text.replace("# click_ids", "click_ids"));
     }
     folder
 }
@@ -76,7 +74,8 @@ async fn a_deal_weeks_later_has_the_click_of_the_visit() {
     assert!(first.get("remembered").is_none(), "its own: {first}");
 
     // Already hashed is the same person; by order too.
-    let hashed = json!({"email": "8c87b489ce35cf2e2f39f80e282cb2e804932a56a213983eeeb428407d43b52d"});
+    let hashed =
+        json!({"email": "8c87b489ce35cf2e2f39f80e282cb2e804932a56a213983eeeb428407d43b52d"});
     for (id, user) in [("d1", &jane), ("d2", &hashed)] {
         let line = explained(&relay, &deal(id, "shop_us", user)).await;
         assert!(carries(&line, "Cj0-v1"), "{line}");
@@ -121,7 +120,8 @@ async fn a_deal_weeks_later_has_the_click_of_the_visit() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_remembered_that_was_not_allowed() {
-    let relay = Relay::start(&folder(true)).await;
+    let folder_on = folder(true);
+    let relay = Relay::start(&folder_on).await;
     let user = |name: &str| json!({"email": format!("{name}@example.com")});
     let denied = json!({"region": "US", "ad_storage": "denied", "ad_user_data": "granted"});
     let half = json!({"region": "US", "ad_storage": "granted"});
@@ -148,7 +148,8 @@ async fn nothing_is_remembered_that_was_not_allowed() {
     assert!(!carries(&explained(&relay, &again).await, "Cj0"));
     relay.stop().await;
 
-    let relay = Relay::start(&folder(false)).await;
+    let folder_off = folder(false);
+    let relay = Relay::start(&folder_off).await;
     explained(&relay, &visit("off", &user("off"), &granted(), 5)).await;
     let line = explained(&relay, &deal("deal-off", "shop_us", &user("off"))).await;
     assert!(!carries(&line, "Cj0"), "off by default: {line}");

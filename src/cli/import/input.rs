@@ -57,9 +57,10 @@ impl Input {
         (&mut file).take(LONGEST_HEADER).read_to_end(&mut first).with_context(unreadable)?;
         let start = Start::of(&first);
         let header = first.get(start.header_at..).unwrap_or_default();
-        let two_bytes = header.split(|byte| *byte == b'\n').next().is_some_and(|line| {
-            line.len() < header.len() && line.ends_with(b"\r")
-        });
+        let two_bytes = header
+            .split(|byte| *byte == b'\n')
+            .next()
+            .is_some_and(|line| line.len() < header.len() && line.ends_with(b"\r"));
         let separator = map.and_then(|map| map.separator).unwrap_or(start.separator);
         let at = start.header_at as u64;
         let mut reader = reader(file, at, separator, true).with_context(unreadable)?;

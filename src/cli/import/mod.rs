@@ -25,7 +25,7 @@ use self::{
     bar::Bar,
     input::{Input, Row},
     progress::{Begun, Progress},
-    refused::{Refused, Refusal},
+    refused::{Refusal, Refused},
 };
 use super::{
     Exit,
@@ -107,7 +107,8 @@ impl Import {
         if let Some(config) = &config {
             let site = input.rows.fixed("site").or(self.site.as_deref());
             let zone = site.and_then(|site| config.sites.get(site));
-            if let Some(zone) = zone.map(|site| site.time_zone.clone()).or_else(|| only_zone(config))
+            if let Some(zone) =
+                zone.map(|site| site.time_zone.clone()).or_else(|| only_zone(config))
             {
                 input.set_zone(zone);
             }
@@ -151,7 +152,8 @@ impl Import {
                 return Ok(Exit::Fine);
             }
         };
-        let mut refused = Refused::open(beside(&self.file, ".refused.csv"), progress.refused_bytes)?;
+        let mut refused =
+            Refused::open(beside(&self.file, ".refused.csv"), progress.refused_bytes)?;
         let mut bar = Bar::new(input.length, progress.rows);
         let mut in_flight: VecDeque<(Batch, JoinHandle<Outcome>)> = VecDeque::new();
         loop {

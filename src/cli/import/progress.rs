@@ -1,6 +1,10 @@
 //! How far an import is: one small file beside the imported one, replaced whole after each answer.
 
-use std::{fs::File, io::{self, Write as _}, path::Path};
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    path::Path,
+};
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};

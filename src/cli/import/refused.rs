@@ -87,7 +87,8 @@ impl Refused {
         let mut file = match self.file.take() {
             Some(file) => file,
             None => {
-                let open = OpenOptions::new().write(true).create(true).truncate(false).open(&self.path);
+                let open =
+                    OpenOptions::new().write(true).create(true).truncate(false).open(&self.path);
                 let mut file = open.with_context(failed)?;
                 file.seek(SeekFrom::Start(self.bytes)).with_context(failed)?;
                 file

@@ -24,14 +24,8 @@ const ENDINGS: [&str; 6] = ["", "%z", "%:z", " %z", " %:z", " %Q"];
 
 const TIMES: [&str; 5] =
     ["timestamp", "sent_at", "click_ids.clicked_at", "consent.collected_at", "adjusts.timestamp"];
-const TRUTHS: [&str; 6] = [
-    "test",
-    "user.minor",
-    "consent.gpc",
-    "consent.opt_out",
-    "consent.dnt",
-    "consent.gdpr_applies",
-];
+const TRUTHS: [&str; 6] =
+    ["test", "user.minor", "consent.gpc", "consent.opt_out", "consent.dnt", "consent.gdpr_applies"];
 const PURPOSES: [&str; 4] = [
     "consent.ad_storage",
     "consent.ad_user_data",
@@ -148,8 +142,7 @@ impl Cells {
     fn amount(&self, text: &str) -> Option<Decimal> {
         let around = |c: char| !c.is_ascii_digit() && !matches!(c, '.' | ',' | '-' | '+');
         let is_blank = |c: &char| c.is_whitespace() || matches!(c, '\'' | '\u{2019}');
-        let bare: String =
-            text.trim_matches(around).chars().filter(|c| !is_blank(c)).collect();
+        let bare: String = text.trim_matches(around).chars().filter(|c| !is_blank(c)).collect();
         let negative = text.trim_start().starts_with('-') || bare.starts_with('-');
         let bare = bare.trim_start_matches(['-', '+']);
         let (point, thousands) = match self.decimal_comma {

@@ -26,9 +26,7 @@ use self::{
     map::{Column, Source},
 };
 use super::{
-    Asked, Envelope, Outcome, Rejection, RejectionCode, Told, Unframed,
-    json::Node,
-    words::Words,
+    Asked, Envelope, Outcome, Rejection, RejectionCode, Told, Unframed, json::Node, words::Words,
 };
 use crate::plan::Expression;
 
@@ -290,8 +288,8 @@ fn node(value: &Value) -> Node<'static> {
         Value::Number(number) => Node::Number(number.to_string().into()),
         Value::String(text) => Node::Text(text.clone().into()),
         Value::Array(members) => Node::List(members.iter().map(node).collect()),
-        Value::Object(members) => Node::Object(
-            members.iter().map(|(key, one)| (key.clone().into(), node(one))).collect(),
-        ),
+        Value::Object(members) => {
+            Node::Object(members.iter().map(|(key, one)| (key.clone().into(), node(one))).collect())
+        }
     }
 }

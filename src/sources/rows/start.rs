@@ -26,7 +26,8 @@ impl Start {
             let end = rest.iter().position(|byte| *byte == b'\n');
             let line = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
             let text = String::from_utf8_lossy(line);
-            let bare = text.trim().trim_matches(|c: char| matches!(c, '"' | ',' | ';' | '\t' | ' '));
+            let bare =
+                text.trim().trim_matches(|c: char| matches!(c, '"' | ',' | ';' | '\t' | ' '));
             let parameters = bare.strip_prefix("Parameters:");
             if let Some(parameters) = parameters {
                 let named = parameters.split([';', ',']).find_map(|one| {
