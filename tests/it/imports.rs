@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{Folder, KEY, Relay, assert_balanced, binary};
+use crate::harness::{Folder, KEY, Relay, binary};
 
 const MAP: &str = r#"
 time_zone = "America/New_York"
@@ -90,14 +90,15 @@ fn deals(count: usize) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_half_way_nothing_is_missing_or_doubled() {
-    const ROWS: usize = 8_000;
+    const ROWS: usize = 5_000;
+    const NO_TIME: usize = ROWS / 1000;
     let folder = Folder::shipped();
     let relay = Relay::start(&folder).await;
     let desk = Desk::new(&deals(ROWS), Some(MAP));
     let url = ["--url", relay.public.as_str()];
     let kept = desk.path("deals.csv.progress");
     let mut kills = 0;
-    for rows in [1, 3_000] {
+    for rows in [1, 2_000] {
         let mut child = desk.command(&url).spawn().unwrap();
         while progress(&kept)["rows"].as_u64().unwrap_or(0) < rows {
             if child.try_wait().unwrap().is_some() {
@@ -117,34 +118,41 @@ async fn killed_half_way_nothing_is_missing_or_doubled() {
         std::fs::write(&refused, text).unwrap();
     }
     let (code, told, words) = desk.run(&url).await;
-    assert_eq!(code, 1, "eight rows have no time: {words}");
+    assert_eq!(code, 1, "some rows have no time: {words}");
     assert!(words.contains("going on after"), "{words}");
     let summary = &told[0];
     assert_eq!(summary["rows"], ROWS, "{summary}");
-    assert_eq!(summary["rejected"], 8, "{summary}");
+    assert_eq!(summary["rejected"], NO_TIME, "{summary}");
     let count = |name: &str| summary[name].as_u64().unwrap();
-    assert_eq!(count("accepted") + count("duplicate"), ROWS as u64 - 8, "{summary}");
+    assert_eq!(count("accepted") + count("duplicate"), (ROWS - NO_TIME) as u64, "{summary}");
 
     let mut reader = csv::Reader::from_path(&refused).unwrap();
     let columns: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
     assert_eq!(columns, ["Order", "When", "E-Mail", "Cents", "row", "code", "reason"]);
     let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
     let orders: Vec<&str> = rows.iter().map(|row| &row[0]).collect();
-    let expected: Vec<String> = (0..8).map(|n| format!("d{}", n * 1000 + 999)).collect();
+    let expected: Vec<String> = (0..NO_TIME).map(|n| format!("d{}", n * 1000 + 999)).collect();
     assert_eq!(orders, expected);
     assert!(rows.iter().all(|row| &row[5] == "missing_field" && row[6].starts_with("When: ")));
 
-    let stats = relay.drained_within(Duration::from_secs(120)).await;
-    assert_balanced(&stats);
-    let sent = relay.accepted_ids("meta").await;
+    let stats = relay.stats().await;
+    assert_eq!(stats["accepted"], json!(ROWS - NO_TIME), "{stats}");
+    let mut sent = Vec::new();
+    for _ in 0..400 {
+        sent = relay.accepted_ids("meta").await;
+        if sent.len() >= ROWS - NO_TIME {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
     let unique: BTreeSet<&String> = sent.iter().collect();
-    assert_eq!((sent.len(), unique.len()), (ROWS - 8, ROWS - 8));
+    assert_eq!((sent.len(), unique.len()), (ROWS - NO_TIME, ROWS - NO_TIME));
 
     let (code, told, words) = desk.run(&url).await;
     assert_eq!((code, &told[0]["rows"]), (0, &json!(ROWS)), "{words}");
     assert!(words.contains("imported already"), "{words}");
     let (_, told, _) = desk.run(&[&url[..], &["--again"]].concat()).await;
-    assert_eq!((&told[0]["duplicate"], &told[0]["accepted"]), (&json!(ROWS - 8), &json!(0)));
+    assert_eq!((&told[0]["duplicate"], &told[0]["accepted"]), (&json!(ROWS - NO_TIME), &json!(0)));
     // Another map in the middle of a file is a mistake.
     std::fs::write(desk.path("map.toml"), format!("{MAP}user.country = \"US\"\n")).unwrap();
     let (code, _, words) = desk.run(&url).await;
@@ -178,7 +186,7 @@ async fn what_cannot_be_read_is_told_before_anything_is_sent() {
     let nowhere = ["--url", "http://127.0.0.1:9"];
     for (csv, map, expected) in [
         ("a,b\n1,2\n", None, "--map"),
-        ("", Some(MAP), "no column"),
+        ("", Some(MAP), "neither a column"),
         ("Order,When,E-Mail,Cents\n", Some("[fields]\nevnt = 1\n"), "event"),
         ("Order,When\n", Some(MAP), "E-Mail"),
         ("Order\n", Some("not toml"), "expected"),
@@ -186,7 +194,7 @@ async fn what_cannot_be_read_is_told_before_anything_is_sent() {
         let desk = Desk::new(csv, map);
         let (code, told, words) = desk.run(&nowhere).await;
         assert_eq!((code, told.len()), (78, 0), "{csv}: {words}");
-        assert!(words.contains(expected) || words.contains("no such column"), "{csv}: {words}");
+        assert!(words.contains(expected), "{csv}: {words}");
     }
     let desk = Desk::new("Order,When,E-Mail,Cents\n", Some(MAP));
     let (code, told, _) = desk.run(&nowhere).await;
@@ -217,4 +225,35 @@ async fn upload_templates_need_no_map() {
         .unwrap();
     let line: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(line["event"], "purchase", "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_an_import_come_by_its_door() {
+    let folder = Folder::shipped();
+    let relay = Relay::start(&folder).await;
+    let send = async |door: Option<&str>, event: Value| {
+        let mut request = crate::harness::client()
+            .post(format!("{}/v1/events?explain=true", relay.public))
+            .bearer_auth(KEY)
+            .header("content-type", "application/json");
+        if let Some(door) = door {
+            request = request.header("x-relay-door", door);
+        }
+        let answer = request.body(event.to_string()).send().await.unwrap().text().await.unwrap();
+        serde_json::from_str::<Value>(&answer).unwrap()["explain"][0].clone()
+    };
+    let event = |id: &str, consent: Value| {
+        json!({"event": "purchase", "event_id": id, "site": "shop_eu", "consent": consent,
+            "user": {"email": "jane@example.com"},
+            "properties": {"value": "9.00", "currency": "EUR", "order_id": id}})
+    };
+    let granted = json!({"region": "DE", "ad_storage": "granted", "ad_user_data": "granted"});
+    send(None, event("first", granted)).await;
+    for (door, uses_memory) in [(None, false), (Some("send"), false), (Some("import"), true)] {
+        let id = format!("silent-{}", door.unwrap_or("none"));
+        let line = send(door, event(&id, json!({"region": "DE"}))).await;
+        let sources = line["consent"]["sources"].to_string();
+        assert_eq!(sources.contains("memory"), uses_memory, "{door:?}: {line}");
+    }
+    relay.stop().await;
 }
