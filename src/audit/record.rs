@@ -307,7 +307,8 @@ pub(super) fn kept(config: &Config) -> Vec<Kept> {
         ),
         row(
             "memory.click_ids",
-            "remembered clicks, encrypted",
+            "click ids of visits with ad_storage and ad_user_data, encrypted, by keyed hashes of \
+             persons; until refused or erased",
             memory.click_ids.map_or_else(off, duration),
         ),
         row("evidence", "the decision log, without clear identity", duration(keep.evidence)),

@@ -193,6 +193,7 @@ fn how_signals_are_read_is_approved_too() {
         ("[categories]\nC2 = [\"ad_storage\"]\n[x]\n", "categories.C2"),
         ("[memory]\nmax_age = \"400d\"\n[x]\n", "memory.max_age"),
         ("[memory]\nuse_for = [\"website\"]\n[x]\n", "memory.use_for"),
+        ("[memory]\nclick_ids = \"90d\"\n[x]\n", "memory.click_ids"),
     ] {
         // Tables go to the end of the file, where no key follows.
         let found = match line.strip_suffix("[x]\n") {

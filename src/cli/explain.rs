@@ -9,14 +9,14 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Exit, geoip, relay, street};
+use super::{Exit, geoip, import, relay, street};
 use crate::{
     clock,
     config::{Config, Limits, Secrets, WebhookKind},
     consent::memory::{Choice, Remembered},
     pipeline::{self, Street, SubjectKey, Verdict},
     queue::{Admitted, IdHash, Queue},
-    sources::{Form, Format, json::Node, split, told},
+    sources::{Form, Format, json::Node, rows, split, told},
 };
 
 /// What would be sent, where and why; sends nothing. Events in, one JSON line for each plan event
@@ -32,10 +32,13 @@ pub(super) struct Explain {
     /// The time at which it plays (RFC 3339); now by default.
     #[arg(long)]
     now: Option<Timestamp>,
-    /// The format of what comes: segment, measurement-protocol, shopify or stripe; by default the
-    /// relay's own.
+    /// The format of what comes: segment, measurement-protocol, shopify, stripe or csv; by default
+    /// the relay's own.
     #[arg(long, value_name = "FORMAT", value_parser = format)]
     from: Option<Format>,
+    /// With `--from csv`: what the columns are, as for `import`.
+    #[arg(long, value_name = "MAP.toml")]
+    map: Option<PathBuf>,
     /// Events: NDJSON, one object, or a list. `-` is standard input.
     #[arg(default_value = "-")]
     file: PathBuf,
@@ -57,11 +60,26 @@ impl Explain {
             body = std::fs::read(&self.file)
                 .with_context(|| format!("{} cannot be read", self.file.display()))?;
         }
+        let map = match &self.map {
+            Some(_) if self.from.is_none_or(|format| format.name != told::CSV.name) => {
+                anyhow::bail!("--map goes with --from csv");
+            }
+            Some(map) => match import::read_map(map)? {
+                Some(map) => Some(map),
+                None => return Ok(Exit::Configuration),
+            },
+            None => None,
+        };
+        let zone = import::only_zone(&config);
         // A file may have more events than a request.
         let limits = Limits { events_per_request: usize::MAX, ..config.limits };
         let told =
             told::around(&config, None, self.from.and_then(|from| site(&config, from)), |e| {
-                self.from.map(|format| format.file(&body, &limits, e)).transpose()
+                let read = |format: Format| match format.name {
+                    name if name == told::CSV.name => rows::file(&body, map.as_ref(), zone, e.site),
+                    _ => format.file(&body, &limits, e),
+                };
+                self.from.map(read).transpose()
             });
         let told = told.context("the events cannot be read")?;
         // A list or one object over several lines is no NDJSON; everything else is.
@@ -82,9 +100,10 @@ impl Explain {
         let regions = geoip::regions(&config)?;
         let remembered = |subjects: &[IdHash]| match &queue {
             // What cannot be read is as much as a refusal, as in `serve`.
-            Some(queue) => queue
-                .remembered(subjects)
-                .unwrap_or_else(|_| Remembered { choice: Choice::unreadable(), erased_ms: None }),
+            Some(queue) => queue.remembered(subjects).unwrap_or_else(|_| Remembered {
+                choice: Choice::unreadable(),
+                ..Remembered::default()
+            }),
             None => Remembered::default(),
         };
         let street = street::street(&config, &key, &regions, &remembered);

@@ -20,6 +20,7 @@ pub(super) struct HttpClient {
     base: Url,
     token: Option<SecretString>,
     timeout: Duration,
+    door: Option<&'static str>,
 }
 
 /// What a relay answered.
@@ -57,12 +58,17 @@ impl HttpClient {
             builder = builder.no_proxy();
         }
         let http = builder.build().context("no HTTP client")?;
-        Ok(Self { http, base, token, timeout: TIMEOUT })
+        Ok(Self { http, base, token, timeout: TIMEOUT, door: None })
     }
 
     /// The same, for calls that take long.
     pub(super) fn waiting(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
+    }
+
+    /// The same, for events that do not happen as they are sent: `import` or `send`.
+    pub(super) fn through(self, door: &'static str) -> Self {
+        Self { door: Some(door), ..self }
     }
 
     /// The base URL, for messages.
@@ -108,6 +114,9 @@ impl HttpClient {
     async fn send(&self, mut request: reqwest::RequestBuilder) -> anyhow::Result<Answer> {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose_secret());
+        }
+        if let Some(door) = self.door {
+            request = request.header("x-relay-door", door);
         }
         let unanswered = || format!("no answer from {}", self.base);
         let response = request

@@ -6,6 +6,7 @@ mod admin;
 mod alerts;
 mod approve;
 mod audit;
+mod batches;
 mod cases;
 mod certificates;
 mod check;
@@ -19,6 +20,7 @@ mod gauges;
 mod geoip;
 mod http_client;
 mod identity;
+mod import;
 mod init;
 mod migrate;
 mod online;
@@ -76,6 +78,7 @@ enum Command {
     Test(test::Test),
     Explain(explain::Explain),
     Send(send::Send),
+    Import(import::Import),
     Identity(identity::Identity),
     Consent(consent::Consent),
     Audit(audit::Audit),
@@ -102,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Test(command) => command.run(),
         Command::Explain(command) => relay::block_on(command.run(now())),
         Command::Send(command) => relay::block_on(command.run()),
+        Command::Import(command) => relay::block_on(command.run(now())),
         Command::Identity(command) => command.run(),
         Command::Consent(command) => command.run(),
         Command::Audit(command) => command.run(),

@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::{Exit, admin::Connection};
+use crate::sources::rows::Start;
 
 /// Orders of one question: the relay walks over all that it keeps for each.
 const BATCH: usize = 5_000;
@@ -419,13 +420,8 @@ impl<R: Read> Sheet<R> {
     fn new(mut rest: R) -> io::Result<Self> {
         let mut start = Vec::new();
         rest.by_ref().take(LONGEST_HEADER).read_to_end(&mut start)?;
-        if let Some(unmarked) = start.strip_prefix("\u{feff}".as_bytes()) {
-            start = unmarked.to_vec();
-        }
-        let header = start.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
-        let count = |separator: &u8| header.iter().filter(|byte| *byte == separator).count();
-        // Of equals the last is taken: a comma where there is none of them.
-        let separator = [b'|', b'\t', b';', b','].into_iter().max_by_key(count).unwrap_or(b',');
+        let Start { header_at, separator, .. } = Start::of(&start);
+        start.drain(..header_at.min(start.len()));
         Ok(Self { start: io::Cursor::new(start), separator, rest })
     }
 }

@@ -5,30 +5,18 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::PathBuf,
-    time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
     Exit,
-    http_client::{Answer, HttpClient},
+    batches::{self, Counts, MOST_BYTES, MOST_LINES, Outcome, Rejected, SANDBOX_KEY},
+    http_client::HttpClient,
 };
-
-/// The relay's own defaults for one request.
-const MOST_LINES: usize = 1_000;
-const MOST_BYTES: usize = 4 * 1024 * 1024;
-/// Waits where the relay names no time, and what it may ask for at most.
-const SHORTEST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
-/// Tries without any answer before it gives up. A relay that answers is waited for without end.
-const TRIES: u32 = 7;
-/// What the sandbox takes where no key is set.
-const SANDBOX_KEY: &str = "dev-key";
 
 /// Sends NDJSON events to a running relay.
 #[derive(Debug, Args)]
@@ -49,7 +37,7 @@ impl Send {
     /// error. Failed where a line was refused or not sent.
     pub(crate) async fn run(self) -> anyhow::Result<Exit> {
         let key = self.key.unwrap_or_else(|| SANDBOX_KEY.to_owned().into());
-        let client = HttpClient::new(&self.url, Some(key))?;
+        let client = HttpClient::new(&self.url, Some(key))?.through("send");
         let input: Box<dyn Read> = if self.file.as_os_str() == "-" {
             Box::new(io::stdin())
         } else {
@@ -134,61 +122,6 @@ struct Summary {
     unsent: u64,
 }
 
-/// The counts of an answer.
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-struct Counts {
-    accepted: u64,
-    duplicate: u64,
-    suppressed: u64,
-    criteria_not_met: u64,
-    unplanned: u64,
-    test: u64,
-    held: u64,
-    derived_ids: u64,
-}
-
-/// The parts of an answer that have a place.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Places {
-    rejected: Vec<Rejected>,
-    warnings: Vec<Value>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Rejected {
-    index: usize,
-    event_id: Option<String>,
-    code: String,
-    #[serde(default)]
-    message: String,
-    path: Option<String>,
-}
-
-impl Counts {
-    /// The lines that these counts answer for; `held` and `derived_ids` are among the others.
-    fn lines(&self) -> u64 {
-        self.accepted
-            + self.duplicate
-            + self.suppressed
-            + self.criteria_not_met
-            + self.unplanned
-            + self.test
-    }
-
-    fn add(&mut self, other: &Counts) {
-        self.accepted += other.accepted;
-        self.duplicate += other.duplicate;
-        self.suppressed += other.suppressed;
-        self.criteria_not_met += other.criteria_not_met;
-        self.unplanned += other.unplanned;
-        self.test += other.test;
-        self.held += other.held;
-        self.derived_ids += other.derived_ids;
-    }
-}
-
 impl Summary {
     fn json(&self) -> anyhow::Result<Value> {
         let mut json = serde_json::to_value(&self.counts)?;
@@ -202,40 +135,21 @@ impl Summary {
         Ok(json)
     }
 
-    /// Adds an answer; an error where it does not account for every line.
-    fn add(&mut self, batch: &[Line], counts: &Counts, places: Places) -> anyhow::Result<()> {
-        let lines = batch.len() as u64;
-        let answered = counts.lines() + places.rejected.len() as u64;
-        self.counts.add(counts);
-        self.warnings += places.warnings.len() as u64;
-        for rejected in places.rejected {
-            let line = batch.get(rejected.index).map(|line| line.number);
-            self.refuse(line, rejected);
+    /// Adds what became of a batch.
+    fn add(&mut self, batch: &[Line], outcome: Outcome) -> anyhow::Result<()> {
+        self.counts.add(&outcome.counts);
+        self.warnings += outcome.warnings;
+        self.rejected += outcome.rejected.len() as u64;
+        self.unsent += outcome.unsent;
+        for Rejected { index, event_id, code, message, path } in outcome.rejected {
+            let line = batch.get(index).map(|line| line.number);
+            let refused = json!({
+                "line": line, "event_id": event_id, "code": code, "message": message, "path": path,
+            });
+            eprintln!("{refused}");
         }
-        if answered != lines {
-            self.unsent += lines.saturating_sub(answered);
-            bail!("the relay answered for {answered} of {lines} lines");
-        }
-        Ok(())
+        outcome.error.map_or(Ok(()), Err)
     }
-
-    fn refuse(&mut self, line: Option<u64>, rejected: Rejected) {
-        self.rejected += 1;
-        let Rejected { event_id, code, message, path, .. } = rejected;
-        let path = path.as_deref().map(within_event);
-        let refused = json!({
-            "line": line, "event_id": event_id, "code": code, "message": message, "path": path,
-        });
-        eprintln!("{refused}");
-    }
-}
-
-/// A path without its first part, where that is a place in a batch: the reader knows only lines.
-fn within_event(path: &str) -> &str {
-    let rest = path.trim_start_matches('/');
-    let after = rest.trim_start_matches(|character: char| character.is_ascii_digit());
-    let is_place = after.len() < rest.len() && (after.is_empty() || after.starts_with('/'));
-    if is_place { after } else { path }
 }
 
 async fn send_all<R: BufRead>(
@@ -248,91 +162,8 @@ async fn send_all<R: BufRead>(
         if batch.is_empty() {
             return Ok(());
         }
-        // Halves of what was too large wait here, the earlier one on top.
-        let mut waiting = vec![batch];
-        while let Some(batch) = waiting.pop() {
-            let result = deliver(client, &batch).await;
-            let unsent = |waiting: &[Vec<Line>]| waiting.iter().map(Vec::len).sum::<usize>() as u64;
-            match result {
-                Ok(Delivered::Answered(counts, places)) => {
-                    if let Err(error) = summary.add(&batch, &counts, places) {
-                        summary.unsent += unsent(&waiting);
-                        return Err(error);
-                    }
-                }
-                Ok(Delivered::TooLarge) => match halves(batch) {
-                    Ok((first, second)) => waiting.extend([second, first]),
-                    Err(line) => {
-                        let rejected = Rejected {
-                            index: 0,
-                            event_id: None,
-                            code: "too_large".to_owned(),
-                            message: "larger than the relay takes".to_owned(),
-                            path: None,
-                        };
-                        summary.refuse(line, rejected);
-                    }
-                },
-                Err(error) => {
-                    summary.unsent += batch.len() as u64 + unsent(&waiting);
-                    return Err(error);
-                }
-            }
-        }
-    }
-}
-
-/// Two halves, or the number of the only line.
-fn halves(mut batch: Vec<Line>) -> Result<(Vec<Line>, Vec<Line>), Option<u64>> {
-    if batch.len() < 2 {
-        return Err(batch.first().map(|line| line.number));
-    }
-    let second = batch.split_off(batch.len() / 2);
-    Ok((batch, second))
-}
-
-/// What became of one batch.
-enum Delivered {
-    Answered(Counts, Places),
-    TooLarge,
-}
-
-/// Sends one batch until it is answered. Sending again is safe: the relay knows events by their
-/// ids, and those without one by their content.
-async fn deliver(client: &HttpClient, batch: &[Line]) -> anyhow::Result<Delivered> {
-    let mut body = Vec::new();
-    for line in batch {
-        body.extend_from_slice(&line.bytes);
-        body.push(b'\n');
-    }
-    let (mut wait, mut unanswered) = (SHORTEST_WAIT, 0);
-    loop {
-        let answer = client.post(&["v1", "events"], "application/x-ndjson", body.clone()).await;
-        match answer {
-            Ok(Answer { status: 429 | 503, retry_after, .. }) => {
-                unanswered = 0;
-                let asked = retry_after.unwrap_or(wait).clamp(SHORTEST_WAIT, LONGEST_WAIT);
-                eprintln!("{} asks to wait {} s", client.base(), asked.as_secs_f32());
-                tokio::time::sleep(asked).await;
-            }
-            Ok(Answer { status: 413, .. }) => return Ok(Delivered::TooLarge),
-            Ok(answer) if answer.is_success() || answer.status == 422 => {
-                let strange = || format!("{} does not answer as a relay does", client.base());
-                let counts = serde_json::from_slice(&answer.body).with_context(strange)?;
-                let places = serde_json::from_slice(&answer.body).with_context(strange)?;
-                return Ok(Delivered::Answered(counts, places));
-            }
-            Ok(answer) => bail!("{} refuses: {}", client.base(), answer.refusal()),
-            Err(error) => {
-                unanswered += 1;
-                if unanswered == TRIES {
-                    return Err(error);
-                }
-                eprintln!("{error:#}; trying again");
-                tokio::time::sleep(wait).await;
-            }
-        }
-        wait = (wait * 2).min(LONGEST_WAIT / 10);
+        let bytes: Vec<&[u8]> = batch.iter().map(|line| line.bytes.as_slice()).collect();
+        summary.add(&batch, batches::deliver(client, &bytes).await)?;
     }
 }
 
@@ -441,7 +272,7 @@ mod tests {
         for (path, expected) in
             [("/3/event", "/event"), ("/event", "/event"), ("/3", ""), ("/3d", "/3d"), ("", "")]
         {
-            assert_eq!(within_event(path), expected);
+            assert_eq!(batches::within_event(path), expected);
         }
     }
 

@@ -1,11 +1,13 @@
 //! Whether what leaves is approved: the lock's standing, from its bytes, those of the approvals and
 //! the rules. Pure; who reads the files hands them in.
 
+use std::collections::BTreeMap;
+
 use super::{Config, DestinationConfig};
 use crate::{
     consent::{
-        APPROVALS_FILE, Approval, Decision, HowRead, LOCK_FILE, Lock, Occasion, Question, SignOff,
-        decide, file_hash,
+        APPROVALS_FILE, Approval, CONTROLLER, Decision, HowRead, LOCK_FILE, Lock, Occasion,
+        Question, SignOff, decide, file_hash,
     },
     destinations::Mode,
     event::FieldSet,
@@ -94,7 +96,20 @@ impl Config {
     /// How signals are read, as far as it is settings.
     pub fn reading(&self) -> HowRead {
         let ages = self.sites.values().filter_map(|s| Some((s.name.as_str(), s.minimum_age?)));
-        HowRead::of(&self.consent, ages)
+        let sites = self.sites.values();
+        let mut relay: BTreeMap<String, String> = sites
+            .map(|site| (format!("{CONTROLLER}{}", site.name), site.controller.clone()))
+            .collect();
+        let mut proxies: Vec<String> =
+            self.listen.trusted_proxies.iter().map(ToString::to_string).collect();
+        proxies.sort();
+        let mut kept = self.keep_query.clone();
+        kept.sort();
+        relay.insert("trusted_proxies".to_owned(), proxies.join(" "));
+        let header = self.listen.client_ip_header.clone();
+        relay.insert("client_ip_header".to_owned(), header.unwrap_or_default());
+        relay.insert("keep_query".to_owned(), kept.join(" "));
+        HowRead::of(&self.consent, ages, relay)
     }
 
     /// The decision for one destination: what the rules say, and of that what is approved. The one

@@ -54,10 +54,7 @@ pub enum FieldSource {
 impl FieldMap {
     /// Adds a key with what it holds, or says what is wrong with either.
     pub fn add(&mut self, key: &str, source: &str) -> Result<(), String> {
-        if !is_field(key) {
-            let nearest = nearest(key).map(|near| format!("; did you mean {near:?}?"));
-            return Err(format!("is no field of an event{}", nearest.unwrap_or_default()));
-        }
+        Self::check(key)?;
         let source = match path(source) {
             Some(path) => FieldSource::Path(path),
             None => FieldSource::Computed(
@@ -67,6 +64,15 @@ impl FieldMap {
         };
         self.0.push((key.to_owned(), source));
         Ok(())
+    }
+
+    /// Whether a map may fill a field of this path, or what is wrong with it.
+    pub fn check(key: &str) -> Result<(), String> {
+        if is_field(key) {
+            return Ok(());
+        }
+        let nearest = nearest(key).map(|near| format!("; did you mean {near:?}?"));
+        Err(format!("is no field of an event{}", nearest.unwrap_or_default()))
     }
 
     /// Each key with what it holds, in the order in which they were written.

@@ -206,6 +206,26 @@ fn parse<'t>(shown: &str, bytes: &'t [u8], report: &Report) -> Document<'t> {
     }
 }
 
+/// The hash of a configuration's folder, as of one that is loaded. `None` where a file of it may lie
+/// elsewhere.
+pub fn hash_of(dir: &Path) -> Option<String> {
+    let read = |name: &'static str| (name, std::fs::read(dir.join(name)).ok());
+    let files = FILES.map(read);
+    let events = files.iter().find(|(name, _)| *name == "events.toml");
+    let events = events.and_then(|(_, bytes)| std::str::from_utf8(bytes.as_deref()?).ok());
+    let events = events.and_then(|text| text.parse::<toml::Table>().ok()).unwrap_or_default();
+    let rates = events.get("rates").and_then(|rates| rates.get("file")?.as_str());
+    let is_within = |name: &str| {
+        Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)))
+    };
+    if rates.is_some_and(|name| !is_within(name)) {
+        return None;
+    }
+    let rates = rates.map(|name| ("rates", std::fs::read(dir.join(name)).ok()));
+    let approved = [LOCK_FILE, APPROVALS_FILE].map(read);
+    Some(hash(files.into_iter().chain(rates).chain(approved)))
+}
+
 /// SHA-256 over names, lengths and bytes, hex.
 fn hash<'f>(files: impl Iterator<Item = (&'f str, Option<Vec<u8>>)>) -> String {
     let mut hasher = Sha256::new();

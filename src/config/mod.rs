@@ -42,7 +42,7 @@ use crate::{
 pub use field_map::{FieldMap, FieldSource, takes_numbers_as_text};
 pub use finding::{Finding, Severity};
 pub use listen::{Doors, TlsFiles};
-pub use load::{FILES, LoadOptions, Loaded, environment, load};
+pub use load::{FILES, LoadOptions, Loaded, environment, hash_of, load};
 pub use secret::{Fallback, PLACEHOLDER, Secrets};
 pub use signature::sign as ssh_sign;
 pub use token::TokenHash;

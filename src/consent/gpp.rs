@@ -154,13 +154,22 @@ impl Gpp {
         self.sections.iter().filter(move |section| all || listed(section.id))
     }
 
-    /// What the US sections that apply amount to. `in_california`: see [`UsPrivacy::opts_out`].
+    /// What the US sections that apply, and the browser's signal in any, amount to. `in_california`: see [`UsPrivacy::opts_out`].
     pub fn us_choices(&self, gpp_sid: &[u32], in_california: bool) -> UsChoices {
         let mut choices = UsChoices::default();
+        // The browser's own signal is of the person, whichever section applies.
+        for section in &self.sections {
+            if let (Ok(Content::Us(us)), Some(name)) = (&section.content, section_name(section.id))
+                && us.gpc()
+            {
+                choices.note(format!("gpp:{name}"), [true; 3]);
+            }
+        }
         for section in self.applying(gpp_sid) {
-            // The site names it as applying, and what it says is not known here.
+            // What a section says that is not known here may be a refusal: the site names it as
+            // applying, or it is newer than this list, as the next states' will be.
             let unknown = section.content == Err(Unreadable::UnknownSection)
-                && gpp_sid.contains(&u32::from(section.id));
+                && (section.id > *US.end() || gpp_sid.contains(&u32::from(section.id)));
             if !US.contains(&section.id) && !unknown {
                 continue;
             }
@@ -330,12 +339,12 @@ mod tests {
         let unknown = Section { id: 99, content: Err(Unreadable::UnknownSection) };
         let gpp = Gpp { sections: vec![out, not_out, unknown] };
         for (gpp_sid, sources) in [
-            (&[][..], &["gpp:usca"][..]),
+            (&[][..], &["gpp:usca", "gpp:99"][..]),
             (&[8], &["gpp:usca"]),
             (&[9], &[]),
             (&[8, 9], &["gpp:usca"]),
             // 10 applies and is not there: all that are there do.
-            (&[9, 10], &["gpp:usca"]),
+            (&[9, 10], &["gpp:usca", "gpp:99"]),
             // The site says that what cannot be read applies.
             (&[9, 99], &["gpp:99"]),
         ] {

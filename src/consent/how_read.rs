@@ -24,15 +24,26 @@ pub struct HowRead {
     pub memory_use_for: BTreeSet<String>,
     /// For how many seconds.
     pub memory_max_age: String,
+    /// For how many seconds clicks are remembered; absent: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_click_ids: Option<String>,
     /// TCF and AC ids, where they are not the known ones.
     pub vendors: BTreeMap<String, String>,
     /// Ages below which a person is a minor, by site, where they are not the default.
     pub minimum_ages: BTreeMap<String, String>,
+    /// What `relay.toml` says of whose choices count, who is believed about a region, and what of a
+    /// page's address is kept.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub relay: BTreeMap<String, String>,
 }
 
 impl HowRead {
-    /// The settings of today. `minimum_ages` are those of the sites that have one.
-    pub fn of<'s>(rules: &Rules, minimum_ages: impl Iterator<Item = (&'s str, u8)>) -> Self {
+    /// The settings of today. `minimum_ages` are those of the sites that have one; `relay` see there.
+    pub fn of<'s>(
+        rules: &Rules,
+        minimum_ages: impl Iterator<Item = (&'s str, u8)>,
+        relay: BTreeMap<String, String>,
+    ) -> Self {
         let source = |source: &RegionSource| match source {
             RegionSource::Event => "event".to_owned(),
             RegionSource::Header(name) => format!("header:{}", name.to_ascii_lowercase()),
@@ -61,8 +72,10 @@ impl HowRead {
             categories: rules.categories.iter().map(|(n, p)| (n.clone(), sorted(p))).collect(),
             memory_use_for: rules.memory.use_for.iter().cloned().collect(),
             memory_max_age: rules.memory.max_age.as_secs().to_string(),
+            memory_click_ids: rules.memory.click_ids.map(|age| age.as_secs().to_string()),
             vendors,
             minimum_ages: minimum_ages.map(|(s, age)| (s.to_owned(), age.to_string())).collect(),
+            relay,
         }
     }
 
@@ -87,6 +100,8 @@ impl HowRead {
         let seconds = |text: &str| text.parse::<u64>().unwrap_or(0);
         let longer = seconds(&self.memory_max_age) > seconds(&approved.memory_max_age);
         note(longer, "memory.max_age");
+        let clicks = |how: &HowRead| how.memory_click_ids.as_deref().map(seconds);
+        note(clicks(self) > clicks(approved), "memory.click_ids");
         for vendor in all_keys(&self.vendors, &approved.vendors) {
             let today = self.vendors.get(vendor);
             let is_looser =
@@ -101,11 +116,21 @@ impl HowRead {
                 (age(&self.minimum_ages, site), age(&approved.minimum_ages, site));
             note(today < before, &format!("minimum_age of {site}"));
         }
+        // Fewer of them is no less: another proxy, or none, may be believed about a region. A site
+        // that is gone, or new, has no approved combination.
+        for (setting, today) in &self.relay {
+            let before = approved.relay.get(setting);
+            let is_new_site = before.is_none() && setting.starts_with(CONTROLLER);
+            note(before != Some(today) && !is_new_site, setting);
+        }
         looser
     }
 }
 
 const NONE: &str = "none";
+
+/// Before a site's name: whose the choices of its visitors are.
+pub const CONTROLLER: &str = "controller of ";
 
 fn all_keys<'m, V>(a: &'m BTreeMap<String, V>, b: &'m BTreeMap<String, V>) -> BTreeSet<&'m String> {
     a.keys().chain(b.keys()).collect()

@@ -9,7 +9,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Grant, Memory, Purpose, State};
+use super::{
+    Grant, Memory, Purpose, State,
+    clicks::{self, Click},
+};
 
 /// The source under which a remembered choice appears in a [`State`].
 pub const MEMORY: &str = "memory";
@@ -177,6 +180,15 @@ impl Choice {
         self.words().any(|word| word.no_ms.is_some())
     }
 
+    /// Whether it refuses what a remembered click rests on.
+    pub fn refuses_clicks(&self) -> bool {
+        self.spoken().any(|(name, word)| {
+            let about =
+                matches!(name, "ad_storage" | "ad_user_data") || name.starts_with("opt_out");
+            about && word.no_ms.is_some()
+        })
+    }
+
     /// Whether anything was refused at or after a time.
     pub fn refuses_since(&self, at_ms: i64) -> bool {
         self.words().any(|word| word.no_ms.is_some_and(|no| no >= at_ms))
@@ -311,12 +323,14 @@ fn opt_out(state: &mut State, words: &[Word; 3], refused: impl Fn(&Word) -> bool
 }
 
 /// What is remembered of a person at one controller, as far as events are concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Remembered {
     /// Their choice.
     pub choice: Choice,
     /// When they were erased, epoch milliseconds: what was accepted until then is gone.
     pub erased_ms: Option<i64>,
+    /// Their clicks, oldest first.
+    pub clicks: Vec<Click>,
 }
 
 impl Remembered {
@@ -324,6 +338,7 @@ impl Remembered {
     pub fn merge(&mut self, other: &Remembered) {
         self.choice.merge(&other.choice);
         self.erased_ms = self.erased_ms.max(other.erased_ms);
+        other.clicks.iter().for_each(|click| clicks::add(&mut self.clicks, click.clone()));
     }
 
     /// Whether something that was accepted at a time is gone with an erasure.

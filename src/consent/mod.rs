@@ -10,6 +10,7 @@ pub mod additional_consent;
 mod approval;
 pub mod bits;
 mod categories;
+pub mod clicks;
 pub mod cmp;
 mod consent_mode;
 mod decide;
@@ -36,7 +37,7 @@ pub use approval::{
 };
 pub use categories::{is_for_email, known as known_categories};
 pub use decide::{Decision, Permit, PropertyRule, Purposes, Question, Reason, ReasonCode, decide};
-pub use how_read::HowRead;
+pub use how_read::{CONTROLLER, HowRead};
 pub use lock::{
     APPROVALS_FILE, LOCK_FILE, SSH_NAMESPACE, SignOff, Unreadable as UnreadableLock, file_hash,
 };

@@ -10,6 +10,7 @@ use std::{
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::files;
+use crate::config;
 
 /// Beside the files: the last day on which the configuration was in force.
 const IN_FORCE: &str = "in-force";
@@ -36,6 +37,15 @@ pub fn keep(data: &Path, hash: &str, of: &[(String, Vec<u8>)], now: Timestamp) -
         }
     }
     touch(data, hash, now)
+}
+
+/// What is wrong with the copy of a configuration, if anything is: its name is its hash.
+pub(super) fn problem(data: &Path, hash: &str) -> Option<&'static str> {
+    let folder = place(data).join(hash);
+    if !folder.is_dir() {
+        return Some("missing");
+    }
+    config::hash_of(&folder).filter(|own| own != hash).map(|_| "changed")
 }
 
 /// Notes that a configuration is in force today.

@@ -1,13 +1,14 @@
 //! Reading the log: whole, from the first record that is still kept, each record held against the
 //! hash of the one before and the last against what the store says. Nothing is changed.
 
-use std::{io, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{
     chain::{Chain, DAY_LENGTH, Hash, hash, hex},
+    configurations,
     files::{self, BlockHead, Blocks, Next},
     record::{self, Belonging, Wanted, matches},
 };
@@ -55,8 +56,25 @@ pub struct Problem {
 /// Verifies the log of a data folder whose queue is open.
 pub fn verify(queue: &Queue, data: &Path) -> Result<Report, Refused> {
     let (chain, waiting) = state(queue)?;
-    let mut report = walk(queue, data, &chain, None, &mut |_, _| {})?;
+    let mut configurations: BTreeMap<String, u64> = BTreeMap::new();
+    let mut see = |_: &str, record: &Value| {
+        let [config, number] = ["config", "n"].map(|key| record.get(key));
+        if let (Some(config), Some(number)) =
+            (config.and_then(Value::as_str), number.and_then(Value::as_u64))
+            && !configurations.contains_key(config)
+        {
+            configurations.insert(config.to_owned(), number);
+        }
+    };
+    let mut report = walk(queue, data, &chain, None, &mut see)?;
     report.waiting = waiting.len();
+    for (hash, first) in configurations {
+        let Some(code) = configurations::problem(data, &hash) else { continue };
+        let file = format!("config/{hash}");
+        let message = format!("{code}: the copy of the configuration that record {first} names");
+        report.ok = false;
+        report.problems.push(Problem { file, record: first, to: first, code, message });
+    }
     Ok(report)
 }
 

@@ -34,6 +34,11 @@ use crate::{
 
 const ROUTE: &str = "/v1/events";
 
+/// By which a server key says that events come from a file: `import` or `send`.
+const DOOR: &str = "x-relay-door";
+/// The door's name, where a rule asks by which one an event came.
+const IMPORT: &str = "import";
+
 /// Batches from this size on are worked on where they do not keep others waiting.
 const LARGE_BATCH: usize = 16;
 
@@ -184,7 +189,7 @@ pub(super) fn street<'a>(
 fn remembered(relay: &Relay, subjects: &[IdHash]) -> Remembered {
     relay.queue.remembered(subjects).unwrap_or_else(|why| {
         tracing::error!("what is remembered of a person cannot be read: {why}");
-        Remembered { choice: Choice::unreadable(), erased_ms: None }
+        Remembered { choice: Choice::unreadable(), ..Remembered::default() }
     })
 }
 
@@ -238,8 +243,18 @@ impl<'a> Visit<'a> {
                 ..Whereabouts::default()
             },
         };
+        // What a backend sends from a file happened before: its times stand as they are.
+        let named = header(DOOR).filter(|_| key.kind == KeyKind::Server);
+        let kind = match named {
+            Some(IMPORT | "send") => DoorKind::Import,
+            _ => DoorKind::Live,
+        };
+        let whereabouts = Whereabouts {
+            door: named.and_then(|name| (name == IMPORT).then_some(IMPORT)),
+            ..whereabouts
+        };
         let door = Door {
-            kind: DoorKind::Live,
+            kind,
             key: Some(key),
             address,
             user_agent: header("user-agent"),

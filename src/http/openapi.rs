@@ -133,7 +133,11 @@ fn paths() -> Value {
         "/v1/events": {"post": {
             "summary": "Takes events; answered when they are on disk.",
             "security": keys,
-            "parameters": [explain],
+            "parameters": [explain, {
+                "name": "X-Relay-Door", "in": "header",
+                "schema": {"type": "string", "enum": ["import", "send"]},
+                "description": "Server keys only: the events come from a file. Their times are not corrected, and `import` is the door `door:import`",
+            }],
             "requestBody": {"required": true, "content": bodies},
             "responses": {
                 "202": answer("What became of the events", &json!({"$ref": "#/components/schemas/Answer"})),

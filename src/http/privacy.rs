@@ -186,6 +186,12 @@ fn render(asked: &Asked, dossier: &Dossier) -> Value {
         "recipients": recipients,
         "identifiers": dossier.identifiers,
         "choices": dossier.remembered.choice.spoken().map(word).collect::<Map<_, _>>(),
+        "clicks": dossier.remembered.clicks.iter().map(|click| json!({
+            "at": time(click.at_ms),
+            "kept_until": time(click.until_ms),
+            "ids": click.ids.iter().map(|(field, id)| (field.path().to_owned(), json!(id)))
+                .collect::<Map<_, _>>(),
+        })).collect::<Vec<_>>(),
         "erased_at": dossier.remembered.erased_ms.and_then(time),
         "sent": dossier.sent.iter().map(|event| json!({
             "event_id": event.event_id,

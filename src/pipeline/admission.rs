@@ -36,7 +36,7 @@ pub(super) fn admission(verdict: Verdict, street: &Street<'_>) -> Admission {
     let (short_lived, test, received_at) =
         (event.event_id.short_lived, event.test, event.received_at);
     let status = verdict.status;
-    let (subjects, choice) = (verdict.subjects, verdict.choice);
+    let (subjects, choice, click) = (verdict.subjects, verdict.choice, verdict.click);
     let happened_ms = event.timestamp.as_millisecond();
     let parts = verdict
         .parts
@@ -52,7 +52,7 @@ pub(super) fn admission(verdict: Verdict, street: &Street<'_>) -> Admission {
                 .collect(),
         })
         .collect();
-    let whose = Whose { subjects, choice, happened_ms };
+    let whose = Whose { subjects, choice, happened_ms, click };
     Admission {
         id,
         trace_id,

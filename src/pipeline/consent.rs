@@ -51,8 +51,18 @@ fn said_at(event: &Event) -> Timestamp {
 fn younger(event: &Event, site: &Site) -> bool {
     let then = event.timestamp.min(event.received_at).to_zoned(site.time_zone.clone()).date();
     let minimum = i16::from(site.minimum_age.unwrap_or(MINIMUM_AGE));
-    let mut born = event.texts.all(Field::DateOfBirth).filter_map(identity::birth_date);
+    let mut born = event
+        .texts
+        .all(Field::DateOfBirth)
+        .filter_map(|text| identity::birth_date(text).or_else(|| last_day_of(text)));
     born.any(|born| age(born, then) < minimum)
+}
+
+/// A year alone is no date, but who was born in it is no older than its last day says.
+fn last_day_of(year: &str) -> Option<Date> {
+    let year = year.trim();
+    let is_year = year.len() == 4 && year.bytes().all(|byte| byte.is_ascii_digit());
+    Date::new(year.parse().ok().filter(|_| is_year)?, 12, 31).ok()
 }
 
 /// Whole years. Who was born on a 29 February is a year older on the 1 March of a year without one:

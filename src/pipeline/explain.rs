@@ -46,6 +46,12 @@ pub fn explain(
                 object.insert("value".to_owned(), value);
             }
         }
+        if let (Some(recalled), Some(object)) = (&verdict.recalled, line.as_object_mut()) {
+            let fields: Vec<&str> = recalled.fields.iter().map(|field| field.path()).collect();
+            let clicked_at = recalled.clicked_at.to_string();
+            let remembered = json!({"click_ids": fields, "clicked_at": clicked_at});
+            object.insert("remembered".to_owned(), remembered);
+        }
         if let (false, Some(object)) = (verdict.warnings.is_empty(), line.as_object_mut()) {
             let warnings: Vec<Value> = verdict
                 .warnings

@@ -3,6 +3,7 @@
 
 mod admission;
 mod choice;
+mod clicks;
 mod consent;
 mod destination;
 mod explain;
@@ -17,6 +18,7 @@ use jiff::Timestamp;
 
 pub use admission::{order_hash, slot, trace_hash};
 pub use choice::{ChoiceMade, choice, held_fields, person};
+pub use clicks::Recalled;
 pub use explain::explain;
 pub use grounds::{Grounds, GroundsV1, SeenText, Signalled, act};
 pub use keys::SubjectKey;
@@ -27,6 +29,7 @@ use crate::{
     config::Config,
     consent::{
         Model, Reading, Seen, State, Whereabouts,
+        clicks::{Click, KEYS},
         memory::{Choice, Remembered},
     },
     event::{Event, Field},
@@ -77,6 +80,10 @@ pub struct Verdict {
     pub(crate) subjects: Vec<IdHash>,
     /// The choice that the event's own signals leave.
     pub(crate) choice: Option<Choice>,
+    /// The click that it leaves, where clicks are remembered.
+    pub(crate) click: Option<Click>,
+    /// Click ids that it has from an earlier visit.
+    pub recalled: Option<Recalled>,
 }
 
 impl Verdict {
@@ -131,11 +138,17 @@ pub fn run(
     let country = event.texts.first(Field::Country).or(site.country.as_deref());
     let memo = Memo::default();
     let identifiers = subject_digests(&memo, &event, country);
-    let subjects: Vec<IdHash> = identifiers
+    let mut subjects: Vec<IdHash> = identifiers
         .iter()
         .map(|(field, digest)| street.key.subject(&site.controller, *field, digest))
         .collect();
+    let order = clicks::order_key(street, site, &event);
+    let by_name = identifiers.iter().zip(&subjects).filter(|((field, _), _)| KEYS.contains(field));
+    let click_keys: Vec<IdHash> = by_name.map(|(_, key)| *key).chain(order).collect();
+    subjects.extend(order);
     let choice = choice::of_event(street, &event, &subjects, whereabouts, now, &mut state);
+    let click = clicks::of_event(street, &event, &click_keys, &state);
+    let recalled = clicks::recall(street, &mut event, &click_keys, &state, now);
 
     let Some(names) = config.plan.by_incoming.get(&event.name) else {
         return match config.plan.unknown_events {
@@ -152,6 +165,8 @@ pub fn run(
                     warnings,
                     subjects,
                     choice,
+                    click,
+                    recalled,
                 })
             }
         };
@@ -200,7 +215,19 @@ pub fn run(
         warnings.push(Warning::new(WarningCode::NoSignal, message));
     }
     warnings.dedup();
-    Ok(Verdict { event, status, state, seen, model, parts, warnings, subjects, choice })
+    Ok(Verdict {
+        event,
+        status,
+        state,
+        seen,
+        model,
+        parts,
+        warnings,
+        subjects,
+        choice,
+        click,
+        recalled,
+    })
 }
 
 fn check_required(event: &Event, kind: Kind, required: &[String]) -> Result<(), Rejection> {

@@ -124,7 +124,10 @@ pub(super) fn encode(verdict: &Verdict) -> Vec<u8> {
         region: verdict.state.region.as_deref(),
         grants: verdict.state.grants,
         opt_out: verdict.state.opt_out.clone(),
-        sources: verdict.state.sources.iter().map(String::as_str).collect(),
+        sources: {
+            let remembered = verdict.recalled.as_ref().map(|_| crate::consent::clicks::SOURCE);
+            verdict.state.sources.iter().map(String::as_str).chain(remembered).collect()
+        },
         decisions: decisions.collect(),
         warnings: verdict.warnings.iter().map(|w| w.code.name()).collect(),
     });

@@ -134,7 +134,8 @@ impl Round<'_> {
     ) -> Result<Option<IdHash>, StoreError> {
         let Entrusting { event_id, to, made: _ } = entrusted;
         let first = whose.subjects.first().copied();
-        if whose.subjects.len() < 2 && whose.choice.is_none() && to.is_empty() {
+        let is_little = whose.subjects.len() < 2 && whose.choice.is_none() && whose.click.is_none();
+        if is_little && to.is_empty() {
             return Ok(first);
         }
         let joined = self.register.join(self.store, &self.shared.seal, &whose.subjects)?;
@@ -143,12 +144,15 @@ impl Round<'_> {
             self.choose(&home, choice);
         }
         let is_seen = self.register.get(&home).is_some_and(|known| known.is_seen(self.now_ms));
-        if is_seen && to.is_empty() {
+        if is_seen && to.is_empty() && whose.click.is_none() {
             return Ok(Some(home));
         }
         if let Some(known) = self.register.of(&home) {
             if !is_seen {
                 known.seen_ms = self.now_ms;
+            }
+            if let Some(click) = &whose.click {
+                known.note_click(click.clone());
             }
             if !to.is_empty() {
                 known.entrust(Queued { id: trace_id, event_id, at_ms: accepted_at_ms, to });
@@ -168,6 +172,14 @@ impl Round<'_> {
         }
         if is_news && let Some(known) = self.register.of(home) {
             known.choice.merge(choice);
+        }
+        // Who refuses that is no longer followed from click to deal.
+        let has_clicks = self.register.get(home).is_some_and(|known| !known.clicks.is_empty());
+        if choice.refuses_clicks()
+            && has_clicks
+            && let Some(known) = self.register.of(home)
+        {
+            known.clicks.clear();
         }
     }
 

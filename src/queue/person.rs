@@ -5,7 +5,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{IdHash, chunk::DestinationNo, names_one};
-use crate::consent::memory::{Choice, Remembered};
+use crate::consent::{
+    clicks::{self, Click},
+    memory::{Choice, Remembered},
+};
 
 /// Identifiers of one person. A browser makes a new one every week: the oldest that may be shared
 /// goes first.
@@ -30,6 +33,9 @@ pub(super) struct Known {
     pub(super) received: Vec<InSum>,
     /// That they were erased.
     pub(super) erased: Option<Tombstone>,
+    /// Remembered clicks, oldest first; stored beside the rest, which was there before them.
+    #[serde(skip)]
+    pub(super) clicks: Vec<Click>,
 }
 
 /// An event, and the decisions of it that were queued and may have been sent.
@@ -68,6 +74,8 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// How long the parts of a record are kept, as times before which they are over, epoch milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Horizon {
+    /// The time of the round.
+    pub(super) now_ms: i64,
     /// Grants, and which identifiers belong together where nothing else is kept.
     pub(super) choices_ms: i64,
     /// What was sent, and tombstones.
@@ -85,6 +93,7 @@ impl Known {
         Remembered {
             choice: self.choice,
             erased_ms: self.erased.as_ref().map(|tombstone| tombstone.at_ms),
+            clicks: self.clicks.clone(),
         }
     }
 
@@ -113,6 +122,7 @@ impl Known {
     pub(super) fn absorb(&mut self, other: Known) {
         self.seen_ms = self.seen_ms.max(other.seen_ms);
         self.choice.merge(&other.choice);
+        other.clicks.into_iter().for_each(|click| clicks::add(&mut self.clicks, click));
         self.events.extend(other.events);
         self.events.sort_by_key(|event| event.at_ms);
         self.fold();
@@ -171,6 +181,14 @@ impl Known {
         self.events = later;
         self.received.retain(|sum| sum.first_ms > at_ms);
         self.choice.forget_all(at_ms);
+        self.clicks.retain(|click| click.at_ms > at_ms);
+    }
+
+    /// Notes a click.
+    pub(super) fn note_click(&mut self, click: Click) {
+        if self.erased.as_ref().is_none_or(|tombstone| click.at_ms > tombstone.at_ms) {
+            clicks::add(&mut self.clicks, click);
+        }
     }
 
     /// Whether an event is one of before the erasure.
@@ -184,6 +202,7 @@ impl Known {
     pub(super) fn forget(&mut self, horizon: Horizon) -> bool {
         let time = jiff::Timestamp::from_millisecond(horizon.choices_ms);
         self.choice.forget(time.unwrap_or(jiff::Timestamp::MIN));
+        self.clicks.retain(|click| click.until_ms > horizon.now_ms);
         self.events.retain(|event| event.at_ms >= horizon.sent_ms);
         self.received.retain(|sum| sum.last_ms >= horizon.sent_ms);
         self.erased.take_if(|tombstone| tombstone.at_ms < horizon.sent_ms);
@@ -192,13 +211,17 @@ impl Known {
             && self.events.is_empty()
             && self.received.is_empty()
             && self.erased.is_none()
+            && self.clicks.is_empty()
     }
 
-    /// The time of the oldest thing in it that ages, epoch milliseconds.
-    pub(super) fn oldest_ms(&self) -> i64 {
+    /// The time of the oldest thing in it that ages, epoch milliseconds: it is looked at again when
+    /// that is over by the horizon. A click, which has an end of its own, counts as so much older.
+    pub(super) fn oldest_ms(&self, horizon: Horizon) -> i64 {
+        let passed = horizon.now_ms.saturating_sub(horizon.choices_ms.max(horizon.sent_ms));
         let words = self.choice.spoken().filter_map(|(_, word)| word.yes_ms);
         words
             .chain([self.seen_ms])
+            .chain(self.clicks.iter().map(|click| click.until_ms.saturating_sub(passed)))
             .chain(self.events.iter().map(|event| event.at_ms))
             .chain(self.received.iter().map(|sum| sum.last_ms))
             .chain(self.erased.iter().map(|tombstone| tombstone.at_ms))

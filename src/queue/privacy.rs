@@ -159,7 +159,8 @@ impl Queue {
         let mut waited = Duration::ZERO;
         let unsent = loop {
             let shared = Arc::clone(&self.inner.shared);
-            let (searched, judging) = (subjects.clone(), Arc::clone(&judge));
+            let (searched, said) = (subjects.clone(), said.clone());
+            let judging = Arc::clone(&judge);
             let waiting = blocking(move || {
                 shared.store()?;
                 shared.waiting(&searched, &said, &judging).map_err(Refused::from)

@@ -18,7 +18,10 @@ use super::{
     seal::Seal,
     store::{Batch, Store, StoreError},
 };
-use crate::consent::memory::{Choice, Remembered};
+use crate::consent::{
+    clicks::Click,
+    memory::{Choice, Remembered},
+};
 
 /// A record's shapes. A new shape is a new variant; old ones are read for ever.
 #[derive(Serialize, Deserialize)]
@@ -27,6 +30,8 @@ enum Stored {
     Elsewhere(IdHash),
     /// The record.
     V1(Box<Known>),
+    /// The record, and remembered clicks.
+    V2(Box<Known>, Vec<Click>),
 }
 
 /// Where an identifier leads.
@@ -167,8 +172,14 @@ impl Register {
                 Holds::Person(mut known) => {
                     // What is left empty is removed by the sweep, with its pointers.
                     known.forget(horizon);
-                    let oldest_ms = known.oldest_ms();
-                    let bytes = sealed(seal, &key, oldest_ms, &Stored::V1(known))?;
+                    let oldest_ms = known.oldest_ms(horizon);
+                    let clicks = std::mem::take(&mut known.clicks);
+                    let stored = if clicks.is_empty() {
+                        Stored::V1(known)
+                    } else {
+                        Stored::V2(known, clicks)
+                    };
+                    let bytes = sealed(seal, &key, oldest_ms, &stored)?;
                     record::replace(batch, &key, &bytes, slot.pieces);
                 }
             }
@@ -289,6 +300,10 @@ impl Register {
                 let holds = match open(seal, &key, &bytes) {
                     Ok(Stored::Elsewhere(home)) => Holds::Elsewhere(home),
                     Ok(Stored::V1(known)) => Holds::Person(known),
+                    Ok(Stored::V2(mut known, clicks)) => {
+                        known.clicks = clicks;
+                        Holds::Person(known)
+                    }
                     Err(why) => {
                         // Who it was cannot be known any more; that they may have refused can.
                         tracing::error!("a person's record is set aside, as a refusal: {why}");

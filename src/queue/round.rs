@@ -305,6 +305,7 @@ impl<'a> Round<'a> {
     /// Up to when what is kept of people is over.
     pub(super) fn horizon(&self) -> Horizon {
         Horizon {
+            now_ms: self.now_ms,
             choices_ms: self.now_ms.saturating_sub(self.bounds.keep_choices_ms),
             sent_ms: self.now_ms.saturating_sub(self.bounds.keep_sent_ms),
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     consent::{
         ReasonCode,
+        clicks::Click,
         memory::{Choice, Remembered},
     },
     plan::{Claim, Milestone},
@@ -66,6 +67,8 @@ pub struct Whose {
     pub choice: Option<Choice>,
     /// When it happened, epoch milliseconds: what happened before an erasure is gone with it.
     pub happened_ms: i64,
+    /// The click that it brings, where clicks are remembered.
+    pub click: Option<Click>,
 }
 
 /// What an event counts as where it is new.

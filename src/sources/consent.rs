@@ -38,6 +38,7 @@ const FIELDS: [&str; 23] = [
 pub fn object(node: &Node<'_>, door: &Door<'_>) -> Result<Signals, Rejection> {
     match node {
         Node::Object(_) => signals(node, door, &mut Vec::new()),
+        Node::Flawed(flaw) => Err(Path::Root.key("consent").flawed(flaw)),
         other => {
             let message = format!("expected a consent object, not {}", other.kind());
             Err(Path::Root.key("consent").invalid(message))

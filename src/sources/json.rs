@@ -61,6 +61,43 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// Writes it as JSON. What is flawed is null.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let text = |out: &mut Vec<u8>, text: &str| {
+            // Writing a text into memory does not fail.
+            serde_json::to_writer(out, text).ok();
+        };
+        match self {
+            Node::Null | Node::Flawed(_) => out.extend_from_slice(b"null"),
+            Node::Bool(true) => out.extend_from_slice(b"true"),
+            Node::Bool(false) => out.extend_from_slice(b"false"),
+            Node::Number(number) => out.extend_from_slice(number.as_bytes()),
+            Node::Text(one) => text(out, one),
+            Node::List(members) => {
+                out.push(b'[');
+                for (place, member) in members.iter().enumerate() {
+                    if place > 0 {
+                        out.push(b',');
+                    }
+                    member.write(out);
+                }
+                out.push(b']');
+            }
+            Node::Object(members) => {
+                out.push(b'{');
+                for (place, (key, member)) in members.iter().enumerate() {
+                    if place > 0 {
+                        out.push(b',');
+                    }
+                    text(out, key);
+                    out.push(b':');
+                    member.write(out);
+                }
+                out.push(b'}');
+            }
+        }
+    }
+
     /// The text of a string.
     pub fn as_text(&self) -> Option<&str> {
         match self {

@@ -18,6 +18,7 @@ mod moment;
 pub mod native;
 mod person;
 mod properties;
+pub mod rows;
 mod segment;
 mod shopify;
 pub mod signed;

@@ -1,5 +1,6 @@
 //! What it was about: `properties` with items and amounts, and `adjusts`.
 
+use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 
 use super::{
@@ -118,12 +119,21 @@ fn items(draft: &mut Draft<'_>, node: &Node<'_>, path: &Path<'_>) -> Result<Vec<
                     item.id = typed::id(node, &path)?.map(|id| id.trim().to_owned());
                     continue;
                 }
+                // One such item has a platform refuse the whole request.
                 "quantity" => {
-                    item.quantity = amount::decimal(node, &path)?;
+                    let quantity = amount::decimal(node, &path)?;
+                    item.quantity = quantity.filter(|quantity| *quantity > Decimal::ZERO);
+                    if quantity != item.quantity {
+                        draft.warn(WarningCode::Ignored, format!("{path}: not above zero"));
+                    }
                     continue;
                 }
                 "price" => {
-                    item.price = amount::decimal(node, &path)?;
+                    let price = amount::decimal(node, &path)?;
+                    item.price = price.filter(|price| *price >= Decimal::ZERO);
+                    if price != item.price {
+                        draft.warn(WarningCode::Ignored, format!("{path}: below zero"));
+                    }
                     continue;
                 }
                 "discount" => {

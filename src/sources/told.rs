@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::{
     Door, Read, Rejection, RejectionCode, Switches, Told, Unframed,
     json::{self, Node},
-    measurement_protocol, native, segment, shopify, stripe,
+    measurement_protocol, native, rows, segment, shopify, stripe,
     words::weight,
 };
 use crate::{
@@ -69,9 +69,11 @@ pub const MEASUREMENT_PROTOCOL: Format =
 pub const SHOPIFY: Format = Format { name: "shopify", reader: shopify::read };
 /// Stripe's webhooks.
 pub const STRIPE: Format = Format { name: "stripe", reader: stripe::read };
+/// Rows of a CSV file. As a document a row is an object of its columns.
+pub const CSV: Format = Format { name: "csv", reader: rows::read };
 
 /// Every format that `explain --from` takes.
-pub const FORMATS: [Format; 4] = [SEGMENT, MEASUREMENT_PROTOCOL, SHOPIFY, STRIPE];
+pub const FORMATS: [Format; 5] = [SEGMENT, MEASUREMENT_PROTOCOL, SHOPIFY, STRIPE, CSV];
 
 impl Format {
     /// The format of a name.
@@ -91,6 +93,9 @@ impl Format {
         limits: &Limits,
         envelope: &Envelope<'_>,
     ) -> Result<Vec<Outcome<'a>>, Unframed> {
+        if self.name == CSV.name {
+            return rows::file(bytes, None, None, envelope.site);
+        }
         let text = json::utf8(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))?;
         match json::parse(text, limits.nesting) {
             Ok(Node::List(documents)) => {

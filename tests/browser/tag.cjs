@@ -73,7 +73,9 @@ const until = async (what, holds) => {
   assert.fail(`never: ${what}; sent ${JSON.stringify(sent.map((call) => [call.status, call.body, call.answer]))}`);
 };
 /** Everything sent was accepted. */
-const taken = () => {
+const taken = async () => {
+  const answered = (call) => call.method !== "POST" || call.answer !== undefined;
+  await until("every answer", () => sent.every(answered));
   for (const call of sent.filter((call) => call.method === "POST")) {
     const answer = JSON.parse(call.answer);
     assert.equal(call.status, 202, call.answer);
@@ -125,7 +127,7 @@ const cases = {
     assert.equal(sent.length, 0);
     await tab.evaluate((granted) => gtag("consent", "update", eval(`(${granted})`)), GRANTED);
     await until("the event", () => events().length === 1 && sent[0].status);
-    taken();
+    await taken();
     const [event] = events();
     assert.equal(event.event_id, id, "the id that the page has for its pixels");
     assert.deepEqual(
@@ -151,7 +153,7 @@ const cases = {
       relay("add_to_cart", {});
     }, GRANTED);
     await until("the next event", () => events().length === 1 && sent[0].status);
-    taken();
+    await taken();
     assert.equal(events()[0].click_ids.gclid, "g1");
     assert.ok(sent[0].headers.cookie.includes(`_relay_id=${own.value}`));
     // And when consent is withdrawn all of it goes, and the relay is told once.
@@ -173,7 +175,7 @@ const cases = {
     await tab.goto(SITE + "/?gclid=g1&fbclid=f1");
     await tab.evaluate(() => relay("begin_checkout", {}));
     await until("the event", () => events().length === 1 && sent[0].status);
-    taken();
+    await taken();
     assert.equal(events()[0].click_ids, undefined);
     await until("the id", async () => (await kept(tab)).cookies.length > 0);
     assert.deepEqual((await kept(tab)).cookies, ["_relay_id"]);
@@ -199,7 +201,7 @@ const cases = {
     await tab.goto(SITE + "/checkout?gclid=g1#top");
     await tab.evaluate(() => relay("begin_checkout", {}, { user: { email: "jane@example.com" } }));
     await until("the event", () => events().length === 1 && sent[0].status);
-    taken();
+    await taken();
     const [event] = events();
     assert.deepEqual([event.user, event.click_ids, event.context.session_id], [undefined, undefined, undefined]);
     assert.equal(event.context.page_url, SITE + "/checkout");
@@ -214,7 +216,7 @@ const cases = {
     await tab.goto(SITE + "/?gclid=g1");
     await tab.evaluate(() => relay("begin_checkout", {}));
     await until("the event", () => events().length === 1 && sent[0].status);
-    taken();
+    await taken();
     assert.deepEqual([events()[0].click_ids.gclid, events()[0].consent], ["g1", {}]);
   },
 
@@ -271,7 +273,7 @@ const cases = {
     // A copy may come twice, where the page ended before the answer: the relay counts it once.
     const ids = () => [...new Set(events().map((event) => event.event_id))];
     await until("both", () => ids().length === 2 && sent.every((call) => call.status));
-    taken();
+    await taken();
     assert.deepEqual(ids(), ["left-1", "left-2"]);
     await until("the tag of the next page", () => tab.evaluate(() => !!relay.loaded));
     await tab.evaluate(() => relay("begin_checkout", {}, { eventID: "closed" }));
@@ -289,7 +291,7 @@ const cases = {
     assert.equal(sent.length, 0);
     await tab.setOfflineMode(false);
     await until("the event", () => events().length === 1 && sent[0].status);
-    taken();
+    await taken();
     // The relay is away, and the visitor goes on to another page.
     sent = [];
     down = true;
@@ -301,7 +303,7 @@ const cases = {
     down = false;
     await tab.goto(SITE + "/later");
     await until("the event of the page before", () => named("add_to_cart").length > 0 && sent[0].status);
-    taken();
+    await taken();
     assert.equal(named("add_to_cart")[0].event_id, "offline-2");
     await until("it is kept no longer", () => tab.evaluate(() => localStorage._relay_q === "[]"));
   },
@@ -318,7 +320,7 @@ const cases = {
     const views = named("page_view").map(({ context }) => [context.page_url, context.referrer].map((url) => url.replace(SITE, "")));
     assert.deepEqual(views, [["/a", ""], ["/b?gclid=spa", "/a"], ["/a", "/b?gclid=spa"]]);
     assert.equal(named("page_view")[1].click_ids.gclid, "spa");
-    taken();
+    await taken();
   },
 
   async "attributes, forms, links"(tab) {
@@ -336,7 +338,7 @@ const cases = {
     await tab.click("#a");
     await tab.click("#h");
     await until("all of them", () => events().length === 5 && sent.every((call) => call.status));
-    taken();
+    await taken();
     const by = Object.fromEntries(events().map((event) => [event.event, event]));
     assert.deepEqual(Object.keys(by).sort(), ["begin_checkout", "click", "form_start", "form_submit", "sign_up"]);
     assert.equal(by.begin_checkout.event_id, "mine");
@@ -360,7 +362,7 @@ const cases = {
       await pause(60);
     }
     await until("the end", () => named("scroll").length === 5 && sent.every((call) => call.status));
-    taken();
+    await taken();
     assert.deepEqual(named("scroll").map((event) => event.properties.scroll_depth), [25, 50, 75, 90, 100]);
   },
 

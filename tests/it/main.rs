@@ -15,6 +15,7 @@ mod audit;
 mod bad_days;
 mod bad_input;
 mod browser;
+mod clicks;
 mod config;
 mod conformance;
 mod consent_cli;
@@ -33,6 +34,7 @@ mod grants;
 #[allow(dead_code, reason = "each suite uses a part of it")]
 mod harness;
 mod hostile;
+mod imports;
 mod layers;
 mod metrics;
 mod online;

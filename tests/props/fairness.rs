@@ -102,17 +102,13 @@ async fn holds(case: &Backlog) {
     };
     let queue = open(1);
     admit(&queue, 0, case.retried, &case.commits, time()).await;
+    // Not due again before each was tried.
+    let due = time() + std::time::Duration::from_secs(2);
     while let Some(lease) = queue.lease("d", 5, 80).unwrap() {
-        let verdicts =
-            vec![
-                JobVerdict::Retry { due: time(), counts: true, attempt: Attempt::default() };
-                lease.jobs.len()
-            ];
+        let retry = JobVerdict::Retry { due, counts: true, attempt: Attempt::default() };
+        let verdicts = vec![retry; lease.jobs.len()];
         let settlement = Settlement { lease, verdicts, follow_ups: Vec::new(), at: time() };
         queue.settle(settlement).await.unwrap();
-        if queue.stats().await.destinations["d"].retried == case.retried {
-            break;
-        }
     }
     admit(&queue, case.retried, case.old, &case.commits, time()).await;
     // What is there at a start is backlog.
@@ -169,7 +165,7 @@ async fn holds(case: &Backlog) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
     fn fresh_share_holds_over_any_backlog_and_nothing_starves(case in backlog()) {

@@ -52,11 +52,11 @@ async fn put(status: u16, jumps: &[i64]) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        let seen = tokio::time::timeout(Duration::from_secs(20), seen).await;
+        let seen = tokio::time::timeout(Duration::from_secs(60), seen).await;
         seen.unwrap_or_else(|_| panic!("{what}: nothing was sent after {number} jumps"));
         put.by(*jump);
     }
-    all_delivered(&queue, 10, Duration::from_secs(20), &what).await;
+    all_delivered(&queue, 10, Duration::from_secs(60), &what).await;
     drop(delivery);
     queue.close().await;
 }

@@ -145,6 +145,7 @@ async fn make_the_folders() {
         admit(admission("waits", made())).await;
         admit(refund("refund")).await;
         let whose = Whose {
+            click: None,
             subjects: person(),
             choice: Some(denied()),
             happened_ms: made().as_millisecond(),

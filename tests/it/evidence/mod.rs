@@ -51,12 +51,16 @@ impl House {
             registry: REGISTRY,
         };
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
-        let mut config = config::load(&shipped, &options).config.unwrap();
+        let loaded = config::load(&shipped, &options);
+        let mut config = loaded.config.unwrap();
+        let data = folder.path().join("data");
+        let now = START.parse().unwrap();
+        evidence::keep_configuration(&data, &config.hash, &loaded.files, now).unwrap();
         // No key is configured: the folder has its own.
         config.queue.encryption_key = None;
         config.queue.previous_keys = Vec::new();
         Self {
-            data: folder.path().join("data"),
+            data,
             _folder: folder,
             config: Arc::new(ArcSwap::from_pointee(config)),
             now: Arc::new(AtomicI64::new(START.parse::<Timestamp>().unwrap().as_second())),

@@ -1,0 +1,148 @@
+//! The file: its rows one by one, where each begins, and going on in the middle.
+
+use std::{
+    fs::File,
+    io::{BufReader, Read as _, Seek as _, SeekFrom},
+    path::Path,
+};
+
+use anyhow::Context as _;
+use csv::{ByteRecord, StringRecord};
+use jiff::tz::TimeZone;
+
+use crate::sources::{
+    Rejection, RejectionCode, Told,
+    rows::{RowMap, Rows, Start},
+};
+
+/// The header is within so many bytes.
+const LONGEST_HEADER: u64 = 64 * 1024;
+
+/// A row as it stands in the file.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    /// The line on which it begins, counted from 1.
+    pub(super) line: u64,
+    pub(super) cells: ByteRecord,
+}
+
+/// An open file.
+pub(super) struct Input {
+    path: std::path::PathBuf,
+    reader: csv::Reader<BufReader<File>>,
+    separator: u8,
+    /// Where the reader began: byte, and lines before it.
+    base: (u64, u64),
+    pub(super) headers: ByteRecord,
+    pub(super) rows: Rows,
+    /// Bytes of the file.
+    pub(super) length: u64,
+    /// The site of rows that name none.
+    pub(super) site: Option<String>,
+    /// Lines end with two bytes, between which the reader stops: a row begins a line later than it
+    /// counts.
+    two_bytes: bool,
+}
+
+impl Input {
+    /// Opens a file; the inner error: everything that is wrong with the map for it.
+    pub(super) fn open(
+        path: &Path,
+        map: Option<&RowMap>,
+    ) -> anyhow::Result<Result<Self, Vec<String>>> {
+        let unreadable = || format!("cannot read {}", path.display());
+        let mut file = File::open(path).with_context(unreadable)?;
+        let length = file.metadata().with_context(unreadable)?.len();
+        let mut first = Vec::new();
+        (&mut file).take(LONGEST_HEADER).read_to_end(&mut first).with_context(unreadable)?;
+        let start = Start::of(&first);
+        let header = first.get(start.header_at..).unwrap_or_default();
+        let two_bytes = header
+            .split(|byte| *byte == b'\n')
+            .next()
+            .is_some_and(|line| line.len() < header.len() && line.ends_with(b"\r"));
+        let separator = map.and_then(|map| map.separator).unwrap_or(start.separator);
+        let at = start.header_at as u64;
+        let mut reader = reader(file, at, separator, true).with_context(unreadable)?;
+        let headers = reader.byte_headers().with_context(unreadable)?.clone();
+        let Ok(names) = StringRecord::from_byte_record(headers.clone()) else {
+            return Ok(Err(vec!["the header is not UTF-8; save the file as CSV UTF-8".to_owned()]));
+        };
+        let names: Vec<&str> = names.iter().map(str::trim).collect();
+        let rows = match Rows::bind(&names, map, start.time_zone()) {
+            Ok(rows) => rows,
+            Err(problems) => return Ok(Err(problems)),
+        };
+        if let Some(zone) = &start.zone
+            && start.time_zone().is_none()
+        {
+            return Ok(Err(vec![format!("the file names {zone:?}, which is no time zone")]));
+        }
+        let path = path.to_owned();
+        let base = (at, start.lines);
+        let site = None;
+        Ok(Ok(Self { path, reader, separator, base, headers, rows, length, site, two_bytes }))
+    }
+
+    /// The time zone of times without an offset, where neither the map nor the file names one.
+    pub(super) fn set_zone(&mut self, zone: TimeZone) {
+        self.rows.set_zone(zone);
+    }
+
+    /// Goes to where a row begins.
+    pub(super) fn go_to(&mut self, at: u64, line: u64) -> anyhow::Result<()> {
+        let file = File::open(&self.path)?;
+        self.reader = reader(file, at, self.separator, false)?;
+        self.base = (at, line);
+        Ok(())
+    }
+
+    /// Where the next row begins: byte, and lines before it.
+    pub(super) fn place(&self) -> (u64, u64) {
+        let position = self.reader.position();
+        (self.base.0 + position.byte(), self.base.1 + position.line() - 1)
+    }
+
+    /// The next row.
+    pub(super) fn next(&mut self) -> anyhow::Result<Option<Row>> {
+        let mut cells = ByteRecord::new();
+        if !self.reader.read_byte_record(&mut cells).context("the file cannot be read")? {
+            return Ok(None);
+        }
+        let counted = cells.position().map_or(0, csv::Position::line);
+        let line = self.base.1 + counted + u64::from(self.two_bytes);
+        Ok(Some(Row { line, cells }))
+    }
+
+    /// The event of a row.
+    pub(super) fn event(&self, row: &Row) -> Result<Told<'static>, Rejection> {
+        let refuse =
+            |message: String| Rejection::new(RejectionCode::InvalidField, message, String::new());
+        let more = row.cells.iter().skip(self.headers.len());
+        if row.cells.len() < self.headers.len() || more.into_iter().any(|cell| !cell.is_empty()) {
+            let (has, header) = (row.cells.len(), self.headers.len());
+            return Err(refuse(format!(
+                "the row has {has} columns and the header {header}; is a quote or separator missing?"
+            )));
+        }
+        if row.cells.iter().any(|cell| std::str::from_utf8(cell).is_err()) {
+            return Err(refuse("is not UTF-8; save the file as CSV UTF-8".to_owned()));
+        }
+        let cell = |at: usize| row.cells.get(at).and_then(|cell| std::str::from_utf8(cell).ok());
+        self.rows.event(&cell, self.site.as_deref())
+    }
+}
+
+fn reader(
+    mut file: File,
+    at: u64,
+    separator: u8,
+    has_headers: bool,
+) -> std::io::Result<csv::Reader<BufReader<File>>> {
+    file.seek(SeekFrom::Start(at))?;
+    Ok(csv::ReaderBuilder::new()
+        .flexible(true)
+        .has_headers(has_headers)
+        .delimiter(separator)
+        .from_reader(BufReader::with_capacity(1 << 16, file)))
+}

@@ -1,0 +1,202 @@
+//! What a cell's text is as the value of a field: times, amounts, yes and no in the form of the
+//! relay's own events. What is unclear stays a text, for the reading of events to refuse.
+
+use jiff::{Timestamp, civil, fmt::strtime, tz::TimeZone};
+use rust_decimal::Decimal;
+
+use super::RowMap;
+use crate::{event::Field, sources::json::Node};
+
+/// Times that can be read in one way only; a map adds others. Slashes tell nobody whether the day or
+/// the month comes first.
+const FORMATS: [&str; 8] = [
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%dT%H:%M",
+    "%d.%m.%Y %H:%M:%S",
+    "%d.%m.%Y %H:%M",
+    "%Y-%m-%d",
+    "%d.%m.%Y",
+];
+/// What may follow one: nothing, an offset, the name of a zone.
+const ENDINGS: [&str; 6] = ["", "%z", "%:z", " %z", " %:z", " %Q"];
+
+const TIMES: [&str; 5] =
+    ["timestamp", "sent_at", "click_ids.clicked_at", "consent.collected_at", "adjusts.timestamp"];
+const TRUTHS: [&str; 6] =
+    ["test", "user.minor", "consent.gpc", "consent.opt_out", "consent.dnt", "consent.gdpr_applies"];
+const PURPOSES: [&str; 4] = [
+    "consent.ad_storage",
+    "consent.ad_user_data",
+    "consent.ad_personalization",
+    "consent.analytics_storage",
+];
+const AMOUNTS: [&str; 8] = [
+    "properties.value",
+    "properties.tax",
+    "properties.shipping",
+    "properties.discount",
+    "properties.cost",
+    "properties.net_revenue",
+    "properties.predicted_ltv",
+    "adjusts.amount",
+];
+
+/// How the cells of a file are written.
+#[derive(Debug)]
+pub(super) struct Cells {
+    zone: Option<TimeZone>,
+    formats: Vec<String>,
+    decimal_comma: Option<bool>,
+}
+
+impl Cells {
+    pub(super) fn of(maps: &[&RowMap], zone: Option<TimeZone>) -> Self {
+        let own = maps.iter().flat_map(|map| map.formats.iter());
+        let known = FORMATS.iter().flat_map(|format| ENDINGS.iter().map(move |end| (format, end)));
+        let known = known.map(|(format, end)| format!("{format}{end}"));
+        Self {
+            zone: maps.iter().find_map(|map| map.zone.clone()).or(zone),
+            formats: own.cloned().chain(known).collect(),
+            decimal_comma: maps.iter().find_map(|map| map.decimal_comma),
+        }
+    }
+
+    pub(super) fn has_zone(&self) -> bool {
+        self.zone.is_some()
+    }
+
+    pub(super) fn set_zone(&mut self, zone: TimeZone) {
+        self.zone.get_or_insert(zone);
+    }
+
+    /// The value of a field.
+    pub(super) fn node(&self, key: &str, text: &str) -> Node<'static> {
+        let written = || Node::Text(text.trim().to_owned().into());
+        if TIMES.contains(&key) {
+            return self.time(text.trim()).unwrap_or_else(written);
+        }
+        if TRUTHS.contains(&key) {
+            return truth(text).map_or_else(written, Node::Bool);
+        }
+        if PURPOSES.contains(&key) {
+            return match text.trim().to_ascii_lowercase().as_str() {
+                "unspecified" => Node::Null,
+                word @ ("granted" | "denied") => Node::Text(word.to_owned().into()),
+                word => match truth(word) {
+                    Some(true) => Node::Text("granted".into()),
+                    Some(false) => Node::Text("denied".into()),
+                    None => written(),
+                },
+            };
+        }
+        if AMOUNTS.contains(&key) {
+            return self.amount(text).map_or_else(written, number);
+        }
+        if key == "properties.currency" {
+            return Node::Text(text.trim().to_ascii_uppercase().into());
+        }
+        if key == "properties.items" {
+            return serde_json::from_str(text)
+                .map_or_else(|_| written(), |value: serde_json::Value| super::node(&value));
+        }
+        let is_free = key.starts_with("properties.") && Field::parse(key).is_none();
+        match exact(text.trim()).filter(|_| is_free) {
+            Some(amount) => number(amount),
+            None => written(),
+        }
+    }
+
+    /// RFC 3339, epoch seconds or milliseconds, or one of the formats.
+    fn time(&self, text: &str) -> Option<Node<'static>> {
+        if text.len() >= 9 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Some(Node::Number(text.into()));
+        }
+        let moment = |time: Timestamp| Node::Text(time.to_string().into());
+        if let Ok(time) = text.parse::<Timestamp>() {
+            return Some(moment(time));
+        }
+        let found = self.formats.iter().find_map(|format| self.by(format, text))?;
+        Some(moment(found))
+    }
+
+    fn by(&self, format: &str, text: &str) -> Option<Timestamp> {
+        let time = strtime::parse(format, text).ok()?;
+        if let Ok(time) = time.to_timestamp() {
+            return Some(time);
+        }
+        let local = match time.to_datetime() {
+            Ok(local) => local,
+            Err(_) => time.to_date().ok()?.to_datetime(civil::Time::midnight()),
+        };
+        let zone = match time.iana_time_zone() {
+            Some(name) => TimeZone::get(name).ok()?,
+            None => self.zone.clone()?,
+        };
+        zone.to_timestamp(local).ok()
+    }
+
+    /// An amount: with a currency's sign or letters around it, and separators of thousands where it
+    /// is clear what they are.
+    fn amount(&self, text: &str) -> Option<Decimal> {
+        let around = |c: char| !c.is_ascii_digit() && !matches!(c, '.' | ',' | '-' | '+');
+        let is_blank = |c: &char| c.is_whitespace() || matches!(c, '\'' | '\u{2019}');
+        let bare: String = text.trim_matches(around).chars().filter(|c| !is_blank(c)).collect();
+        let negative = text.trim_start().starts_with('-') || bare.starts_with('-');
+        let bare = bare.trim_start_matches(['-', '+']);
+        let (point, thousands) = match self.decimal_comma {
+            Some(true) => (',', '.'),
+            Some(false) => ('.', ','),
+            None => match (bare.rfind('.'), bare.rfind(',')) {
+                (Some(point), Some(comma)) if comma > point => (',', '.'),
+                (Some(_), Some(_)) => ('.', ','),
+                // `1,234` is a thousand to some and a bit more than one to others.
+                (None, Some(_)) => return None,
+                (_, None) => ('.', ','),
+            },
+        };
+        let (whole, rest) = bare.split_once(point).unwrap_or((bare, ""));
+        let mut groups = whole.split(thousands);
+        let first = groups.next()?;
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let mut all = first.to_owned();
+        for group in groups {
+            if group.len() != 3 || first.is_empty() || first.len() > 3 {
+                return None;
+            }
+            all.push_str(group);
+        }
+        if !digits(&all) || !digits(rest) || (all.is_empty() && rest.is_empty()) {
+            return None;
+        }
+        let sign = if negative { "-" } else { "" };
+        let whole = if all.is_empty() { "0" } else { &all };
+        let rest = if rest.is_empty() { "0" } else { rest };
+        format!("{sign}{whole}.{rest}").parse::<Decimal>().ok().map(|amount| amount.normalize())
+    }
+}
+
+fn truth(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "yes" | "y" | "1" => Some(true),
+        "false" | "no" | "n" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// A number that is written as one, and not an id with zeros before it.
+fn exact(text: &str) -> Option<Decimal> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let whole = digits.split('.').next().unwrap_or_default();
+    let leads = whole == "0" || (!whole.is_empty() && !whole.starts_with('0'));
+    if !plain || !leads || digits.len() > 15 || digits.ends_with('.') {
+        return None;
+    }
+    text.parse().ok()
+}
+
+fn number(amount: Decimal) -> Node<'static> {
+    Node::Number(amount.to_string().into())
+}

@@ -1,0 +1,136 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn events(csv: &str, map: Option<&str>) -> Vec<Result<Value, Rejection>> {
+    let map = map.map(|text| RowMap::parse(text).unwrap());
+    let outcomes = file(csv.as_bytes(), map.as_ref(), None, None).unwrap();
+    let json = |told: Told<'_>| {
+        let mut bytes = Vec::new();
+        told.node.write(&mut bytes);
+        serde_json::from_slice(&bytes).unwrap()
+    };
+    outcomes.into_iter().map(|outcome| outcome.map(|told| json(told.unwrap()))).collect()
+}
+
+fn one(csv: &str, map: Option<&str>) -> Value {
+    events(csv, map).remove(0).unwrap()
+}
+
+const MAP: &str = r#"
+time_zone = "Europe/Berlin"
+decimal_comma = true
+[fields]
+timestamp = "Closed at"
+user.email = "E-Mail"
+properties.value = "Deal value"
+properties.order_id = "Deal"
+properties.margin = { cel = "double(body['Deal']) / 2.0" }
+properties.stage = "'won'"
+consent.ad_user_data = { column = ["Missing", "Consent"] }
+[const]
+event = "deal_won"
+site = "shop"
+consent.region = "DE"
+"#;
+
+#[test]
+fn a_map_names_columns_constants_and_expressions() {
+    let csv = "\u{feff}Deal;E-Mail;Closed at;Deal value;Consent\r\n\
+               17;jane@example.com;22.11.2026 14:30;\"1.234,50 \u{20ac}\";Granted\r\n";
+    assert_eq!(
+        one(csv, Some(MAP)),
+        json!({
+            "timestamp": "2026-11-22T13:30:00Z", "event": "deal_won", "site": "shop",
+            "event_id": "17", "user": {"email": "jane@example.com"},
+            "properties": {"value": serde_json::from_str::<Value>("1234.5").unwrap(),
+                "order_id": "17", "margin": serde_json::from_str::<Value>("8.5").unwrap(),
+                "stage": "won"},
+            "consent": {"ad_user_data": "granted", "region": "DE"},
+        })
+    );
+}
+
+#[test]
+fn templates_are_known_by_their_headers() {
+    let clicks = "Parameters:TimeZone=America/New_York,,,,\n\
+        Google Click ID,Conversion Name,Conversion Time,Conversion Value,Conversion Currency\n\
+        Cj0abc,purchase,11/22/2026 02:30:00 PM,\"1,234.50\",usd\n\
+        Cj0abd,purchase,2026-11-22 14:30:00+0100,5,USD\n";
+    let event = one(clicks, None);
+    assert_eq!(event["click_ids"]["gclid"], "Cj0abc");
+    assert_eq!(event["timestamp"], "2026-11-22T19:30:00Z");
+    assert_eq!(event["properties"]["value"].to_string(), "1234.5");
+    assert_eq!(event["properties"]["currency"], "USD");
+    let second = events(clicks, None).remove(1).unwrap();
+    assert_eq!(second["timestamp"], "2026-11-22T13:30:00Z", "{second}");
+    let offline = "email,phone,fn,ln,event_name,event_time,value,currency,order_id\n\
+        b4c9a289323b21a01c3e940f150eb9b8c542587f1abfd8f0e1cc1ffc5e475514,,,Doe,Purchase,1795357800,\
+        9.90,EUR,77\n";
+    let event = one(offline, None);
+    assert_eq!((&event["event"], &event["event_id"]), (&json!("Purchase"), &json!("77")));
+    assert_eq!(event["timestamp"].to_string(), "1795357800");
+    assert_eq!(event["user"]["email"].as_str().unwrap().len(), 64);
+    assert_eq!(event["action_source"], "physical_store");
+}
+
+#[test]
+fn every_shipped_template_is_a_map() {
+    for text in [
+        include_str!("templates/click_conversions.toml"),
+        include_str!("templates/offline_events.toml"),
+    ] {
+        RowMap::parse(text).unwrap();
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_map_is_told_at_once() {
+    let wrong = "time_zone = \"Mars\"\ndecimal_coma = true\n[fields]\nuser.emial = \"x\"\n";
+    let problems = RowMap::parse(wrong).unwrap_err().join("\n");
+    for part in ["Mars", "decimal_comma", "user.email"] {
+        assert!(problems.contains(part), "{part}: {problems}");
+    }
+    let map = RowMap::parse("[fields]\nevent = \"'x'\"\nuser.email = \"E mial\"\n").unwrap();
+    let problems = Rows::bind(&["E mail", "When"], Some(&map), None).unwrap_err().join("\n");
+    assert!(problems.contains("\"E mail\""), "{problems}");
+    assert!(Rows::bind(&["a", "b"], None, None).is_err(), "no template has these");
+    assert!(Rows::bind(&[], None, None).is_err());
+}
+
+#[test]
+fn nothing_is_guessed() {
+    let map = "[fields]\ntimestamp = \"t\"\nevent = \"e\"\nproperties.value = \"v\"\n";
+    let read = |t: &str, v: &str| events(&format!("t|e|v\n{t}|x|{v}\n"), Some(map)).remove(0);
+    for (written, expected) in [
+        ("1234.50", "1234.5"),
+        ("$1,234.50", "1234.5"),
+        ("1.234,50", "1234.5"),
+        ("1,234", "\"1,234\""),
+        ("-5", "-5"),
+        ("abc", "\"abc\""),
+        ("1.2.3", "\"1.2.3\""),
+        ("12.3456.7,1", "\"12.3456.7,1\""),
+    ] {
+        let event = read("2026-11-22T10:00:00Z", written).unwrap();
+        assert_eq!(event["properties"]["value"].to_string(), expected, "{written}");
+    }
+    for unclear in ["11/12/2026 10:00", "2026-11-22 10:00", "yesterday", "12"] {
+        assert_eq!(read(unclear, "1").unwrap()["timestamp"], unclear, "goes on, to be refused");
+    }
+    for clear in ["2026-11-22 10:00:00 Europe/Berlin", "2026-11-22T10:00:00+01:00"] {
+        assert_eq!(read(clear, "1").unwrap()["timestamp"], "2026-11-22T09:00:00Z", "{clear}");
+    }
+    let none = read("", "1").unwrap_err();
+    assert_eq!((none.code, none.path.as_str()), (RejectionCode::MissingField, "/t"));
+}
+
+#[test]
+fn rows_are_documents_too() {
+    let row = r#"{"Conversion Name": "purchase", "Conversion Time": "2026-11-22 10:00:00Z"}"#;
+    let node = crate::sources::json::parse(row, 4).unwrap();
+    let envelope = Envelope { call: None, site: Some("shop"), live: false, planned: &|_| None };
+    let is_event = |node: &Node<'_>| matches!(read(node, &envelope).remove(0), Ok(Some(_)));
+    assert!(is_event(&node));
+    assert!(!is_event(&Node::Null));
+}
