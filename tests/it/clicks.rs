@@ -14,7 +14,7 @@ fn folder(on: bool) -> Folder {
 }
 
 fn days_ago(days: i64) -> String {
-    let then = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * days);
+    let then = conversion_relay::clock::system()() - jiff::SignedDuration::from_hours(24 * days);
     then.round(jiff::Unit::Second).unwrap().to_string()
 }
 

@@ -72,7 +72,8 @@ fn progress(path: &Path) -> Value {
 }
 
 fn deals(count: usize) -> String {
-    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::get("America/New_York").unwrap());
+    let now = conversion_relay::clock::system()()
+        .to_zoned(jiff::tz::TimeZone::get("America/New_York").unwrap());
     let mut csv = "Order,When,E-Mail,Cents\r\n".to_owned();
     let when = now.strftime("%Y-%m-%d 00:00:00");
     for number in 0..count {
@@ -205,7 +206,8 @@ async fn what_cannot_be_read_is_told_before_anything_is_sent() {
 async fn upload_templates_need_no_map() {
     let folder = Folder::shipped();
     let relay = Relay::start(&folder).await;
-    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::get("America/New_York").unwrap());
+    let now = conversion_relay::clock::system()()
+        .to_zoned(jiff::tz::TimeZone::get("America/New_York").unwrap());
     let when = now.strftime("%m/%d/%Y 12:00:01 AM");
     let csv = format!(
         "Parameters:TimeZone=America/New_York\nGoogle Click ID,Conversion Name,Conversion Time,\
