@@ -4,29 +4,39 @@
 use std::collections::{BTreeSet, HashSet};
 
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::chain::hex;
 use crate::{
+    consent::{Grants, Model, OptOut, ReasonCode},
     event::{Field, FieldSet},
     pipeline::{Grounds, GroundsV1, TraceDecision, TraceRecord, TraceV1, TracedFate},
     queue::{Evidence, IdHash, Made, Sending, names_one},
 };
 
-/// The body of a record: the rest of a JSON object, without its braces.
+/// The body of a record: the rest of a JSON object, without its braces. Records are written from
+/// borrowed parts: there is one for every event, and building trees of values first cost more than
+/// deciding about the event did.
 pub(super) fn body(at: Timestamp, evidence: &Evidence) -> String {
-    let mut object = Map::new();
-    object.insert("at".to_owned(), json!(at.to_string()));
-    match evidence {
+    let at = at.to_string();
+    let text = match evidence {
         Evidence::Event { key, status, made, trace, grounds } => {
-            let told = event(key, status, made, trace, grounds);
-            object.extend(told);
+            match (TraceRecord::decode(trace), Grounds::decode(grounds)) {
+                (Some(told), Some(why)) => text(&EventLine::of(at, key, status, made, &told, &why)),
+                // What a later version wrote is kept as it is.
+                _ => text(&json!({
+                    "at": at, "kind": "event", "key": hex(key), "status": status,
+                    "unreadable": [hex(trace), hex(grounds)],
+                })),
+            }
         }
         Evidence::Outcome { key, destination, slot, outcome, code, send } => {
-            let told = outcome_of(key, destination, *slot, (outcome, code), send.as_ref());
-            object.extend(told);
+            text(&OutcomeLine::of(at, key, destination, *slot, (outcome, code), send.as_ref()))
         }
         Evidence::Act(words) => {
+            let mut object = Map::new();
+            object.insert("at".to_owned(), json!(at));
             object.insert("kind".to_owned(), json!("act"));
             match serde_json::from_slice(words) {
                 Ok(Value::Object(words)) => object.extend(words),
@@ -35,128 +45,230 @@ pub(super) fn body(at: Timestamp, evidence: &Evidence) -> String {
                     object.insert("unreadable".to_owned(), json!(hex(words)));
                 }
             }
+            text(&object)
         }
-    }
-    let text = Value::Object(object).to_string();
+    };
     text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or_default().to_owned()
 }
 
-type Members = Vec<(String, Value)>;
-
-fn members(value: Value) -> Members {
-    match value {
-        Value::Object(members) => members.into_iter().collect(),
-        _ => Vec::new(),
-    }
+/// Texts, numbers, lists and objects by text always serialise.
+fn text(line: &impl Serialize) -> String {
+    serde_json::to_string(line).unwrap_or_default()
 }
 
-fn event(key: &IdHash, status: &str, made: &[Made], trace: &[u8], grounds: &[u8]) -> Members {
-    let mut told = members(json!({"kind": "event", "key": hex(key), "status": status}));
-    let (Some(trace), Some(grounds)) = (TraceRecord::decode(trace), Grounds::decode(grounds))
-    else {
-        // What a later version wrote is kept as it is.
-        told.extend(members(json!({"unreadable": [hex(trace), hex(grounds)]})));
-        return told;
-    };
-    let decisions = trace.decisions.iter().zip(&grounds.decisions).enumerate();
-    let decisions: Vec<Value> = decisions
-        .map(|(index, (decided, (slot, own, fields)))| {
-            let made = made.get(index).copied().unwrap_or(Made::Decided);
-            let mut told = decision(decided, made);
-            told.extend(members(json!({
-                "slot": slot,
-                "fields": fields.iter().map(|field| field.path()).collect::<Vec<_>>(),
-            })));
-            if let Some(own) = own {
-                told.push(("grants".to_owned(), json!(own)));
-            }
-            Value::Object(told.into_iter().collect())
-        })
-        .collect();
-    let TraceV1 { event, event_id, site, timestamp_ms, received_at_ms, test, .. } = &trace;
-    told.extend(members(json!({
-        "event": event, "event_id": event_id, "site": site, "controller": grounds.controller,
-        "timestamp": time(*timestamp_ms), "received_at": time(*received_at_ms), "test": test,
-        "subjects": grounds.subjects.iter().map(|subject| hex(subject)).collect::<Vec<_>>(),
-        "region": trace.region, "model": grounds.model, "minor": grounds.minor,
-        "config": grounds.config,
-        "signals": grounds.signals.to_json(),
-        "decoded": decoded(&trace, &grounds),
-        "decisions": decisions,
-    })));
-    told
+/// What was decided about an event.
+#[derive(Serialize)]
+struct EventLine<'a> {
+    at: String,
+    kind: &'static str,
+    key: String,
+    status: &'a str,
+    event: &'a str,
+    event_id: &'a str,
+    site: &'a str,
+    controller: &'a str,
+    timestamp: Option<String>,
+    received_at: Option<String>,
+    test: bool,
+    subjects: Vec<String>,
+    region: Option<&'a str>,
+    model: Model,
+    minor: bool,
+    config: &'a str,
+    signals: Value,
+    decoded: Decoded<'a>,
+    decisions: Vec<DecisionLine<'a>>,
 }
 
-/// What was decided, and what became of it in the store.
-fn decision(decided: &TraceDecision, made: Made) -> Members {
-    let (decision, outcome) = match &decided.decision {
-        TracedFate::Send { limited, shadow } => {
-            (if *limited { "limited" } else { "send" }, if *shadow { "shadowed" } else { "queued" })
-        }
-        TracedFate::Held(_) => ("held", "held"),
-        TracedFate::Skip(..) => ("skip", "skipped"),
-    };
-    let outcome = match made {
-        Made::Decided => outcome,
-        // What an earlier copy was decided stands; nothing was done for this one.
-        Made::Copy => "duplicate",
-        Made::Released => "released",
-        Made::Suppressed => "suppressed",
-        Made::Full => "expired",
-    };
-    let mut reasons: Vec<Value> = decided
-        .reasons
-        .iter()
-        .map(|(code, rule, message)| json!({"code": code.name(), "rule": rule, "message": message}))
-        .collect();
-    if let TracedFate::Skip(code, message) = &decided.decision {
-        reasons.push(json!({"code": code.name(), "message": message}));
-    }
-    if made == Made::Full {
-        reasons.push(json!({"code": "backlog_full"}));
-    }
-    members(json!({
-        "destination": decided.destination, "event": decided.event, "entry": decided.entry,
-        "decision": decision, "outcome": outcome, "reasons": reasons,
-        "removed": decided.removed.iter().map(|field| field.path()).collect::<Vec<_>>(),
-    }))
+/// What the signals amounted to.
+#[derive(Serialize)]
+struct Decoded<'a> {
+    grants: Grants,
+    opt_out: &'a OptOut,
+    sources: &'a [String],
+    remembered_at: Option<String>,
+    problems: Vec<ProblemLine<'a>>,
 }
 
-fn decoded(trace: &TraceV1, grounds: &GroundsV1) -> Value {
-    let problems: Vec<Value> =
-        grounds.problems.iter().map(|(code, path)| json!({"code": code, "path": path})).collect();
-    json!({
-        "grants": trace.grants,
-        "opt_out": trace.opt_out,
-        "sources": trace.sources,
-        "remembered_at": grounds.remembered_ms.and_then(time),
-        "problems": problems,
-    })
+#[derive(Serialize)]
+struct ProblemLine<'a> {
+    code: &'a str,
+    path: &'a str,
 }
 
-fn outcome_of(
-    key: &IdHash,
-    destination: &str,
+/// One destination's part, and what became of it in the store.
+#[derive(Serialize)]
+struct DecisionLine<'a> {
+    destination: &'a str,
+    event: &'a str,
+    entry: u16,
+    decision: &'static str,
+    outcome: &'static str,
+    reasons: Vec<ReasonLine<'a>>,
+    removed: Vec<&'static str>,
     slot: u32,
-    (outcome, code): (&str, &str),
-    send: Option<&Sending>,
-) -> Members {
-    let mut told = members(json!({
-        "kind": "outcome", "key": hex(key), "destination": destination, "slot": slot,
-        "outcome": outcome,
-    }));
-    if !code.is_empty() {
-        told.push(("code".to_owned(), json!(code)));
-    }
-    // Without the platform's words: its code is enough, and is nobody's name.
-    if let Some(Sending { status, reason, under, fields }) = send {
-        let fields: Vec<&str> = FieldSet::from_bits(*fields).iter().map(Field::path).collect();
-        told.push(("send".to_owned(), json!({"status": status, "reason": reason})));
-        if !under.is_empty() {
-            told.extend(members(json!({"config": under, "fields": fields})));
+    fields: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grants: Option<Grants>,
+}
+
+#[derive(Serialize)]
+struct ReasonLine<'a> {
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+}
+
+impl<'a> EventLine<'a> {
+    fn of(
+        at: String,
+        key: &IdHash,
+        status: &'a str,
+        made: &[Made],
+        trace: &'a TraceV1,
+        grounds: &'a GroundsV1,
+    ) -> Self {
+        let decisions = trace.decisions.iter().zip(&grounds.decisions).enumerate();
+        let decisions = decisions.map(|(index, (decided, (slot, own, fields)))| {
+            let made = made.get(index).copied().unwrap_or(Made::Decided);
+            DecisionLine::of(decided, made, (*slot, *own, fields))
+        });
+        let problems = grounds.problems.iter().map(|(code, path)| ProblemLine { code, path });
+        Self {
+            at,
+            kind: "event",
+            key: hex(key),
+            status,
+            event: &trace.event,
+            event_id: &trace.event_id,
+            site: &trace.site,
+            controller: &grounds.controller,
+            timestamp: time(trace.timestamp_ms),
+            received_at: time(trace.received_at_ms),
+            test: trace.test,
+            subjects: grounds.subjects.iter().map(|subject| hex(subject)).collect(),
+            region: trace.region.as_deref(),
+            model: grounds.model,
+            minor: grounds.minor,
+            config: &grounds.config,
+            signals: grounds.signals.to_json(),
+            decoded: Decoded {
+                grants: trace.grants,
+                opt_out: &trace.opt_out,
+                sources: &trace.sources,
+                remembered_at: grounds.remembered_ms.and_then(time),
+                problems: problems.collect(),
+            },
+            decisions: decisions.collect(),
         }
     }
-    told
+}
+
+impl<'a> DecisionLine<'a> {
+    fn of(
+        decided: &'a TraceDecision,
+        made: Made,
+        (slot, grants, fields): (u32, Option<Grants>, &[Field]),
+    ) -> Self {
+        let (decision, outcome) = match &decided.decision {
+            TracedFate::Send { limited, shadow } => (
+                if *limited { "limited" } else { "send" },
+                if *shadow { "shadowed" } else { "queued" },
+            ),
+            TracedFate::Held(_) => ("held", "held"),
+            TracedFate::Skip(..) => ("skip", "skipped"),
+        };
+        let outcome = match made {
+            Made::Decided => outcome,
+            // What an earlier copy was decided stands; nothing was done for this one.
+            Made::Copy => "duplicate",
+            Made::Released => "released",
+            Made::Suppressed => "suppressed",
+            Made::Full => "expired",
+        };
+        let reason = |(code, rule, message): &'a (ReasonCode, String, String)| ReasonLine {
+            code: code.name(),
+            rule: Some(rule),
+            message: Some(message),
+        };
+        let mut reasons: Vec<ReasonLine<'_>> = decided.reasons.iter().map(reason).collect();
+        if let TracedFate::Skip(code, message) = &decided.decision {
+            let message = Some(message.as_str());
+            reasons.push(ReasonLine { code: code.name(), rule: None, message });
+        }
+        if made == Made::Full {
+            reasons.push(ReasonLine { code: "backlog_full", rule: None, message: None });
+        }
+        let path = |field: &Field| field.path();
+        Self {
+            destination: &decided.destination,
+            event: &decided.event,
+            entry: decided.entry,
+            decision,
+            outcome,
+            reasons,
+            removed: decided.removed.iter().map(path).collect(),
+            slot,
+            fields: fields.iter().map(path).collect(),
+            grants,
+        }
+    }
+}
+
+/// What became of a decision.
+#[derive(Serialize)]
+struct OutcomeLine<'a> {
+    at: String,
+    kind: &'static str,
+    key: String,
+    destination: &'a str,
+    slot: u32,
+    outcome: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    // Without the platform's words: its code is enough, and is nobody's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    send: Option<SendLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fields: Option<Vec<&'static str>>,
+}
+
+#[derive(Serialize)]
+struct SendLine<'a> {
+    status: u16,
+    reason: &'a str,
+}
+
+impl<'a> OutcomeLine<'a> {
+    fn of(
+        at: String,
+        key: &IdHash,
+        destination: &'a str,
+        slot: u32,
+        (outcome, code): (&'a str, &'a str),
+        send: Option<&'a Sending>,
+    ) -> Self {
+        let under = send.filter(|send| !send.under.is_empty());
+        let fields = |send: &Sending| {
+            FieldSet::from_bits(send.fields).iter().map(Field::path).collect::<Vec<_>>()
+        };
+        Self {
+            at,
+            kind: "outcome",
+            key: hex(key),
+            destination,
+            slot,
+            outcome,
+            code: Some(code).filter(|code| !code.is_empty()),
+            send: send.map(|send| SendLine { status: send.status, reason: &send.reason }),
+            config: under.map(|send| send.under.as_str()),
+            fields: under.map(fields),
+        }
+    }
 }
 
 fn time(epoch_ms: i64) -> Option<String> {

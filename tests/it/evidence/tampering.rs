@@ -143,3 +143,24 @@ async fn the_log_goes_on_after_tampering_and_still_tells_of_it() {
     assert_eq!(found, [("missing", 6, 6)], "{report:?}");
     queue.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_that_was_changed_or_is_gone() {
+    let (house, queue) = six().await;
+    let folder = house.file("config").join(&house.config.load().hash);
+    let rules = folder.join("consent.toml");
+    let text = std::fs::read_to_string(&rules).unwrap();
+    let found = |house: &House| {
+        let report = house.verify(&queue);
+        let problems = report.problems.iter().map(|one| (one.code, one.record)).collect::<Vec<_>>();
+        assert_eq!(report.ok, problems.is_empty());
+        problems
+    };
+    std::fs::write(&rules, format!("{text}# another day's rules\n")).unwrap();
+    assert_eq!(found(&house), [("changed", 1)]);
+    std::fs::write(&rules, text).unwrap();
+    assert_eq!(found(&house), []);
+    std::fs::remove_dir_all(folder).unwrap();
+    assert_eq!(found(&house), [("missing", 1)]);
+    queue.close().await;
+}
