@@ -5,6 +5,7 @@
 //! batch, synced before anybody is answered.
 
 mod admit;
+mod ages;
 mod chunk;
 mod committer;
 mod counters;
