@@ -1,7 +1,9 @@
 //! Follow-ups: durable questions about earlier calls. They count and alert, and never change a
 //! settlement.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
 
 use super::{
     jobs::Jobs,
@@ -12,18 +14,24 @@ use super::{
     sheet::{Sheet, count_notes},
 };
 use crate::{
-    destinations::{Call, FollowUp},
+    destinations::FollowUp,
     queue::{Attempt, JobKind, JobVerdict, Lease, LeasedJob},
 };
 
-/// A question that was never answered is given up after so many sends.
-const MOST_SENDS: u32 = 50;
+/// A question that was never answered is given up after so many leases. One that is asked in days is
+/// leased once an hour until then, since the queue lets nothing wait for longer.
+const MOST_SENDS: u32 = 200;
+/// A question's time is kept in seconds: this early it is asked.
+const EARLY: Duration = Duration::from_secs(1);
 
 /// Puts a follow-up on the sheet, to be queued with the settlement.
-pub(super) fn keep(destination: &str, follow_up: &FollowUp, sheet: &mut Sheet) {
+pub(super) fn keep<J: Jobs>(lane: &Lane<J>, follow_up: &FollowUp, sheet: &mut Sheet) {
     match postcard::to_allocvec(follow_up) {
-        Ok(body) => sheet.follow_ups.push((follow_up.due, body)),
-        Err(error) => tracing::error!(destination, %error, "a follow-up could not be written"),
+        Ok(body) => sheet.follow_ups.push((retry::until(follow_up.due, lane.now()), body)),
+        Err(error) => {
+            let destination = &lane.name;
+            tracing::error!(destination, %error, "a follow-up could not be written");
+        }
     }
 }
 
@@ -49,15 +57,22 @@ async fn answer<J: Jobs>(
     sheet: &mut Sheet,
 ) -> JobVerdict {
     let destination = lane.name.as_str();
-    let Some(call) = question(destination, today, job, lane.now()) else { return JobVerdict::Done };
+    let now = lane.now();
+    let Some(question) = read(destination, job, now) else { return JobVerdict::Done };
+    let early = retry::until(question.due, now);
+    if early > EARLY {
+        return JobVerdict::Retry { wait: early, counts: false, attempt: Attempt::default() };
+    }
+    let handler = &today.destination.handler;
+    let Some(call) = handler.follow_up(&question, now) else { return JobVerdict::Done };
     if !lane.may_send() {
         return JobVerdict::Keep;
     }
     let later = |after, attempt| {
         let policy = &today.destination.delivery.retry;
         let wait = retry::wait(policy, job.sends, after, (lane.chance)());
-        let now = lane.now();
-        JobVerdict::Retry { due: retry::due(now, wait, expiry(job)), counts: false, attempt }
+        let wait = retry::within(wait, lane.now(), expiry(job));
+        JobVerdict::Retry { wait, counts: false, attempt }
     };
     match lane.converse(today, &call, false).await {
         Heard::Held => JobVerdict::Keep,
@@ -75,7 +90,7 @@ async fn answer<J: Jobs>(
                 return JobVerdict::Keep;
             }
             if let Some(next) = answer.follow_up {
-                keep(destination, &next, sheet);
+                keep(lane, &next, sheet);
                 return JobVerdict::Done;
             }
             if attempt.status == 429 || attempt.status >= 500 {
@@ -87,18 +102,13 @@ async fn answer<J: Jobs>(
     }
 }
 
-fn question(
-    destination: &str,
-    today: &Today,
-    job: &LeasedJob,
-    now: jiff::Timestamp,
-) -> Option<Call> {
+fn read(destination: &str, job: &LeasedJob, now: Timestamp) -> Option<FollowUp> {
     if job.sends >= MOST_SENDS || now >= expiry(job) {
         tracing::warn!(destination, "a platform never said what became of a request");
         return None;
     }
-    match postcard::from_bytes::<FollowUp>(&job.body) {
-        Ok(follow_up) => today.destination.handler.follow_up(&follow_up, now),
+    match postcard::from_bytes(&job.body) {
+        Ok(question) => Some(question),
         Err(error) => {
             tracing::error!(destination, %error, "a follow-up cannot be read");
             None

@@ -58,9 +58,14 @@ pub fn wait_of_event(
     }
 }
 
-/// When a job is due after a wait: never past its expiry.
-pub fn due(now: Timestamp, wait: Duration, expires_at: Timestamp) -> Timestamp {
-    later(now, wait).min(expires_at.max(now))
+/// A job's wait: never past its expiry.
+pub fn within(wait: Duration, now: Timestamp, expires_at: Timestamp) -> Duration {
+    wait.min(until(expires_at, now))
+}
+
+/// How long it is to a time; nothing if it has passed.
+pub fn until(at: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO)
 }
 
 /// `now` and a while; the end of time where it does not fit.
@@ -76,7 +81,7 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     let at = rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
-    Some(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
+    Some(until(at, now))
 }
 
 #[cfg(test)]
@@ -114,11 +119,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_due_past_its_expiry() {
+    fn no_wait_passes_an_expiry() {
         let now: Timestamp = "2026-11-22T04:00:00Z".parse().unwrap();
-        let expires = later(now, Duration::from_secs(5));
-        assert_eq!(due(now, Duration::from_secs(60), expires), expires);
-        assert_eq!(due(now, Duration::from_secs(1), expires), later(now, Duration::from_secs(1)));
-        assert_eq!(due(expires, Duration::from_secs(1), now), expires);
+        let [second, five] = [1, 5].map(Duration::from_secs);
+        let expires = later(now, five);
+        assert_eq!(within(Duration::from_secs(60), now, expires), five);
+        assert_eq!(within(second, now, expires), second);
+        assert_eq!(within(second, expires, now), Duration::ZERO);
     }
 }

@@ -91,8 +91,8 @@ async fn send<J: Jobs>(
             Some(attempt) => {
                 let probes = failing.map_or(0, |failing| failing.probes.saturating_add(1));
                 let wait = retry::backoff(&policy.retry, probes, (lane.chance)());
-                let due = retry::due(now, wait, expiry(job));
-                JobVerdict::Retry { due, counts: false, attempt }
+                let wait = retry::within(wait, now, expiry(job));
+                JobVerdict::Retry { wait, counts: false, attempt }
             }
             None => verdict(job, told, &terms, (lane.chance)()),
         };
@@ -339,7 +339,7 @@ fn note<J: Jobs>(
             let Answer { outcomes, fault, follow_up, notes } = answer;
             count_notes(&lane.name, &notes);
             if let Some(follow_up) = follow_up {
-                follow::keep(&lane.name, &follow_up, sheet);
+                follow::keep(lane, &follow_up, sheet);
             }
             troubles(lane, today, &outcomes);
             if batch.record(part, members, outcomes, &attempt) {

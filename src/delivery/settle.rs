@@ -42,8 +42,8 @@ pub fn verdict(job: &LeasedJob, told: Told, terms: &Terms<'_>, chance: f64) -> J
     let policy = &terms.policy.retry;
     let again = |failures: u32, asked, attempt| {
         let wait = retry::wait(policy, failures, asked, chance);
-        let due = retry::due(terms.now, wait, expiry(job));
-        JobVerdict::Retry { due, counts: false, attempt }
+        let wait = retry::within(wait, terms.now, expiry(job));
+        JobVerdict::Retry { wait, counts: false, attempt }
     };
     let (outcome, attempt) = match told {
         Told::Unsent => return JobVerdict::Keep,
@@ -69,8 +69,8 @@ pub fn verdict(job: &LeasedJob, told: Told, terms: &Terms<'_>, chance: f64) -> J
         Outcome::Resend { .. } => JobVerdict::Keep,
         Outcome::Retry { after, message } => {
             let wait = retry::wait_of_event(policy, job.attempts, after, chance);
-            let due = retry::due(terms.now, wait, expiry(job));
-            JobVerdict::Retry { due, counts: true, attempt: said("retry", &message) }
+            let wait = retry::within(wait, terms.now, expiry(job));
+            JobVerdict::Retry { wait, counts: true, attempt: said("retry", &message) }
         }
         // A job that always meets an outage may be its cause, so that its own sends count too.
         Outcome::Unavailable { after, message } => {
@@ -198,8 +198,8 @@ mod tests {
         let after = Some(Duration::from_secs(90));
         let throttled = told(Outcome::Throttled { after, message: String::new() });
         let verdict = judge(&job(0, 30_000), throttled, OnUnknown::Retry);
-        let JobVerdict::Retry { due, .. } = verdict else { panic!("{verdict:?}") };
-        assert_eq!(due.as_millisecond(), 30_000);
+        let JobVerdict::Retry { wait, .. } = verdict else { panic!("{verdict:?}") };
+        assert_eq!(wait.as_millis(), 30_000);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) struct Sheet {
     /// The fields that today's rules let leave.
     fields: Vec<FieldSet>,
     /// Follow-ups to be queued with the settlement.
-    pub(super) follow_ups: Vec<(Timestamp, Vec<u8>)>,
+    pub(super) follow_ups: Vec<(Duration, Vec<u8>)>,
     /// A `sending` mark was written for the lease.
     pub(super) is_marked: bool,
 }
@@ -110,7 +110,7 @@ pub(super) async fn settle_all<J: Jobs>(
         .increment(count);
     }
     tracing::info!(destination, jobs = verdicts.len(), ?outcomes, "batch settled");
-    let settlement = Settlement { lease, verdicts, follow_ups, at: now };
+    let settlement = Settlement { lease, verdicts, follow_ups };
     if let Err(refused) = lane.jobs.settle(settlement).await {
         tracing::warn!(destination, %refused, "a batch could not be settled: it will be sent again");
     }

@@ -317,8 +317,9 @@ impl Shared {
         at_most: usize,
         fresh_share: u8,
     ) -> Result<Option<(Taken, bool)>, Refused> {
-        let now_ms = self.now_ms();
         let mut inner = self.lock();
+        // Under the lock: who read the time before somebody else put the clock would put it twice.
+        let now_ms = self.now_ms();
         let inner = &mut *inner;
         let Some(store) = &inner.store else { return Err(inner.refusal.clone()) };
         if let Some(held) = &inner.held {
@@ -434,10 +435,9 @@ impl Shared {
 
     /// How long until something may be due, 0 or less if it is; `None`: nothing waits.
     fn wait_ms(&self, destination: &str) -> Option<i64> {
-        let now_ms = self.now_ms();
         let mut inner = self.lock();
         inner.store.as_ref()?;
-        let waits_ms = inner.waits.at(now_ms);
+        let waits_ms = inner.waits.at(self.now_ms());
         let line = inner.lines.get(usize::from(inner.books.number(destination)?))?;
         let lanes = [&line.fresh, &line.old, &line.retried].into_iter();
         let due = lanes.filter_map(|lane| lane.due_from(waits_ms, BELIEVED_MS)).min()?;
@@ -445,8 +445,9 @@ impl Shared {
     }
 
     /// The time as waits have it, epoch milliseconds.
-    pub(super) fn waits_ms(&self, now_ms: i64) -> i64 {
-        self.lock().waits.at(now_ms)
+    pub(super) fn waits_ms(&self) -> i64 {
+        let mut inner = self.lock();
+        inner.waits.at(self.now_ms())
     }
 
     /// Reads on in what waits, so that it is known when it is over; whether all was read.

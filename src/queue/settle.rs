@@ -1,5 +1,7 @@
 //! Settlement: what became of a lease's jobs, moved in the books and on disk.
 
+use std::time::Duration;
+
 use super::{
     Attempt, ChunkKey, JobKind, JobLabel, JobVerdict, LeasedJob, Settlement, chunk::DestinationNo,
     lease::LONGEST_WAIT_MS, round::Round, store::StoreError,
@@ -15,7 +17,7 @@ const UNKNOWN_RESULT: &str = "unknown_result";
 impl Round<'_> {
     /// Settles a lease. What is not leased any more was settled before, and is left alone.
     pub(super) fn settle(&mut self, settlement: Settlement) -> Result<(), StoreError> {
-        let Settlement { lease, verdicts, follow_ups, at } = settlement;
+        let Settlement { lease, verdicts, follow_ups } = settlement;
         if lease.jobs.len() != verdicts.len() {
             tracing::error!(
                 destination = lease.destination,
@@ -46,11 +48,10 @@ impl Round<'_> {
         }
         if !follow_ups.is_empty() {
             let number = self.state.books.number_or_new(&lease.destination)?;
-            let now_ms = at.as_millisecond();
-            for (due, body) in follow_ups {
+            for (wait, body) in follow_ups {
                 let job = self.follow_up(&group, body);
-                let due = self.due_ms(due.as_millisecond(), now_ms);
-                self.queue(number, due, job);
+                let due_ms = self.due_ms(wait);
+                self.queue(number, due_ms, job);
             }
         }
         Ok(())
@@ -75,12 +76,12 @@ impl Round<'_> {
                 self.state.books.of(number).delivered += counts;
                 self.note_outcome(number, place, "delivered", "", Some(&attempt));
             }
-            JobVerdict::Retry { due, counts: counts_against, attempt } => {
+            JobVerdict::Retry { wait, counts: counts_against, attempt } => {
                 self.state.books.of(number).retried += counts;
                 job.sends = job.sends.saturating_add(1);
                 job.attempts = job.attempts.saturating_add(u32::from(counts_against));
                 self.note_outcome(number, place, "retry", "", Some(&attempt));
-                let due_ms = self.due_ms(due.as_millisecond(), self.now_ms);
+                let due_ms = self.due_ms(wait);
                 self.queue(number, due_ms, job);
             }
             JobVerdict::Dead { code, attempt } => {
@@ -142,13 +143,13 @@ impl Round<'_> {
     }
 
     /// When a job is due: never later than the longest wait, rounded up so that few differ.
-    fn due_ms(&self, due_ms: i64, from_ms: i64) -> i64 {
-        let wait = due_ms.saturating_sub(from_ms).clamp(0, LONGEST_WAIT_MS);
+    fn due_ms(&self, wait: Duration) -> i64 {
+        let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX).min(LONGEST_WAIT_MS);
         let mut step = SHORTEST_STEP_MS;
         while step * 2 * STEPS_OF_A_WAIT <= wait {
             step *= 2;
         }
-        let due = self.shared.waits_ms(self.now_ms).saturating_add(wait).max(1);
+        let due = self.shared.waits_ms().saturating_add(wait).max(1);
         due.saturating_add(step - 1) / step * step
     }
 }

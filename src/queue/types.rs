@@ -251,10 +251,8 @@ pub struct Settlement {
     pub lease: Lease,
     /// One for each job.
     pub verdicts: Vec<JobVerdict>,
-    /// Follow-ups to be queued.
-    pub follow_ups: Vec<(Timestamp, Vec<u8>)>,
-    /// When.
-    pub at: Timestamp,
+    /// Follow-ups to be queued, each due after a while.
+    pub follow_ups: Vec<(Duration, Vec<u8>)>,
 }
 
 /// What became of one job. Exactly one each.
@@ -264,8 +262,8 @@ pub enum JobVerdict {
     Delivered(Attempt),
     /// Back into the queue, due later.
     Retry {
-        /// When.
-        due: Timestamp,
+        /// After how long. A wait and not a time: the clock may be put before it is settled.
+        wait: Duration,
         /// Counts against the job's attempts.
         counts: bool,
         /// What happened.

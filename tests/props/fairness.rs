@@ -103,11 +103,11 @@ async fn holds(case: &Backlog) {
     let queue = open(1);
     admit(&queue, 0, case.retried, &case.commits, time()).await;
     // Not due again before each was tried.
-    let due = time() + std::time::Duration::from_secs(2);
+    let wait = std::time::Duration::from_secs(2);
     while let Some(lease) = queue.lease("d", 5, 80).unwrap() {
-        let retry = JobVerdict::Retry { due, counts: true, attempt: Attempt::default() };
+        let retry = JobVerdict::Retry { wait, counts: true, attempt: Attempt::default() };
         let verdicts = vec![retry; lease.jobs.len()];
-        let settlement = Settlement { lease, verdicts, follow_ups: Vec::new(), at: time() };
+        let settlement = Settlement { lease, verdicts, follow_ups: Vec::new() };
         queue.settle(settlement).await.unwrap();
     }
     admit(&queue, case.retried, case.old, &case.commits, time()).await;
@@ -156,7 +156,7 @@ async fn holds(case: &Backlog) {
             assert!(apart <= slack, "{tries:?}: {case:?}");
         }
         let verdicts = vec![JobVerdict::Delivered(Attempt::default()); lease.jobs.len()];
-        let settlement = Settlement { lease, verdicts, follow_ups: Vec::new(), at: time() };
+        let settlement = Settlement { lease, verdicts, follow_ups: Vec::new() };
         queue.settle(settlement).await.unwrap();
     }
     seen.sort_unstable();

@@ -142,11 +142,9 @@ impl Side {
             }
             Operation::Settle { lease, outcomes } => {
                 if let Some(lease) = self.leases.remove(*lease) {
-                    let verdict =
-                        |n: usize| verdict(outcomes[n % outcomes.len()], &lease.jobs[n], now());
+                    let verdict = |n: usize| verdict(outcomes[n % outcomes.len()], &lease.jobs[n]);
                     let verdicts = (0..lease.jobs.len()).map(verdict).collect();
-                    let settlement =
-                        Settlement { lease, verdicts, follow_ups: Vec::new(), at: now() };
+                    let settlement = Settlement { lease, verdicts, follow_ups: Vec::new() };
                     self.queue.settle(settlement).await.unwrap();
                 }
             }
@@ -312,7 +310,7 @@ fn noise(seed: u8, size: usize) -> Vec<u8> {
         .collect()
 }
 
-fn verdict(outcome: u8, job: &LeasedJob, now: Timestamp) -> JobVerdict {
+fn verdict(outcome: u8, job: &LeasedJob) -> JobVerdict {
     let attempt = Attempt::default();
     match outcome {
         0 => JobVerdict::Keep,
@@ -321,8 +319,8 @@ fn verdict(outcome: u8, job: &LeasedJob, now: Timestamp) -> JobVerdict {
         3 => JobVerdict::Withdrawn { reason: "no_consent".into() },
         4 => JobVerdict::Shadowed,
         5 | 6 => {
-            let wait = jiff::SignedDuration::from_secs(i64::from(job.id[0]));
-            JobVerdict::Retry { due: now + wait, counts: outcome == 5, attempt }
+            let wait = Duration::from_secs(u64::from(job.id[0]));
+            JobVerdict::Retry { wait, counts: outcome == 5, attempt }
         }
         _ => JobVerdict::Delivered(attempt),
     }

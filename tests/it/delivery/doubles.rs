@@ -506,7 +506,8 @@ impl Jobs for Line {
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<(), Refused> {
-        let Settlement { lease, verdicts, follow_ups, at } = settlement;
+        let Settlement { lease, verdicts, follow_ups } = settlement;
+        let at = conversion_relay::clock::system()();
         assert_eq!(lease.jobs.len(), verdicts.len(), "exactly one verdict a job");
         let mut inside = self.0.inside.lock().unwrap();
         inside.leased -= lease.jobs.len();
@@ -514,10 +515,10 @@ impl Jobs for Line {
             let id = Stored::decode(&job.body).map_or("follow-up".to_owned(), |p| p.event_id);
             let due = match &verdict {
                 JobVerdict::Keep => Some(Timestamp::MIN),
-                JobVerdict::Retry { due, counts, .. } => {
+                JobVerdict::Retry { wait, counts, .. } => {
                     job.attempts += u32::from(*counts);
                     job.sends += 1;
-                    Some(*due)
+                    Some(at + *wait)
                 }
                 _ => None,
             };
@@ -529,11 +530,11 @@ impl Jobs for Line {
                 None => inside.settled.push((id, verdict)),
             }
         }
-        for (due, body) in follow_ups {
+        for (wait, body) in follow_ups {
             let expires_at_ms = at.as_millisecond() + 86_400_000;
             let kind = JobKind::FollowUp;
             let job = LeasedJob { kind, body, expires_at_ms, ..job(&prepared("follow-up")) };
-            inside.waiting.push((due, job));
+            inside.waiting.push((at + wait, job));
         }
         drop(inside);
         self.0.changed.notify_waiters();

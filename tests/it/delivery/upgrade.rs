@@ -98,11 +98,11 @@ fn refund(event_id: &str) -> Admission {
     admission
 }
 
-async fn settle(queue: &Queue, verdict: JobVerdict, follow_ups: Vec<(Timestamp, Vec<u8>)>) {
+async fn settle(queue: &Queue, verdict: JobVerdict, follow_ups: Vec<(Duration, Vec<u8>)>) {
     let lease = queue.lease("d", 1, 80).unwrap().unwrap();
     assert_eq!(lease.jobs.len(), 1);
     let verdicts = vec![verdict];
-    queue.settle(Settlement { lease, verdicts, follow_ups, at: made() }).await.unwrap();
+    queue.settle(Settlement { lease, verdicts, follow_ups }).await.unwrap();
 }
 
 fn refused() -> Attempt {
@@ -133,10 +133,10 @@ async fn make_the_folders() {
         let question = FollowUp { id: "r-1".to_owned(), events: 1, attempt: 0, due: made() };
         let question = postcard::to_allocvec(&question).unwrap();
         let delivered = JobVerdict::Delivered(Attempt { status: 200, ..Attempt::default() });
-        settle(&queue, delivered, vec![(made(), question)]).await;
+        settle(&queue, delivered, vec![(Duration::ZERO, question)]).await;
         admit(admission("again", made())).await;
-        let due = made() + SignedDuration::from_secs(30);
-        let again = JobVerdict::Retry { due, counts: true, attempt: refused() };
+        let wait = Duration::from_secs(30);
+        let again = JobVerdict::Retry { wait, counts: true, attempt: refused() };
         settle(&queue, again, Vec::new()).await;
         admit(claimed("held", Some(ReasonCode::NoSignal))).await;
         admit(admission("marked", made())).await;

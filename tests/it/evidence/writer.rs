@@ -22,12 +22,7 @@ async fn a_record_says_what_was_decided_and_a_later_one_that_it_was_sent() {
     house.admit(&queue, &event("e-1")).await;
     let lease = queue.lease("meta", 10, 80).unwrap().unwrap();
     let verdicts = vec![JobVerdict::Delivered(Attempt { status: 200, ..Attempt::default() })];
-    let settlement = Settlement {
-        lease,
-        verdicts,
-        follow_ups: Vec::new(),
-        at: "2026-11-22T12:00:01Z".parse().unwrap(),
-    };
+    let settlement = Settlement { lease, verdicts, follow_ups: Vec::new() };
     queue.settle(settlement).await.unwrap();
 
     let before = house.lines(&queue, Wanted::default());

@@ -34,7 +34,7 @@ async fn a_full_disk_refuses_and_recovers_by_itself() {
     let refused = queue.admit(vec![simple(2)]).await;
     assert!(matches!(&refused, Err(Refused::Store(why)) if why.contains("disk is full")));
     let lease = queue.lease("meta", 1, 80).unwrap().unwrap();
-    settle(&queue, lease, delivered, at(START)).await;
+    settle(&queue, lease, delivered).await;
     house.free.store(10, Ordering::SeqCst);
     assert!(queue.admit(vec![simple(2)]).await.is_err());
     house.free.store(u64::MAX, Ordering::SeqCst);
@@ -44,7 +44,7 @@ async fn a_full_disk_refuses_and_recovers_by_itself() {
     let sending = queue.lease("meta", 1, 80).unwrap().unwrap();
     house.free.store(10, Ordering::SeqCst);
     let verdicts = vec![delivered(0)];
-    let settlement = Settlement { lease: sending, verdicts, follow_ups: vec![], at: at(START) };
+    let settlement = Settlement { lease: sending, verdicts, follow_ups: vec![] };
     assert!(matches!(queue.settle(settlement).await, Err(Refused::Store(_))));
     let refused = queue.lease("meta", 1, 80);
     assert!(matches!(&refused, Err(Refused::Store(why)) if why.contains("disk is full")));
@@ -66,7 +66,7 @@ async fn a_failing_disk_refuses_loses_nothing_and_recovers_by_itself() {
     disk.fail(true);
     assert!(matches!(queue.admit(vec![simple(3)]).await, Err(Refused::Store(_))));
     let verdicts = vec![delivered(0)];
-    let settlement = Settlement { lease: settled, verdicts, follow_ups: vec![], at: at(START) };
+    let settlement = Settlement { lease: settled, verdicts, follow_ups: vec![] };
     assert!(matches!(queue.settle(settlement).await, Err(Refused::Store(_))));
     assert!(queue.lease("meta", 1, 80).is_err(), "leases stop");
     assert!(!queue.vitals().open);
@@ -80,8 +80,8 @@ async fn a_failing_disk_refuses_loses_nothing_and_recovers_by_itself() {
     assert_eq!(ids_of(&again), ["event-1"]);
     assert!(again.unknown_result);
     queue.release(fresh);
-    settle(&queue, sending, delivered, at(START)).await;
-    settle(&queue, again, delivered, at(START)).await;
+    settle(&queue, sending, delivered).await;
+    settle(&queue, again, delivered).await;
     let stats = books(&queue, "meta").await;
     assert_eq!((stats.delivered, stats.pending, stats.in_flight), (2, 1, 0));
     queue.close().await;
@@ -126,8 +126,8 @@ async fn a_mark_that_outlives_its_lease_is_an_unknown_result() {
     assert!(lease.unknown_result);
     assert_eq!(ids_of(&lease), ["event-1"], "never mixed with what has a known one");
     queue.release(fresh);
-    let retry = |_| JobVerdict::Retry { due: at(START), counts: false, attempt: attempt() };
-    settle(&queue, lease, retry, at(START)).await;
+    let retry = |_| JobVerdict::Retry { wait: Duration::ZERO, counts: false, attempt: attempt() };
+    settle(&queue, lease, retry).await;
     house.pass(5000);
     while let Some(lease) = queue.lease("meta", 10, 80).unwrap() {
         assert!(!lease.unknown_result, "a settled lease leaves no mark");
@@ -135,7 +135,7 @@ async fn a_mark_that_outlives_its_lease_is_an_unknown_result() {
         queue.release(lease);
         let again = queue.lease("meta", 10, 80).unwrap().unwrap();
         assert!(!again.unknown_result, "a released lease was not sent");
-        settle(&queue, again, delivered, at(START)).await;
+        settle(&queue, again, delivered).await;
     }
     queue.close().await;
 }

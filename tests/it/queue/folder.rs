@@ -24,7 +24,7 @@ async fn a_folder_belongs_to_one_mode_while_it_holds_jobs() {
     house.mode = Mode::Sandbox;
     let queue = house.open();
     let lease = queue.lease("meta", 1, 80).unwrap().unwrap();
-    settle(&queue, lease, delivered, at(START)).await;
+    settle(&queue, lease, delivered).await;
     queue.close().await;
     house.mode = Mode::Live;
     house.open().close().await;
@@ -112,7 +112,7 @@ async fn no_clear_text_is_on_disk() {
     admission.trace = b"unmistakable_trace".to_vec();
     one(&queue, admission).await;
     let lease = queue.lease("meta", 1, 80).unwrap().unwrap();
-    settle(&queue, lease, dead, at(START)).await;
+    settle(&queue, lease, dead).await;
     queue.close().await;
     let needle = b"unmistakable";
     let mut bytes = 0;

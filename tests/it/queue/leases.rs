@@ -20,7 +20,7 @@ async fn a_job_comes_out_as_it_went_in() {
     let stats = books(&queue, "meta").await;
     assert_eq!((stats.accepted, stats.pending, stats.in_flight), (1, 0, 1));
     assert!(queue.lease("meta", 10, 80).unwrap().is_none(), "leased once only");
-    settle(&queue, lease, delivered, at(START)).await;
+    settle(&queue, lease, delivered).await;
     let stats = books(&queue, "meta").await;
     assert_eq!((stats.delivered, stats.in_flight), (1, 0));
     let queue = house.reopen(queue).await;
@@ -48,7 +48,7 @@ async fn order_is_kept_and_a_lease_is_whole_chunks_of_one_group() {
         assert!(numbers.is_sorted());
         seen.extend(numbers);
         leases += 1;
-        settle(&queue, lease, delivered, at(START)).await;
+        settle(&queue, lease, delivered).await;
     }
     seen.sort_unstable();
     assert_eq!(seen, (0..30).collect::<Vec<_>>());
@@ -70,7 +70,7 @@ async fn a_released_lease_comes_again_first() {
     assert_eq!(books(&queue, "meta").await.in_flight, 1);
     let again = queue.lease("meta", 1, 80).unwrap().unwrap();
     assert_eq!(ids_of(&again), ["event-0"]);
-    settle(&queue, second, |_| JobVerdict::Keep, at(START)).await;
+    settle(&queue, second, |_| JobVerdict::Keep).await;
     let kept = queue.lease("meta", 1, 80).unwrap().unwrap();
     assert_eq!(ids_of(&kept), ["event-1"]);
     queue.close().await;
@@ -84,13 +84,12 @@ async fn retries_wait_for_their_time_and_come_in_few_chunks() {
     queue.admit(many).await.unwrap();
     let lease = queue.lease("meta", 1000, 80).unwrap().unwrap();
     assert_eq!(lease.jobs.len(), 200);
-    let due = |n: usize| house.at(10_000 + i64::try_from(n).unwrap() * 100);
-    settle(
-        &queue,
-        lease,
-        |n| JobVerdict::Retry { due: due(n), counts: n % 2 == 0, attempt: attempt() },
-        at(START),
-    )
+    let wait = |n: usize| Duration::from_millis(10_000 + u64::try_from(n).unwrap() * 100);
+    settle(&queue, lease, |n| JobVerdict::Retry {
+        wait: wait(n),
+        counts: n % 2 == 0,
+        attempt: attempt(),
+    })
     .await;
     assert!(queue.lease("meta", 1000, 80).unwrap().is_none(), "not before its time");
     assert_eq!(books(&queue, "meta").await.retried, 200);
@@ -116,9 +115,12 @@ async fn a_clock_that_steps_back_stalls_nothing() {
     let queue = house.open();
     one(&queue, simple(1)).await;
     let lease = queue.lease("meta", 1, 80).unwrap().unwrap();
-    let retry =
-        |_| JobVerdict::Retry { due: at(START + 5 * DAY), counts: true, attempt: attempt() };
-    settle(&queue, lease, retry, at(START)).await;
+    let retry = |_| JobVerdict::Retry {
+        wait: Duration::from_secs(5 * 24 * 60 * 60),
+        counts: true,
+        attempt: attempt(),
+    };
+    settle(&queue, lease, retry).await;
     assert!(queue.lease("meta", 1, 80).unwrap().is_none());
     house.pass(-10 * DAY);
     let lease = queue.lease("meta", 1, 80).unwrap();
@@ -133,9 +135,12 @@ async fn a_wait_is_neither_longer_nor_shorter_for_a_clock_that_is_put_back() {
     one(&queue, simple(1)).await;
     for back in [60 * 60 * 1000, 2 * 60 * 60 * 1000] {
         let lease = queue.lease("meta", 1, 80).unwrap().unwrap();
-        let retry =
-            |_| JobVerdict::Retry { due: house.at(60_000), counts: true, attempt: attempt() };
-        settle(&queue, lease, retry, house.at(0)).await;
+        let retry = |_| JobVerdict::Retry {
+            wait: Duration::from_secs(60),
+            counts: true,
+            attempt: attempt(),
+        };
+        settle(&queue, lease, retry).await;
         house.pass(30_000);
         assert!(queue.lease("meta", 1, 80).unwrap().is_none(), "half of the wait");
         house.pass(-back);
@@ -155,15 +160,16 @@ async fn fresh_jobs_and_backlog_share() {
     }
     for _ in 0..50 {
         let lease = queue.lease("meta", 1, 80).unwrap().unwrap();
-        let retry = |_| JobVerdict::Retry { due: at(START), counts: true, attempt: attempt() };
-        settle(&queue, lease, retry, at(START)).await;
+        let retry =
+            |_| JobVerdict::Retry { wait: Duration::ZERO, counts: true, attempt: attempt() };
+        settle(&queue, lease, retry).await;
     }
     house.pass(2000);
     let mut fresh = 0;
     for _ in 0..50 {
         let lease = queue.lease("meta", 1, 80).unwrap().unwrap();
         fresh += usize::from(lease.jobs[0].sends == 0);
-        settle(&queue, lease, delivered, at(START)).await;
+        settle(&queue, lease, delivered).await;
     }
     assert!((38..=42).contains(&fresh), "{fresh} of 50");
     queue.close().await;
@@ -176,16 +182,16 @@ async fn follow_ups_are_in_no_book_and_in_no_lease_with_events() {
     one(&queue, simple(1)).await;
     one(&queue, simple(2)).await;
     let lease = queue.lease("meta", 1, 80).unwrap().unwrap();
-    let follow_ups = vec![(at(START), b"ask".to_vec())];
+    let follow_ups = vec![(Duration::ZERO, b"ask".to_vec())];
     let verdicts = vec![delivered(0)];
-    queue.settle(Settlement { lease, verdicts, follow_ups, at: at(START) }).await.unwrap();
+    queue.settle(Settlement { lease, verdicts, follow_ups }).await.unwrap();
     house.pass(5000);
     let mut kinds = Vec::new();
     while let Some(lease) = queue.lease("meta", 10, 80).unwrap() {
         kinds.push((lease.jobs.len(), lease.jobs[0].kind));
         if lease.jobs[0].kind == JobKind::FollowUp {
             assert_eq!(lease.jobs[0].body, b"ask");
-            settle(&queue, lease, |_| JobVerdict::Done, at(START)).await;
+            settle(&queue, lease, |_| JobVerdict::Done).await;
         }
     }
     kinds.sort_by_key(|(_, kind)| *kind == JobKind::FollowUp);
@@ -241,7 +247,7 @@ async fn fresh_events_do_not_wait_behind_a_backlog_that_was_never_tried() {
             fresh_of_first_ten += u32::from(number >= 40);
         }
         all.push(number);
-        settle(&queue, lease, delivered, at(START)).await;
+        settle(&queue, lease, delivered).await;
     }
     assert_eq!(fresh_of_first_ten, 8, "{all:?}");
     let mut sorted = all.clone();

@@ -19,10 +19,11 @@ async fn filled(house: &mut House) {
         queue.admit(events).await.unwrap();
     }
     let lease = queue.lease("meta", 50, 80).unwrap().unwrap();
-    settle(&queue, lease, dead, at(START)).await;
+    settle(&queue, lease, dead).await;
     let lease = queue.lease("meta", 50, 80).unwrap().unwrap();
-    let retry = |_| JobVerdict::Retry { due: at(START + 5), counts: true, attempt: attempt() };
-    settle(&queue, lease, retry, at(START)).await;
+    let retry =
+        |_| JobVerdict::Retry { wait: Duration::from_millis(5), counts: true, attempt: attempt() };
+    settle(&queue, lease, retry).await;
     let lease = queue.lease("meta", 50, 80).unwrap().unwrap();
     queue.mark_sending(&lease).await.unwrap();
     queue.keep("name", b"kept".to_vec()).await.unwrap();
@@ -107,7 +108,7 @@ async fn a_move_that_was_interrupted_anywhere_goes_on() {
             let queue = house.open();
             let lease = queue.lease("meta", 300, 80).unwrap().unwrap();
             expected -= lease.jobs.len() as u64;
-            settle(&queue, lease, delivered, at(START)).await;
+            settle(&queue, lease, delivered).await;
             queue.close().await;
         }
         if crash >= 3 {

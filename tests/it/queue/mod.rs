@@ -127,10 +127,6 @@ impl House {
         self.now.fetch_add(ms, Ordering::SeqCst);
     }
 
-    fn at(&self, later_ms: i64) -> Timestamp {
-        Timestamp::from_millisecond(self.now.load(Ordering::SeqCst) + later_ms).unwrap()
-    }
-
     /// The store's own folder.
     fn store(&self) -> PathBuf {
         self.path.join(engine().name())
@@ -214,9 +210,9 @@ fn attempt() -> Attempt {
     }
 }
 
-async fn settle(queue: &Queue, lease: Lease, verdict: impl Fn(usize) -> JobVerdict, at: Timestamp) {
+async fn settle(queue: &Queue, lease: Lease, verdict: impl Fn(usize) -> JobVerdict) {
     let verdicts = (0..lease.jobs.len()).map(verdict).collect();
-    queue.settle(Settlement { lease, verdicts, follow_ups: Vec::new(), at }).await.unwrap();
+    queue.settle(Settlement { lease, verdicts, follow_ups: Vec::new() }).await.unwrap();
 }
 
 fn dead(_: usize) -> JobVerdict {

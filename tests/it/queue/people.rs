@@ -114,7 +114,7 @@ async fn what_is_remembered_has_its_time() {
     one(&queue, by(1, &[named(1), shared(1)], Some(all(Grant::Granted, START)))).await;
     one(&queue, by(2, &[named(2), shared(2)], Some(all(Grant::Denied, START)))).await;
     let lease = queue.lease("meta", 10, 80).unwrap().unwrap();
-    settle(&queue, lease, delivered, at(START)).await;
+    settle(&queue, lease, delivered).await;
     queue.erase(vec![named(3)], at(START), no_marks(), Vec::new()).await.unwrap();
     house.pass(181 * DAY);
     soon(async || !is_known(&queue, &[named(1)])).await;
@@ -154,7 +154,7 @@ async fn recipients_are_those_who_had_something() {
     for (n, (destination, verdict)) in (0..).zip(verdicts) {
         one(&queue, to(destination, n)).await;
         let lease = queue.lease(destination, 10, 80).unwrap().unwrap();
-        settle(&queue, lease, verdict, at(START)).await;
+        settle(&queue, lease, verdict).await;
     }
     one(&queue, to("pending", 9)).await;
     let refusal = all(Grant::Denied, START + 5);
@@ -169,7 +169,7 @@ async fn recipients_are_those_who_had_something() {
     let filter = DeadFilter { destination: Some("rejected".into()), ..DeadFilter::default() };
     queue.dead_replay(filter).await.unwrap();
     let lease = queue.lease("rejected", 10, 80).unwrap().unwrap();
-    settle(&queue, lease, delivered, at(START)).await;
+    settle(&queue, lease, delivered).await;
     let erased = queue.erase(jane.to_vec(), at(START + 9), no_marks(), Vec::new()).await.unwrap();
     assert_eq!(erased.recipients, ["delivered", "rejected", "unknown"]);
     assert_eq!(erased.count, 2, "pending, and dead with an unknown result");
@@ -196,11 +196,14 @@ async fn what_is_on_its_way_is_waited_for_and_marks_are_kept() {
 
     // On its way now: it comes back as a retry, and is stopped then.
     let leased = queue.clone();
-    let due = house.at(60_000);
     let settling = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let retry = |_| JobVerdict::Retry { due, counts: false, attempt: attempt() };
-        settle(&leased, lease, retry, at(START)).await;
+        let retry = |_| JobVerdict::Retry {
+            wait: Duration::from_secs(60),
+            counts: false,
+            attempt: attempt(),
+        };
+        settle(&leased, lease, retry).await;
     });
     let reached =
         queue.choose(john.to_vec(), refusal, everything_stops(), Vec::new()).await.unwrap();
@@ -258,7 +261,7 @@ async fn keys_rotate_without_a_stop() {
     one(&queue, by(1, &[named(1), shared(1)], Some(all(Grant::Denied, START)))).await;
     one(&queue, by(2, &[named(2)], None)).await;
     let lease = queue.lease("meta", 1, 80).unwrap().unwrap();
-    settle(&queue, lease, dead, at(START)).await;
+    settle(&queue, lease, dead).await;
 
     // A new key alone cannot take over; with the old one beside it, it does, and once it did the
     // old one is not needed any more.

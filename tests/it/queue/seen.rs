@@ -153,9 +153,9 @@ async fn tests_are_queued_and_never_counted() {
     let lease = queue.lease("meta", 10, 80).unwrap().unwrap();
     assert!(lease.jobs.iter().all(|job| job.uncounted));
     assert_eq!(queue.vitals().jobs, 2);
-    settle(&queue, lease, dead, at(START)).await;
+    settle(&queue, lease, dead).await;
     while let Some(lease) = queue.lease("meta", 10, 80).unwrap() {
-        settle(&queue, lease, delivered, at(START)).await;
+        settle(&queue, lease, delivered).await;
     }
     assert_eq!(queue.vitals().jobs, 0);
     assert_eq!(

@@ -71,7 +71,7 @@ async fn speed() {
                 while jobs < 50_000 {
                     let lease = queue.lease(name, 1000, 80).unwrap().unwrap();
                     jobs += lease.jobs.len();
-                    settle(&queue, lease, delivered, at(START)).await;
+                    settle(&queue, lease, delivered).await;
                 }
                 jobs
             })
@@ -107,7 +107,7 @@ async fn costs() {
             let attempt = Attempt { message: format!("wrong in item {n}"), ..attempt() };
             JobVerdict::Dead { code: "rejected".into(), attempt }
         };
-        settle(&queue, lease, verdict, at(START)).await;
+        settle(&queue, lease, verdict).await;
     }
     println!("{}: {}", engine().name(), resident());
     let watch = conversion_relay::clock::Stopwatch::start();

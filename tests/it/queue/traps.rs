@@ -25,7 +25,7 @@ async fn events_of_the_largest_size_leave_no_blob_files() {
         if n % 4 == 0 {
             let lease = queue.lease("meta", 1, 80).unwrap().unwrap();
             assert_eq!(lease.jobs[0].body.len(), expected.len());
-            settle(&queue, lease, dead, at(START)).await;
+            settle(&queue, lease, dead).await;
         }
     }
     let queue = house.reopen(queue).await;

@@ -10,7 +10,7 @@ async fn dead_letters_are_listed_replayed_and_discarded() {
         one(&queue, simple(n)).await;
         house.pass(1000);
         let lease = queue.lease("meta", 1, 80).unwrap().unwrap();
-        settle(&queue, lease, dead, at(START)).await;
+        settle(&queue, lease, dead).await;
     }
     let queue = house.reopen(queue).await;
     let all = queue.dead_list(DeadFilter::default()).await.unwrap();
@@ -35,7 +35,7 @@ async fn dead_letters_are_listed_replayed_and_discarded() {
     assert_eq!(lease.jobs.len(), 2);
     assert_eq!(lease.jobs[0].attempts, 0);
     assert_eq!(lease.jobs[0].body, b"body of 3");
-    settle(&queue, lease, dead, at(START)).await;
+    settle(&queue, lease, dead).await;
 
     let rejected = DeadFilter { reason: Some("rejected".into()), ..DeadFilter::default() };
     assert_eq!(queue.dead_discard(rejected).await.unwrap(), 5);
@@ -51,7 +51,7 @@ async fn many_dead_letters_are_replayed_in_bites() {
     let queue = house.open();
     queue.admit((0..700).map(simple).collect()).await.unwrap();
     while let Some(lease) = queue.lease("meta", 1000, 80).unwrap() {
-        settle(&queue, lease, dead, at(START)).await;
+        settle(&queue, lease, dead).await;
     }
     assert_eq!(queue.dead_replay(DeadFilter::default()).await.unwrap(), 700);
     let stats = books(&queue, "meta").await;
@@ -86,7 +86,7 @@ async fn a_trace_holds_every_copy_and_attempt() {
     one(&queue, simple(1)).await;
     let lease = queue.lease("meta", 1, 80).unwrap().unwrap();
     house.pass(1000);
-    settle(&queue, lease, dead, at(START)).await;
+    settle(&queue, lease, dead).await;
     queue.dead_replay(DeadFilter::default()).await.unwrap();
     let queue = house.reopen(queue).await;
     let trace = queue.trace(id(1)).await.unwrap();
@@ -108,7 +108,7 @@ async fn what_is_over_ends_by_itself() {
     let queue = house.open();
     one(&queue, simple(1)).await;
     let lease = queue.lease("meta", 1, 80).unwrap().unwrap();
-    settle(&queue, lease, dead, at(START)).await;
+    settle(&queue, lease, dead).await;
     one(&queue, event(2, vec![send("gone", job(2))])).await;
     house.pass(4 * DAY);
     soon(async || queue.trace(id(1)).await.unwrap().copies.is_empty()).await;
@@ -163,7 +163,7 @@ async fn causes_are_told_apart_up_to_a_number_and_the_rest_is_counted() {
             let attempt = Attempt { message: words(n), ..attempt() };
             JobVerdict::Dead { code: "rejected".into(), attempt }
         };
-        settle(&queue, lease, verdict, at(START)).await;
+        settle(&queue, lease, verdict).await;
     }
     let found = queue.dead_groups(DeadFilter::default()).await.unwrap();
     assert_eq!((found.groups.len(), found.others), (1_000, 100));
@@ -195,8 +195,9 @@ async fn what_will_soon_be_over_is_counted_as_it_comes_and_goes() {
     queue.release(lease);
     assert_eq!(soon(&queue).await, 10);
     let lease = queue.lease("meta", 4, 80).unwrap().unwrap();
-    let again = |_| JobVerdict::Retry { due: at(START + 9_000), counts: true, attempt: attempt() };
-    settle(&queue, lease, again, at(START)).await;
+    let again =
+        |_| JobVerdict::Retry { wait: Duration::from_secs(9), counts: true, attempt: attempt() };
+    settle(&queue, lease, again).await;
     // Two of the four share a chunk with two that last longer.
     assert_eq!(soon(&queue).await, 8);
     // A start reads it once.
@@ -204,7 +205,7 @@ async fn what_will_soon_be_over_is_counted_as_it_comes_and_goes() {
     assert_eq!(soon(&queue).await, 8);
     house.pass(10_000);
     while let Some(lease) = queue.lease("meta", 3, 80).unwrap() {
-        settle(&queue, lease, delivered, at(START)).await;
+        settle(&queue, lease, delivered).await;
     }
     assert_eq!(soon(&queue).await, 0);
     one(&queue, lasting(200, hours(1))).await;
