@@ -141,10 +141,10 @@ impl<'a> EventLine<'a, ()> {
             kind: "event",
             key: hex(key),
             status,
-            event: &trace.event,
-            event_id: &trace.event_id,
-            site: &trace.site,
-            controller: &grounds.controller,
+            event: trace.event,
+            event_id: trace.event_id,
+            site: trace.site,
+            controller: grounds.controller,
             timestamp: time(trace.timestamp_ms),
             received_at: time(trace.received_at_ms),
             test: trace.test,
@@ -152,7 +152,7 @@ impl<'a> EventLine<'a, ()> {
             region: trace.region,
             model: grounds.model,
             minor: grounds.minor,
-            config: &grounds.config,
+            config: grounds.config,
             signals: grounds.signals.shown(),
             decoded: Decoded {
                 grants: trace.grants,
@@ -203,8 +203,8 @@ impl<'a> DecisionLine<'a> {
         }
         let path = |field: &Field| field.path();
         Self {
-            destination: &decided.destination,
-            event: &decided.event,
+            destination: decided.destination,
+            event: decided.event,
             entry: decided.entry,
             decision,
             outcome,

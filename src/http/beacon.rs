@@ -128,7 +128,7 @@ async fn take(
     let batch = {
         let mut screen = Screen { relay, config, visit: &visit, jar: &mut jar, now };
         let mut read = |node: &Node<'_>, street: &Street<'_>| screen.read(node, street);
-        ingest::work(relay, config, pieces, &mut read, &visit.whereabouts, explain, now)
+        ingest::work(relay, config, pieces, &mut read, &visit.whereabouts, explain, now).await
     };
     let (status, mut answer) = ingest::settle(relay, config, batch, now).await?;
     if let Some(chosen) = chosen {

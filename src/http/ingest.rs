@@ -39,8 +39,8 @@ const DOOR: &str = "x-relay-door";
 /// The door's name, where a rule asks by which one an event came.
 const IMPORT: &str = "import";
 
-/// Batches from this size on are worked on where they do not keep others waiting.
-const LARGE_BATCH: usize = 16;
+/// So many events of a request are worked on before others have their turn: about a millisecond.
+const AT_ONCE: usize = 16;
 
 pub(super) fn routes() -> Router<Arc<Relay>> {
     Router::new().route(ROUTE, post(events))
@@ -89,17 +89,17 @@ async fn take(
         let pieces = sources::split(&body, form, &config.limits)?;
         let mut read =
             |node: &Node<'_>, _: &Street<'_>| native::read(node, &visit.door, &config, now);
-        work(relay, &config, pieces, &mut read, &visit.whereabouts, explain, now)
+        work(relay, &config, pieces, &mut read, &visit.whereabouts, explain, now).await
     };
     settle(relay, &config, batch, now).await
 }
 
 /// How a door reads one of its events.
 pub(super) type Reader<'r> =
-    dyn FnMut(&Node<'_>, &Street<'_>) -> Result<sources::Read, Rejection> + 'r;
+    dyn FnMut(&Node<'_>, &Street<'_>) -> Result<sources::Read, Rejection> + Send + 'r;
 
 /// Runs the events of a request down the street.
-pub(super) fn work(
+pub(super) async fn work(
     relay: &Relay,
     config: &Config,
     pieces: Vec<Piece<'_>>,
@@ -109,15 +109,21 @@ pub(super) fn work(
     now: Timestamp,
 ) -> Batch {
     let mut batch = Batch { explain: explain.then(Vec::new), ..Batch::default() };
-    let remembered = |subjects: &[IdHash]| remembered(relay, subjects);
-    let street = street(relay, config, &remembered);
-    if pieces.len() >= LARGE_BATCH && is_multi_threaded() {
-        // Milliseconds of pure work: other requests of this thread move to another one.
-        tokio::task::block_in_place(|| batch.run(pieces, read, whereabouts, &street, now));
-    } else {
-        batch.run(pieces, read, whereabouts, &street, now);
+    let mut pieces = pieces.into_iter().enumerate();
+    loop {
+        {
+            let remembered = |subjects: &[IdHash]| remembered(relay, subjects);
+            let street = street(relay, config, &remembered);
+            for (index, piece) in pieces.by_ref().take(AT_ONCE) {
+                batch.take(index, piece, read, whereabouts, &street, now);
+            }
+        }
+        if pieces.len() == 0 {
+            return batch;
+        }
+        // Other requests of this thread have their turn.
+        tokio::task::yield_now().await;
     }
-    batch
 }
 
 /// Has the queue keep what was admitted, and writes the answer.
@@ -191,11 +197,6 @@ fn remembered(relay: &Relay, subjects: &[IdHash]) -> Remembered {
         tracing::error!("what is remembered of a person cannot be read: {why}");
         Remembered { choice: Choice::unreadable(), ..Remembered::default() }
     })
-}
-
-fn is_multi_threaded() -> bool {
-    let flavor = tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor());
-    flavor.is_ok_and(|flavor| flavor == tokio::runtime::RuntimeFlavor::MultiThread)
 }
 
 /// Refuses a key that is used more than it may be.
@@ -296,28 +297,24 @@ impl Batch {
         self.rejected.iter().map(|(_, rejection)| rejection)
     }
 
-    fn run(
+    fn take(
         &mut self,
-        pieces: Vec<Piece<'_>>,
+        index: usize,
+        piece: Piece<'_>,
         read: &mut Reader<'_>,
         whereabouts: &Whereabouts,
         street: &Street<'_>,
         now: Timestamp,
     ) {
-        for (index, piece) in pieces.into_iter().enumerate() {
-            let node = match piece.parse(&street.config.limits) {
-                Ok(node) => node,
-                Err(rejection) => {
-                    self.reject(index, &Node::Null, rejection);
-                    continue;
-                }
-            };
-            let verdict =
-                read(&node, street).and_then(|read| pipeline::run(street, read, whereabouts, now));
-            match verdict {
-                Ok(verdict) => self.admit(index, verdict, street),
-                Err(rejection) => self.reject(index, &node, rejection),
-            }
+        let node = match piece.parse(&street.config.limits) {
+            Ok(node) => node,
+            Err(rejection) => return self.reject(index, &Node::Null, rejection),
+        };
+        let verdict =
+            read(&node, street).and_then(|read| pipeline::run(street, read, whereabouts, now));
+        match verdict {
+            Ok(verdict) => self.admit(index, verdict, street),
+            Err(rejection) => self.reject(index, &node, rejection),
         }
     }
 

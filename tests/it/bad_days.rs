@@ -226,7 +226,7 @@ async fn process_full_disk_refuses_keeps_and_recovers() {
     assert_eq!(answer.status(), 503);
     let after: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!(after > 0);
-    let body: serde_json::Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
     assert_eq!(body["code"], "store_failed", "{body}");
     assert!(body["detail"].as_str().unwrap().contains("disk is full"), "{body}");
     let stats = relay.stats().await;
