@@ -311,6 +311,12 @@ pub(super) fn kept(config: &Config) -> Vec<Kept> {
              persons; until refused or erased",
             memory.click_ids.map_or_else(off, duration),
         ),
+        row(
+            "memory.traits",
+            "what identify calls say of a person with ad_storage and ad_user_data: hashes, and places, \
+             encrypted, by keyed hashes of persons; until refused or erased",
+            memory.traits.map_or_else(off, duration),
+        ),
         row("evidence", "the decision log, without clear identity", duration(keep.evidence)),
         row("journeys", "steps by keyed hashes of persons", duration(keep.journeys)),
     ]

@@ -123,7 +123,7 @@ impl Report {
 }
 
 /// The name that was probably meant.
-pub(super) fn nearest<'a>(
+pub fn nearest<'a>(
     wrong: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

@@ -39,8 +39,9 @@ use crate::{
     value::{EntryValue, Rates},
 };
 
+pub use approval::Named;
 pub use field_map::{FieldMap, FieldSource, takes_numbers_as_text};
-pub use finding::{Finding, Severity};
+pub use finding::{Finding, Severity, nearest};
 pub use listen::{Doors, TlsFiles};
 pub use load::{FILES, LoadOptions, Loaded, environment, hash_of, load};
 pub use secret::{Fallback, PLACEHOLDER, Secrets};
@@ -489,6 +490,8 @@ pub struct DestinationConfig {
     pub endpoint: String,
     /// The same as explanations show it, in every mode: the vendor's, or `endpoint`.
     pub shown_endpoint: String,
+    /// The settings that say whose account, pixel or address it is.
+    pub account: BTreeMap<String, String>,
 }
 
 impl DestinationConfig {

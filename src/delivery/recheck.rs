@@ -179,7 +179,8 @@ fn permit(
         state: &state,
         sensitive: prepared.sensitive || site.is_some_and(|site| site.sensitive.is_some()),
     };
-    config.decide(destination, &prepared.event, &prepared.site, &question).permit
+    let event = prepared.event.as_str().into();
+    config.decide(destination, event, &prepared.site, &question).permit
 }
 
 /// A job's state under today's rules.

@@ -213,7 +213,7 @@ fn items(event: &Event, permit: &Permit) -> Vec<Item> {
     // No platform has a place for it; a webhook puts it back.
     items.iter_mut().for_each(|item| item.other.clear());
     if !permit.fields.contains(Field::ItemNames) {
-        items.iter_mut().for_each(|item| item.name = None);
+        items.iter_mut().for_each(Item::forget_names);
     }
     items
 }

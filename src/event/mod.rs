@@ -231,9 +231,10 @@ pub struct Item {
 }
 
 impl Item {
-    /// Takes away what shows what the product is: its name, and whatever else the sender says of it.
+    /// Takes away what shows what the product is: its name, brand, category and variant, and whatever
+    /// else the sender says of it. Its id, quantity and price stay.
     pub fn forget_names(&mut self) {
-        self.name = None;
+        (self.name, self.brand, self.category, self.variant) = (None, None, None, None);
         self.other.clear();
     }
 }

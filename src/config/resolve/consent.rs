@@ -163,6 +163,7 @@ fn memory(section: Section<'_>) -> Memory {
             .unwrap_or(default.max_age),
         use_for: use_for.unwrap_or(default.use_for),
         click_ids: section.get("click_ids").and_then(|node| node.positive_duration()),
+        traits: section.get("traits").and_then(|node| node.positive_duration()),
     };
     section.finish();
     memory

@@ -117,7 +117,7 @@ impl House {
         let admission = {
             let nothing = |_: &[[u8; 16]]| conversion_relay::consent::memory::Remembered::default();
             let street =
-                Street { config: &config, key: &key, geoip: &|_| None, remembered: &nothing };
+                Street { config: &config, key: &key, geoip: &|_| None, remembered: &nothing, refused_since: &|_, _| None };
             let text = event.to_string();
             let node = json::parse(&text, 32).unwrap();
             let whereabouts = Whereabouts { event_is_believed: true, ..Whereabouts::default() };
