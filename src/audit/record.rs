@@ -75,11 +75,7 @@ impl Record {
             mode: destination.mode.name(),
             address: destination.address().unwrap_or_else(|| "this machine".to_owned()),
             legal_entity: said(|rule| &rule.recipient),
-            role: rule.and_then(|rule| rule.role).map(|role| match role {
-                Role::Processor => "processor",
-                Role::JointController => "joint controller",
-                Role::Controller => "controller",
-            }),
+            role: rule.and_then(|rule| rule.role).map(Role::name),
             country: said(|rule| &rule.country),
             mechanism: said(|rule| &rule.mechanism),
             legal_basis: said(|rule| &rule.legal_basis),

@@ -276,6 +276,10 @@ pub struct HmacSettings {
     pub prefix: String,
     /// The header with the time that is signed too; `None`: only the body is.
     pub timestamp_header: Option<String>,
+    /// The header with the delivery's id, which is taken once.
+    pub id_header: Option<String>,
+    /// The same as a path into the body.
+    pub id: Vec<String>,
 }
 
 impl Default for HmacSettings {
@@ -285,6 +289,8 @@ impl Default for HmacSettings {
             encoding: SignatureEncoding::Hex,
             prefix: String::new(),
             timestamp_header: None,
+            id_header: None,
+            id: Vec::new(),
         }
     }
 }

@@ -372,6 +372,8 @@ async fn admin_calls_need_their_role() {
         ("POST", "/admin/v1/dead/replay", "op-token", "", 400),
         ("POST", "/admin/v1/dead/discard", "op-token", "{\"destination\": \"meta\"}", 200),
         ("POST", "/admin/v1/dead/discard", "op-token", "{\"destinatoin\": \"meta\"}", 400),
+        ("POST", "/admin/v1/dead/discard", "op-token", "{\"destination\": \"mata\"}", 404),
+        ("POST", "/admin/v1/dead/replay", "op-token", "{\"destination\": \"mata\"}", 404),
         ("POST", "/admin/v1/destinations/meta/pause", "look-token", "", 403),
         ("POST", "/admin/v1/destinations/nobody/pause", "op-token", "", 404),
         ("POST", "/admin/v1/config/reload", "op-token", "", 422),
@@ -384,6 +386,9 @@ async fn admin_calls_need_their_role() {
     }
     let (_, dead) = fixture.admin("GET", "/admin/v1/dead", "look-token", "").await;
     assert_eq!(dead, json!([]));
+    let mistyped = "{\"destination\": \"mata\"}";
+    let (_, told) = fixture.admin("POST", "/admin/v1/dead/replay", "op-token", mistyped).await;
+    assert!(told["detail"].as_str().unwrap().contains("did you mean \"meta\""), "{told}");
     let (_, count) = fixture.admin("POST", "/admin/v1/dead/replay", "op-token", "{}").await;
     assert_eq!(count, json!({"count": 0}));
     let pause = "/admin/v1/destinations/meta/pause";

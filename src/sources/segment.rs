@@ -12,7 +12,7 @@ use rust_decimal::Decimal;
 use super::{
     Asked, Envelope, Outcome, Rejection, RejectionCode,
     json::Node,
-    switches::Switches,
+    switches::{Switches, plain},
     typed::Path,
     words::{Words, amount, at, click_id},
 };
@@ -95,6 +95,15 @@ const PROPERTIES: [(&str, &str); 13] = [
     ("products", "properties.items"),
 ];
 
+/// Ids of a visitor's browser in Google Analytics, as the options of that integration name them.
+/// RudderStack's: <https://www.rudderstack.com/docs/destinations/streaming-destinations/google-analytics-4/cloud-mode/>
+/// (checked 2026-11-22).
+const ANALYTICS_IDS: [(&str, &str); 3] = [
+    ("clientid", "click_ids.ga_client_id"),
+    ("sessionid", "click_ids.ga_session_id"),
+    ("appinstanceid", "click_ids.ga_app_instance_id"),
+];
+
 const ITEM: [(&str, &str); 11] = [
     ("product_id", "id"),
     ("productId", "id"),
@@ -175,6 +184,11 @@ fn translate<'a>(
         let Some(context) = context else { continue };
         identity(&mut words, context.get("traits"), &format!("{at}/traits"));
         circumstances(&mut words, context, at);
+        external_ids(&mut words, context.get("externalId"), &format!("{at}/externalId"));
+    }
+    let integrations = [(call, here("/integrations")), (batch, "/integrations".to_owned())];
+    for (holder, at) in &integrations {
+        analytics_ids(&mut words, holder.get("integrations"), at);
     }
     let source = if contexts.iter().any(|(context, _)| context.is_some_and(is_app)) {
         "app"
@@ -272,6 +286,41 @@ fn click_ids<'a>(words: &mut Words<'a>, node: &Node<'a>, place: &str) {
             words.put_text(&path, Some(value), &format!("{place}/{key}"));
         }
     }
+}
+
+/// What the sender hands over to Google Analytics, by any of the names that its SDKs give it.
+fn analytics_ids<'a>(words: &mut Words<'a>, integrations: Option<&Node<'a>>, place: &str) {
+    let Some(Node::Object(integrations)) = integrations else { return };
+    for (name, options) in integrations {
+        let Node::Object(options) = options else { continue };
+        if !is_analytics(&plain(name)) {
+            continue;
+        }
+        for (option, value) in options {
+            let plain = plain(option);
+            if let Some((_, path)) = ANALYTICS_IDS.iter().find(|(known, _)| *known == plain) {
+                words.put_text(path, Some(value), &format!("{place}/{name}/{option}"));
+            }
+        }
+    }
+}
+
+/// The same as RudderStack's external ids: `{"type": "ga4ClientId", "id": "..."}`.
+fn external_ids<'a>(words: &mut Words<'a>, ids: Option<&Node<'a>>, place: &str) {
+    let Some(Node::List(ids)) = ids else { return };
+    for (at, one) in ids.iter().enumerate() {
+        let Some(kind) = one.get("type").and_then(Node::as_text).map(plain) else { continue };
+        let known = ANALYTICS_IDS.iter().find(|(known, _)| kind.ends_with(known));
+        if let Some((_, path)) = known.filter(|_| is_analytics(&kind)) {
+            words.put_text(path, one.get("id"), &format!("{place}/{at}/id"));
+        }
+    }
+}
+
+/// Whether a name, letters and digits only, means Google Analytics 4: `GA4`, `Google Analytics 4 Cloud`.
+fn is_analytics(name: &str) -> bool {
+    name.contains("googleanalytics")
+        || name.strip_prefix("ga").is_some_and(|rest| rest.starts_with('4'))
 }
 
 /// An app has no page; browsers' SDKs name themselves as apps, too.

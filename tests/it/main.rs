@@ -54,6 +54,7 @@ mod senders;
 mod strings;
 mod thinks;
 mod tls;
+mod traits;
 mod traps;
 mod two_sites;
 mod versions;

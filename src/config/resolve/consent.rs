@@ -247,11 +247,8 @@ fn destination(
     context: &Context<'_>,
 ) -> DestinationRule {
     let platform = meant.and_then(|meant| meant.platform);
-    let roles = [
-        ("processor", Role::Processor),
-        ("joint controller", Role::JointController),
-        ("controller", Role::Controller),
-    ];
+    let roles = [Role::Processor, Role::JointController, Role::Controller];
+    let roles = roles.map(|role| (role.name(), role));
     let role = section.get("role").and_then(|node| node.one_of(&roles));
     let text = |key| section.get(key).and_then(|node| Some(node.text()?.to_owned()));
     let when_personalization_denied = when_denied(&section, platform);
