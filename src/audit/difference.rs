@@ -106,9 +106,9 @@ pub fn beyond(new: &Lock, old: &Lock) -> Vec<Beyond> {
                         "role" => one.role.as_deref(),
                         key => one.account.get(key).map(String::as_str),
                     };
-                    let parts = other.iter().map(|key| {
-                        format!(", {key} {}", account(key).unwrap_or("not named"))
-                    });
+                    let parts = other
+                        .iter()
+                        .map(|key| format!(", {key} {}", account(key).unwrap_or("not named")));
                     format!("{} ({}{})", one.address, one.platform, parts.collect::<String>())
                 };
                 let what = format!("{} instead of {}", describe(recipient), describe(before));

@@ -230,15 +230,15 @@ async fn filter(mut body: Body, headers: &HeaderMap) -> Result<DeadFilter, ApiEr
     })
 }
 
-/// Refuses a destination that is neither configured nor in the books.
+/// Refuses a destination that neither is delivered to nor stands in the books.
 async fn known(relay: &Relay, filter: &DeadFilter) -> Result<(), ApiError> {
     let Some(name) = &filter.destination else { return Ok(()) };
-    let config = relay.config.load();
     let books = relay.queue.stats().await.destinations;
-    if config.destinations.contains_key(name) || books.contains_key(name) {
+    let states = relay.delivery.states();
+    if states.contains_key(name) || books.contains_key(name) {
         return Ok(());
     }
-    let names = config.destinations.keys().chain(books.keys()).map(String::as_str);
+    let names = states.keys().chain(books.keys()).map(String::as_str);
     let hint = match nearest(name, names) {
         Some(near) => format!("; did you mean {near:?}?"),
         None => "; see GET /admin/v1/stats".to_owned(),

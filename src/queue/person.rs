@@ -219,9 +219,9 @@ impl Known {
 
     /// Whether an event is one of before the erasure.
     pub(super) fn is_gone(&self, id: &IdHash, happened_ms: i64) -> bool {
-        self.erased.as_ref().is_some_and(|tombstone| {
-            tombstone.covers(happened_ms) || tombstone.events.contains(id)
-        })
+        self.erased
+            .as_ref()
+            .is_some_and(|tombstone| tombstone.covers(happened_ms) || tombstone.events.contains(id))
     }
 
     /// Forgets what is over; true where nothing is left.

@@ -430,3 +430,47 @@ fn item<'a>(product: &Node<'a>) -> Node<'a> {
     of.extend(others.cloned());
     Node::Object(of)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::json;
+
+    fn ids(call: &str) -> (Option<String>, Option<String>) {
+        let node = json::parse(call, 9).unwrap();
+        let envelope = Envelope { call: None, site: None, live: false, planned: &|_| None };
+        let told = read(&node, &envelope).remove(0).unwrap().unwrap();
+        let of = |key: &str| {
+            let ids = told.node.get("click_ids")?;
+            ids.get(key).and_then(Node::as_text).map(str::to_owned)
+        };
+        (of("ga_client_id"), of("ga_session_id"))
+    }
+
+    #[test]
+    fn what_is_handed_over_to_google_analytics_is_the_events() {
+        for (integrations, client, session) in [
+            (r#"{"Google Analytics 4": {"clientId": "1.2", "sessionId": "9"}}"#, "1.2", "9"),
+            (r#"{"Google Analytics 4 (GA4)": {"clientId": "1.2", "sessionId": 9}}"#, "1.2", "9"),
+            (r#"{"GA4": {"client_id": "1.2", "session_id": "9"}}"#, "1.2", "9"),
+            (r#"{"GA4_V2": {"clientId": "1.2"}}"#, "1.2", ""),
+            (r#"{"Actions Google Analytics 4": {"clientId": "1.2"}}"#, "1.2", ""),
+            (r#"{"Amplitude": {"session_id": "9"}, "Gainsight": {"clientId": "4"}}"#, "", ""),
+            (r#"{"Google Analytics 4": true, "All": false}"#, "", ""),
+            (r#"[]"#, "", ""),
+        ] {
+            let own =
+                format!(r#"{{"type": "track", "event": "x", "integrations": {integrations}}}"#);
+            let shared = format!(
+                r#"{{"batch": [{{"type": "track", "event": "x"}}], "integrations": {integrations}}}"#
+            );
+            let expected = [client, session].map(|id| (!id.is_empty()).then(|| id.to_owned()));
+            for call in [own, shared] {
+                assert_eq!(<[_; 2]>::from(ids(&call)), expected, "{call}");
+            }
+        }
+        let external = r#"{"type": "track", "event": "x", "context": {"externalId": [
+            {"type": "brazeExternalId", "id": "7"}, {"type": "ga4ClientId", "id": "1.2"}]}}"#;
+        assert_eq!(ids(external).0.as_deref(), Some("1.2"));
+    }
+}

@@ -288,10 +288,34 @@ async fn another_account_recipient_or_incoming_name_waits_for_approval() {
     let files = ["destinations.toml", "consent.toml", "events.toml"];
     let before = files.map(|file| std::fs::read_to_string(folder.config().join(file)).unwrap());
     for (file, from, to, event, told) in [
-        ("destinations.toml", "dataset_id = \"1234567890\"", "dataset_id = \"9999999999\"", &purchase("a"), "dataset_id"),
-        ("consent.toml", "recipient = \"Meta Platforms Ireland Ltd\"", "recipient = \"Somebody Else Ltd\"", &purchase("b"), "recipient"),
-        ("consent.toml", "role = \"joint controller\"", "role = \"controller\"", &purchase("c"), "role"),
-        ("events.toml", "[events.purchase]\n", "[events.purchase]\nfrom = [\"purchase\", \"Order Completed\", \"Deal Won\"]\n", &alias, "Deal Won"),
+        (
+            "destinations.toml",
+            "dataset_id = \"1234567890\"",
+            "dataset_id = \"9999999999\"",
+            &purchase("a"),
+            "dataset_id",
+        ),
+        (
+            "consent.toml",
+            "recipient = \"Meta Platforms Ireland Ltd\"",
+            "recipient = \"Somebody Else Ltd\"",
+            &purchase("b"),
+            "recipient",
+        ),
+        (
+            "consent.toml",
+            "role = \"joint controller\"",
+            "role = \"controller\"",
+            &purchase("c"),
+            "role",
+        ),
+        (
+            "events.toml",
+            "[events.purchase]\n",
+            "[events.purchase]\nfrom = [\"purchase\", \"Order Completed\", \"Deal Won\"]\n",
+            &alias,
+            "Deal Won",
+        ),
     ] {
         folder.edit(file, |text| {
             assert!(text.contains(from), "{file}: {from}");

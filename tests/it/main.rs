@@ -13,6 +13,7 @@ mod adding_a_platform;
 mod adjustments;
 mod audit;
 mod bad_days;
+mod bad_doors;
 mod bad_input;
 mod browser;
 mod clicks;

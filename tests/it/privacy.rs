@@ -172,7 +172,13 @@ fn what_a_panic_prints_holds_no_identity() {
     let now = "2026-11-22T12:00:00Z".parse().unwrap();
     let key = SubjectKey::new(&[7; 32]);
     let nothing = |_: &[[u8; 16]]| Remembered::default();
-    let street = Street { config: &config, key: &key, geoip: &|_| None, remembered: &nothing, refused_since: &|_, _| None };
+    let street = Street {
+        config: &config,
+        key: &key,
+        geoip: &|_| None,
+        remembered: &nothing,
+        refused_since: &|_, _| None,
+    };
     let read = native::read(&node, &Door::default(), &config, now).unwrap();
     assert_clean("an event", format!("{read:?}").as_bytes());
     let whereabouts = Whereabouts { event_is_believed: true, ..Whereabouts::default() };

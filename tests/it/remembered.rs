@@ -530,7 +530,8 @@ async fn a_grant_from_before_a_withdrawal_is_held_at_once() {
     relay.accept(&visit("before", user.clone(), collected("2026-01-05T00:00:00Z"))).await;
     relay.drained().await;
     relay.privacy("withdraw", &user).await;
-    let later = (conversion_relay::clock::system()() + jiff::SignedDuration::from_secs(1)).to_string();
+    let later =
+        (conversion_relay::clock::system()() + jiff::SignedDuration::from_secs(1)).to_string();
     for (id, at, held) in [("old", "2026-01-05T00:00:00Z", 1), ("new", later.as_str(), 0)] {
         let (status, answer) = relay.post(&visit(id, user.clone(), collected(at))).await;
         assert_eq!((status, &answer["held"]), (202, &json!(held)), "{id}: {answer}");
@@ -538,7 +539,11 @@ async fn a_grant_from_before_a_withdrawal_is_held_at_once() {
     let stats = relay.drained().await;
     assert_balanced(&stats);
     let meta = &stats["destinations"]["meta_shop"];
-    assert_eq!((&meta["withdrawn"], &meta["held"]["no_consent"]), (&json!(0), &json!(1)), "{stats:#}");
+    assert_eq!(
+        (&meta["withdrawn"], &meta["held"]["no_consent"]),
+        (&json!(0), &json!(1)),
+        "{stats:#}"
+    );
     relay.stop().await;
     // The set of who refused lately begins anew: then the store is asked.
     let relay = Relay::start(&folder).await;

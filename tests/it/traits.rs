@@ -9,8 +9,15 @@ use sha2::{Digest as _, Sha256};
 use crate::harness::{Folder, KEY, Relay, client};
 
 /// Values that could only come from our calls.
-const CLEAR: &[&str] =
-    &["zaphod.quux", "Zaphod.Quux", "4155550177", "Zaphodius", "zaphodius", "Beeblebroxton", "Magrathea"];
+const CLEAR: &[&str] = &[
+    "zaphod.quux",
+    "Zaphod.Quux",
+    "4155550177",
+    "Zaphodius",
+    "zaphodius",
+    "Beeblebroxton",
+    "Magrathea",
+];
 
 fn folder(traits: Option<&str>) -> Folder {
     let folder = Folder::shipped();
@@ -34,7 +41,8 @@ fn ago(hours: i64) -> String {
 }
 
 fn context(host: &str, allowed: Option<bool>) -> Value {
-    let mut context = json!({"page": {"url": format!("https://{host}/")}, "userAgent": "Mozilla/5.0"});
+    let mut context =
+        json!({"page": {"url": format!("https://{host}/")}, "userAgent": "Mozilla/5.0"});
     if let Some(allowed) = allowed {
         context["consent"] = json!({"categoryPreferences": {"C0004": allowed, "C0002": allowed}});
     }

@@ -25,7 +25,8 @@ fn all(grant: Grant, at_ms: i64) -> Choice {
 
 fn by(n: u64, subjects: &[[u8; 16]], choice: Option<Choice>) -> Admission {
     let job = NewJob { subjects: subjects.to_vec(), ..job(n) };
-    let whose = Whose { subjects: subjects.to_vec(), choice, happened_ms: START, ..Whose::default() };
+    let whose =
+        Whose { subjects: subjects.to_vec(), choice, happened_ms: START, ..Whose::default() };
     Admission { whose, ..event(n, vec![send("meta", job)]) }
 }
 
