@@ -148,7 +148,7 @@ fn what_stands_before_a_templates_header_is_passed_over() {
                Cj0abc,purchase,11/22/2026 09:00:00 AM,12.50,USD,Granted,Denied\n";
     let event = one(csv, None);
     assert_eq!(event["timestamp"], "2026-11-22T14:00:00Z", "{event}");
-    assert_eq!(event["consent"]["ad_personalization"], "Denied", "{event}");
+    assert_eq!(event["consent"]["ad_personalization"], "denied", "{event}");
     // A column of row numbers is no comment.
     let numbered =
         "#,fbclid,event_name,event_time,value,currency\n1,IwAR0,Purchase,1795320000,9,EUR\n";
