@@ -146,9 +146,8 @@ pub fn run(
     }
     let (Reading { seen, mut state }, model) = consent::read(street, site, &event, whereabouts);
     let country = event.texts.first(Field::Country).or(site.country.as_deref());
-    let country = country.map(str::to_owned);
     let memo = Memo::default();
-    let identifiers = subject_digests(&memo, &event, country.as_deref());
+    let identifiers = subject_digests(&memo, &event, country);
     let mut subjects: Vec<IdHash> = identifiers
         .iter()
         .map(|(field, digest)| street.key.subject(&site.controller, *field, digest))
@@ -159,15 +158,16 @@ pub fn run(
     subjects.extend(order);
     let choice = choice::of_event(street, &event, &subjects, whereabouts, now, &mut state);
     let click = clicks::of_event(street, &event, &click_keys, &state);
-    let recalled = clicks::recall(street, &mut event, &click_keys, &state, now);
-    let by_name = identifiers.iter().zip(&subjects);
-    let keys = by_name.filter(|((field, _), _)| TRAIT_KEYS.contains(field)).map(|(_, key)| *key);
-    let trait_keys: Vec<IdHash> = keys.collect();
+    let by_name =
+        identifiers.iter().zip(&subjects).filter(|_| config.consent.memory.traits.is_some());
+    let trait_keys = by_name.filter(|((field, _), _)| TRAIT_KEYS.contains(field));
+    let trait_keys: Vec<IdHash> = trait_keys.map(|(_, key)| *key).collect();
     let said = if asked.identifies {
-        traits::of_event(street, &memo, &event, &trait_keys, country.as_deref(), &state)
+        traits::of_event(street, &memo, &event, &trait_keys, country, &state)
     } else {
         Vec::new()
     };
+    let recalled = clicks::recall(street, &mut event, &click_keys, &state, now);
     let enriched = traits::recall(street, &memo, &mut event, &trait_keys, &state, now);
 
     let Some(names) = config.plan.by_incoming.get(&event.name) else {
