@@ -520,7 +520,7 @@ fn rates() {
     let path = folder.path().join("config/destinations.toml");
     let text = std::fs::read_to_string(&path).unwrap();
     let limit = format!(
-        "[crm]\nrate_limit = {{ requests_per_second = {RATE}, burst = {BURST} }}\nmax_events = 1\n"
+        "[crm]\nrate_limit = {{ requests_per_second = {RATE}, burst = {BURST} }}\nbatch = {{ max_events = 1 }}\n"
     );
     std::fs::write(&path, text.replace("[crm]\n", &limit)).unwrap();
     let relay = Server::relay(folder.path());
