@@ -181,6 +181,8 @@ impl Prepared {
         self.amounts.retain(|(field, _)| permit.fields.contains(*field));
         if !permit.fields.contains(Field::Items) {
             self.items.clear();
+        } else if self.sensitive {
+            self.items.iter_mut().for_each(Item::forget_product);
         } else if !permit.fields.contains(Field::ItemNames) {
             self.items.iter_mut().for_each(Item::forget_names);
         }

@@ -1,7 +1,7 @@
 //! Every combination that a configuration allows: event × destination × site × region × state,
 //! decided by the functions that `serve` decides with. Equal ones are merged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::regions::{parts, patterns, place, sorted};
 use crate::{
@@ -113,7 +113,9 @@ pub fn lock(config: &Config) -> Lock {
             destination: name.clone(),
             platform: destination.platform.name.to_owned(),
             address: destination.address().unwrap_or_else(|| "this machine".to_owned()),
+            account: destination.account.clone(),
             legal_entity: rule.and_then(|rule| rule.recipient.clone()),
+            role: rule.and_then(|rule| rule.role).map(|role| role.name().to_owned()),
             regions: sorted(regions.into_iter()),
         });
         for event in events(destination) {
@@ -128,7 +130,15 @@ pub fn lock(config: &Config) -> Lock {
             }));
         }
     }
-    Lock::new(config.reading(), recipients, combinations)
+    let mut incoming: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, events) in &config.plan.by_incoming {
+        for event in events {
+            if combinations.iter().any(|one: &Combination| one.event == *event) {
+                incoming.entry(event.clone()).or_default().insert(name.clone());
+            }
+        }
+    }
+    Lock::new(config.reading(), recipients, combinations).with_incoming(incoming)
 }
 
 /// The sites of a destination that are decided alike, with their cells: what a site changes is

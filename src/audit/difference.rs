@@ -7,7 +7,7 @@ use super::{
     regions::{place, sorted},
 };
 use crate::{
-    consent::{Lock, StateKind},
+    consent::{Lock, Recipient, StateKind},
     event::ActionSource,
 };
 
@@ -35,8 +35,10 @@ pub struct Beyond {
 pub enum More {
     /// Signals are read by looser settings, of which every combination lives.
     Reading(Vec<String>),
-    /// The destination is another: its platform or address.
+    /// The destination is another: its platform, address, account, legal entity or role.
     Recipient(String),
+    /// The event arrives under other names too.
+    Incoming(Vec<String>),
     /// The whole combination.
     Combination {
         /// With these fields.
@@ -64,6 +66,22 @@ pub fn beyond(new: &Lock, old: &Lock) -> Vec<Beyond> {
             what: More::Reading(looser),
         });
     }
+    for (event, names) in new.incoming() {
+        // An event that is new altogether is news by its combinations.
+        let Some(before) = old.incoming().get(event) else { continue };
+        let more: Vec<String> = names.difference(before).cloned().collect();
+        if !more.is_empty() {
+            found.push(Beyond {
+                destination: "every destination".to_owned(),
+                events: vec![event.clone()],
+                sites: Vec::new(),
+                sources: Vec::new(),
+                regions: Vec::new(),
+                states: Vec::new(),
+                what: More::Incoming(more),
+            });
+        }
+    }
     for recipient in new.recipients() {
         let name = &recipient.destination;
         let mut events: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -78,9 +96,21 @@ pub fn beyond(new: &Lock, old: &Lock) -> Vec<Beyond> {
         let before = old.recipients().find(|one| one.destination == *name);
         if let Some(before) = before {
             let elsewhere = before.address != recipient.address && recipient.address != LOCAL;
-            if before.platform != recipient.platform || elsewhere {
-                let describe =
-                    |one: &crate::consent::Recipient| format!("{} ({})", one.address, one.platform);
+            let entity = recipient.legal_entity.as_deref();
+            let role = recipient.role.as_deref();
+            let other = before.differs(&recipient.account, entity, role);
+            if before.platform != recipient.platform || elsewhere || !other.is_empty() {
+                let describe = |one: &Recipient| {
+                    let account = |key: &String| match key.as_str() {
+                        "recipient" => one.legal_entity.as_deref(),
+                        "role" => one.role.as_deref(),
+                        key => one.account.get(key).map(String::as_str),
+                    };
+                    let parts = other
+                        .iter()
+                        .map(|key| format!(", {key} {}", account(key).unwrap_or("not named")));
+                    format!("{} ({}{})", one.address, one.platform, parts.collect::<String>())
+                };
                 let what = format!("{} instead of {}", describe(recipient), describe(before));
                 found.push(Beyond {
                     destination: name.clone(),

@@ -75,11 +75,7 @@ impl Record {
             mode: destination.mode.name(),
             address: destination.address().unwrap_or_else(|| "this machine".to_owned()),
             legal_entity: said(|rule| &rule.recipient),
-            role: rule.and_then(|rule| rule.role).map(|role| match role {
-                Role::Processor => "processor",
-                Role::JointController => "joint controller",
-                Role::Controller => "controller",
-            }),
+            role: rule.and_then(|rule| rule.role).map(Role::name),
             country: said(|rule| &rule.country),
             mechanism: said(|rule| &rule.mechanism),
             legal_basis: said(|rule| &rule.legal_basis),
@@ -310,6 +306,12 @@ pub(super) fn kept(config: &Config) -> Vec<Kept> {
             "click ids of visits with ad_storage and ad_user_data, encrypted, by keyed hashes of \
              persons; until refused or erased",
             memory.click_ids.map_or_else(off, duration),
+        ),
+        row(
+            "memory.traits",
+            "what identify calls say of a person with ad_storage and ad_user_data: hashes, and places, \
+             encrypted, by keyed hashes of persons; until refused or erased",
+            memory.traits.map_or_else(off, duration),
         ),
         row("evidence", "the decision log, without clear identity", duration(keep.evidence)),
         row("journeys", "steps by keyed hashes of persons", duration(keep.journeys)),

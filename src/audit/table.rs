@@ -202,6 +202,7 @@ fn one(news: &Beyond) -> Value {
     let (kind, what) = match &news.what {
         More::Reading(settings) => ("reading", settings.clone()),
         More::Recipient(what) => ("recipient", vec![what.clone()]),
+        More::Incoming(names) => ("incoming", names.clone()),
         More::Combination { fields, .. } => ("combination", fields.clone()),
         More::Parts(parts) => ("fields", parts.clone()),
     };

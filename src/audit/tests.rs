@@ -91,6 +91,7 @@ fn newly(changed: &Config) -> Vec<(String, String)> {
     let what = |more: &More| match more {
         More::Reading(settings) => settings.join(" "),
         More::Recipient(what) => what.clone(),
+        More::Incoming(names) => names.join(" "),
         More::Combination { fields, .. } => format!("whole: {}", fields.join(" ")),
         More::Parts(parts) => parts.join(" "),
     };
@@ -194,6 +195,7 @@ fn how_signals_are_read_is_approved_too() {
         ("[memory]\nmax_age = \"400d\"\n[x]\n", "memory.max_age"),
         ("[memory]\nuse_for = [\"website\"]\n[x]\n", "memory.use_for"),
         ("[memory]\nclick_ids = \"90d\"\n[x]\n", "memory.click_ids"),
+        ("[memory]\ntraits = \"30d\"\n[x]\n", "memory.traits"),
     ] {
         // Tables go to the end of the file, where no key follows.
         let found = match line.strip_suffix("[x]\n") {
@@ -253,7 +255,7 @@ fn what_is_approved_is_exactly_what_the_lock_holds() {
                     state: &state,
                     sensitive: false,
                 };
-                let decision = today.decide(meta, "purchase", "shop", &question);
+                let decision = today.decide(meta, "purchase".into(), "shop", &question);
                 let terms = locked.terms("meta", "purchase", "shop", source, &region, kind);
                 match (decision.permit, terms) {
                     (Ok(permit), Some(terms)) => {
@@ -271,7 +273,7 @@ fn what_is_approved_is_exactly_what_the_lock_holds() {
                 if decide(&today.consent, &question).permit.is_err() {
                     assert!(terms.is_none());
                 }
-                let other = today.decide(meta, "lead", "shop", &question).permit;
+                let other = today.decide(meta, "lead".into(), "shop", &question).permit;
                 assert!(other.is_err(), "an event that the lock does not name");
             }
         }
@@ -294,7 +296,7 @@ fn a_lock_of_nobody_approves_nothing() {
         state: &state,
         sensitive: false,
     };
-    let decision = config.decide(hook, "purchase", "shop", &question);
+    let decision = config.decide(hook, "purchase".into(), "shop", &question);
     assert_eq!(decision.permit.unwrap_err().name(), "not_approved");
     assert_eq!(decision.reasons[0].rule, "default");
 }

@@ -120,6 +120,11 @@ pub(super) fn news(beyond: &Beyond, verb: &str) -> String {
             format!("{to}: signals are read by other settings: {settings}.")
         }
         More::Recipient(what) => format!("{to}: events go to {what}."),
+        More::Incoming(names) => {
+            let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+            let names = join(names.into_iter(), "and");
+            format!("{to} {verb} {events} that arrives as {names}.")
+        }
         More::Combination { fields, limited } => {
             let fields = if fields.is_empty() { "no field".to_owned() } else { fields.join(", ") };
             let how = if *limited { ", in the restricted mode" } else { "" };

@@ -93,8 +93,13 @@ fn write_lock(dir: &Path, config: &Config) -> anyhow::Result<serde_json::Value> 
     let nothing = Lock::default();
     let before = config.approval.lock.as_ref().unwrap_or(&nothing);
     let (released, withheld) = (audit::beyond(&lock, before), audit::beyond(before, &lock));
-    for news in &released {
-        eprintln!("new: {}", audit::sentence(news));
+    if config.approval.lock.is_some() {
+        for news in &released {
+            eprintln!("new: {}", audit::sentence(news));
+        }
+    } else {
+        // Without one everything is new, and the list is the lock itself.
+        eprintln!("no lock before: {} combinations", lock.combinations().len());
     }
     let changed = file_hash(text.as_bytes()) != config.approval.hash;
     if changed {

@@ -106,7 +106,9 @@ impl Explain {
             }),
             None => Remembered::default(),
         };
+        let refused_since = |subjects: &[IdHash], _: i64| Some(remembered(subjects));
         let street = street::street(&config, &key, &regions, &remembered);
+        let street = Street { refused_since: &refused_since, ..street };
         let now = self.now.unwrap_or(now);
         let mut exit = Exit::Fine;
         let mut out = std::io::stdout();

@@ -53,7 +53,7 @@ pub(super) fn street<'a>(
     regions: &'a Regions,
     remembered: &'a dyn Fn(&[IdHash]) -> Remembered,
 ) -> Street<'a> {
-    Street { config, key, geoip: &**regions, remembered }
+    Street { config, key, geoip: &**regions, remembered, refused_since: &|_, _| None }
 }
 
 /// What is remembered where there is no data folder.

@@ -7,7 +7,7 @@ use super::{Config, DestinationConfig};
 use crate::{
     consent::{
         APPROVALS_FILE, Approval, CONTROLLER, Decision, HowRead, LOCK_FILE, Lock, Occasion,
-        Question, SignOff, decide, file_hash,
+        Question, Role, SignOff, decide, file_hash,
     },
     destinations::Mode,
     event::FieldSet,
@@ -92,6 +92,21 @@ fn unsigned(
     Some(why)
 }
 
+/// A plan event, and the name under which it arrived.
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a> {
+    /// The plan event.
+    pub planned: &'a str,
+    /// The incoming name; `None` for what was accepted before.
+    pub incoming: Option<&'a str>,
+}
+
+impl<'a> From<&'a str> for Named<'a> {
+    fn from(planned: &'a str) -> Self {
+        Self { planned, incoming: None }
+    }
+}
+
 impl Config {
     /// How signals are read, as far as it is settings.
     pub fn reading(&self) -> HowRead {
@@ -117,7 +132,7 @@ impl Config {
     pub fn decide(
         &self,
         destination: &DestinationConfig,
-        event: &str,
+        event: Named<'_>,
         site: &str,
         question: &Question<'_>,
     ) -> Decision {
@@ -126,12 +141,17 @@ impl Config {
             return decision;
         }
         let address = destination.address();
+        let rule = self.consent.destination(&destination.name, destination.platform.name);
         let occasion = Occasion {
             destination: &destination.name,
             platform: destination.platform.name,
             address: address.as_deref(),
+            account: &destination.account,
+            legal_entity: rule.and_then(|rule| rule.recipient.as_deref()),
+            role: rule.and_then(|rule| rule.role).map(Role::name),
+            incoming: event.incoming,
             sendable: destination.sendable(),
-            event,
+            event: event.planned,
             site,
             source: question.action_source,
             present: question.present,

@@ -260,6 +260,7 @@ fn consent(rules: &Rules) -> Value {
             "max_age": show_duration(rules.memory.max_age),
             "use_for": rules.memory.use_for,
             "click_ids": rules.memory.click_ids.map(show_duration),
+            "traits": rules.memory.traits.map(show_duration),
         },
         "regions": regions,
         "categories": rules.categories.iter().cloned().map(|(name, purposes)| {

@@ -2,6 +2,8 @@
 //! the body (`customer.email`) or a CEL expression over it (`body.amount / 100`). Only what is
 //! written is held here; reading a body by it is `sources`'.
 
+use std::sync::LazyLock;
+
 use crate::{
     event::{Field, FieldSet},
     plan::Expression,
@@ -111,10 +113,12 @@ fn nearest(key: &str) -> Option<&'static str> {
 
 /// Whether a field is a text that others also write as a number.
 pub fn takes_numbers_as_text(key: &str) -> bool {
-    let of = |group: &str| FieldSet::group(group).unwrap_or_default();
-    let texts = of("user").union(of("context")).union(of("click_ids")).union(of("lead"));
+    static TEXTS: LazyLock<FieldSet> = LazyLock::new(|| {
+        let of = |group: &str| FieldSet::group(group).unwrap_or_default();
+        of("user").union(of("context")).union(of("click_ids")).union(of("lead"))
+    });
     matches!(key, "event_id" | "adjusts.order_id" | "properties.order_id")
-        || Field::parse(key).is_some_and(|field| texts.contains(field))
+        || Field::parse(key).is_some_and(|field| TEXTS.contains(field))
 }
 
 /// A path: names with dots, and nothing that only an expression has.

@@ -39,8 +39,9 @@ use crate::{
     value::{EntryValue, Rates},
 };
 
+pub use approval::Named;
 pub use field_map::{FieldMap, FieldSource, takes_numbers_as_text};
-pub use finding::{Finding, Severity};
+pub use finding::{Finding, Severity, nearest};
 pub use listen::{Doors, TlsFiles};
 pub use load::{FILES, LoadOptions, Loaded, environment, hash_of, load};
 pub use secret::{Fallback, PLACEHOLDER, Secrets};
@@ -275,6 +276,10 @@ pub struct HmacSettings {
     pub prefix: String,
     /// The header with the time that is signed too; `None`: only the body is.
     pub timestamp_header: Option<String>,
+    /// The header with the delivery's id, which is taken once.
+    pub id_header: Option<String>,
+    /// The same as a path into the body.
+    pub id: Vec<String>,
 }
 
 impl Default for HmacSettings {
@@ -284,6 +289,8 @@ impl Default for HmacSettings {
             encoding: SignatureEncoding::Hex,
             prefix: String::new(),
             timestamp_header: None,
+            id_header: None,
+            id: Vec::new(),
         }
     }
 }
@@ -489,6 +496,8 @@ pub struct DestinationConfig {
     pub endpoint: String,
     /// The same as explanations show it, in every mode: the vendor's, or `endpoint`.
     pub shown_endpoint: String,
+    /// The settings that say whose account, pixel or address it is.
+    pub account: BTreeMap<String, String>,
 }
 
 impl DestinationConfig {

@@ -4,7 +4,7 @@
 //! hold is held (`not_approved`), and of one that it holds only the approved fields leave. It reads
 //! no file and checks no signature: [`super::lock`] has the text form, `config` the standing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -219,8 +219,14 @@ pub struct Recipient {
     pub platform: String,
     /// Where it is: scheme, host and port.
     pub address: String,
-    /// The legal entity, for people.
+    /// The settings that say whose account, pixel or address it is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub account: BTreeMap<String, String>,
+    /// The legal entity.
     pub legal_entity: Option<String>,
+    /// What it is to the controller (`processor`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
     /// The region patterns that its combinations tell apart, held ones included.
     pub regions: Vec<String>,
 }
@@ -232,6 +238,8 @@ pub struct Lock {
     reading: HowRead,
     /// Destinations by name.
     recipients: BTreeMap<String, Recipient>,
+    /// The names under which each plan event arrives.
+    incoming: BTreeMap<String, BTreeSet<String>>,
     /// What may leave, in order.
     combinations: Vec<Combination>,
     /// Where in `combinations` each destination's and event's are.
@@ -247,6 +255,14 @@ pub struct Occasion<'a> {
     pub platform: &'a str,
     /// Where it delivers: scheme, host and port; `None`: this machine, where nothing leaves to.
     pub address: Option<&'a str>,
+    /// Whose account it is, as [`Recipient::account`].
+    pub account: &'a BTreeMap<String, String>,
+    /// The legal entity.
+    pub legal_entity: Option<&'a str>,
+    /// What that is to the controller.
+    pub role: Option<&'a str>,
+    /// The name under which the event arrived, where it arrives now.
+    pub incoming: Option<&'a str>,
     /// The fields that it can send.
     pub sendable: FieldSet,
     /// The plan event.
@@ -274,7 +290,18 @@ impl Lock {
             events.entry(one.event.clone()).or_default().push(at);
         }
         let recipients = recipients.into_iter().map(|r| (r.destination.clone(), r)).collect();
-        Self { reading, recipients, combinations, index }
+        Self { reading, recipients, incoming: BTreeMap::new(), combinations, index }
+    }
+
+    /// The same, with the names under which each plan event arrives.
+    #[must_use]
+    pub fn with_incoming(self, incoming: BTreeMap<String, BTreeSet<String>>) -> Self {
+        Self { incoming, ..self }
+    }
+
+    /// The names under which each plan event arrives.
+    pub fn incoming(&self) -> &BTreeMap<String, BTreeSet<String>> {
+        &self.incoming
     }
 
     /// How signals were read when it was written.
@@ -335,6 +362,14 @@ impl Lock {
             let approved = &recipient.address;
             return Err(format!("consent.lock approves {approved:?}, not {address:?}"));
         }
+        if let Some(other) = recipient.differs(on.account, on.legal_entity, on.role).first() {
+            return Err(format!("consent.lock approves {destination:?} with another {other}"));
+        }
+        if let Some(name) = on.incoming
+            && !self.incoming.get(event).is_some_and(|names| names.contains(name))
+        {
+            return Err(format!("consent.lock does not approve {name:?} as {event}"));
+        }
         let before = permit.fields;
         for kind in StateKind::of(on.state) {
             let region = &on.state.region;
@@ -354,6 +389,22 @@ impl Lock {
             narrow(permit, terms, on.sendable);
         }
         Ok(before.difference(permit.fields))
+    }
+}
+
+impl Recipient {
+    /// What of whom it names is not as it was approved, by name.
+    pub fn differs(
+        &self,
+        account: &BTreeMap<String, String>,
+        legal_entity: Option<&str>,
+        role: Option<&str>,
+    ) -> Vec<String> {
+        let keys: BTreeSet<&String> = self.account.keys().chain(account.keys()).collect();
+        let accounts = keys.into_iter().filter(|key| self.account.get(*key) != account.get(*key));
+        let entity = (self.legal_entity.as_deref() != legal_entity).then(|| "recipient".to_owned());
+        let role = (self.role.as_deref() != role).then(|| "role".to_owned());
+        accounts.cloned().chain(entity).chain(role).collect()
     }
 }
 

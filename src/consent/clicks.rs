@@ -43,11 +43,12 @@ pub fn is_click(field: Field) -> bool {
     CLICK_IDS.contains(&field)
 }
 
-/// Whether a state is one in which a click may be remembered: both purposes granted, nothing opted
-/// out of.
+/// Whether a state is one in which a click, or a trait, may be remembered: both purposes granted,
+/// nothing opted out of, no minor.
 pub fn may_remember(state: &State) -> bool {
     let granted = |purpose| state.grants.get(purpose) == Grant::Granted;
-    granted(Purpose::AdStorage) && granted(Purpose::AdUserData) && !state.opt_out.any()
+    let allows = granted(Purpose::AdStorage) && granted(Purpose::AdUserData);
+    allows && !state.opt_out.any() && !state.minor
 }
 
 /// Whether a state is one in which nothing remembered may be used.

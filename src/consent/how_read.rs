@@ -27,6 +27,9 @@ pub struct HowRead {
     /// For how many seconds clicks are remembered; absent: not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_click_ids: Option<String>,
+    /// For how many seconds traits are remembered; absent: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_traits: Option<String>,
     /// TCF and AC ids, where they are not the known ones.
     pub vendors: BTreeMap<String, String>,
     /// Ages below which a person is a minor, by site, where they are not the default.
@@ -73,6 +76,7 @@ impl HowRead {
             memory_use_for: rules.memory.use_for.iter().cloned().collect(),
             memory_max_age: rules.memory.max_age.as_secs().to_string(),
             memory_click_ids: rules.memory.click_ids.map(|age| age.as_secs().to_string()),
+            memory_traits: rules.memory.traits.map(|age| age.as_secs().to_string()),
             vendors,
             minimum_ages: minimum_ages.map(|(s, age)| (s.to_owned(), age.to_string())).collect(),
             relay,
@@ -102,6 +106,8 @@ impl HowRead {
         note(longer, "memory.max_age");
         let clicks = |how: &HowRead| how.memory_click_ids.as_deref().map(seconds);
         note(clicks(self) > clicks(approved), "memory.click_ids");
+        let traits = |how: &HowRead| how.memory_traits.as_deref().map(seconds);
+        note(traits(self) > traits(approved), "memory.traits");
         for vendor in all_keys(&self.vendors, &approved.vendors) {
             let today = self.vendors.get(vendor);
             let is_looser =

@@ -1,7 +1,10 @@
 //! The text of `consent.lock` and of the approvals beside it: one JSON object a line, in an order
 //! that depends on nothing but the content, so that a change shows as a small difference.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -34,6 +37,7 @@ enum Line {
     Lock { version: String },
     Reading(HowRead),
     Recipient(Recipient),
+    Event { event: String, from: BTreeSet<String> },
     Combination(Written),
 }
 
@@ -63,6 +67,11 @@ impl Lock {
         let version = VERSION.to_owned();
         let mut lines = vec![Line::Lock { version }, Line::Reading(self.reading().clone())];
         lines.extend(self.recipients().cloned().map(Line::Recipient));
+        let incoming = self.incoming().iter();
+        lines.extend(incoming.map(|(event, from)| {
+            let (event, from) = (event.clone(), from.clone());
+            Line::Event { event, from }
+        }));
         lines.extend(self.combinations().iter().map(|one| {
             let Terms { limited, personalization_denied, fields, properties, except, ip } =
                 one.terms.clone();
@@ -91,7 +100,7 @@ impl Lock {
     /// Reads the file's text; a lock that is not understood whole is not understood.
     pub fn parse(text: &str) -> Result<Self, Unreadable> {
         let (mut recipients, mut combinations) = (BTreeMap::new(), Vec::new());
-        let mut reading = None;
+        let (mut reading, mut incoming) = (None, BTreeMap::new());
         let mut lines = numbered(text);
         let fault = |line, problem: &str| Unreadable { line, problem: problem.to_owned() };
         match lines.next().map(|(at, text)| (at, serde_json::from_str(text))) {
@@ -115,6 +124,11 @@ impl Lock {
                         return Err(fault(at, "the destination is listed twice"));
                     }
                 }
+                Ok(Line::Event { event, from }) => {
+                    if incoming.insert(event, from).is_some() {
+                        return Err(fault(at, "the event is listed twice"));
+                    }
+                }
                 Ok(Line::Combination(one)) => combinations.push(read(at, one)?),
                 Err(error) => return Err(fault(at, &error.to_string())),
             }
@@ -122,7 +136,8 @@ impl Lock {
         let Some(reading) = reading else {
             return Err(fault(1, "how signals are read is not said"));
         };
-        Ok(Self::new(reading, recipients.into_values().collect(), combinations))
+        let lock = Self::new(reading, recipients.into_values().collect(), combinations);
+        Ok(lock.with_incoming(incoming))
     }
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Grant, Memory, Purpose, State,
     clicks::{self, Click},
+    traits::{self, Trait},
 };
 
 /// The source under which a remembered choice appears in a [`State`].
@@ -180,7 +181,7 @@ impl Choice {
         self.words().any(|word| word.no_ms.is_some())
     }
 
-    /// Whether it refuses what a remembered click rests on.
+    /// Whether it refuses what remembered clicks and traits rest on.
     pub fn refuses_clicks(&self) -> bool {
         self.spoken().any(|(name, word)| {
             let about =
@@ -331,6 +332,8 @@ pub struct Remembered {
     pub erased_ms: Option<i64>,
     /// Their clicks, oldest first.
     pub clicks: Vec<Click>,
+    /// What they said of themselves.
+    pub traits: Vec<Trait>,
 }
 
 impl Remembered {
@@ -339,6 +342,7 @@ impl Remembered {
         self.choice.merge(&other.choice);
         self.erased_ms = self.erased_ms.max(other.erased_ms);
         other.clicks.iter().for_each(|click| clicks::add(&mut self.clicks, click.clone()));
+        other.traits.iter().for_each(|one| traits::add(&mut self.traits, one.clone()));
     }
 
     /// Whether something that was accepted at a time is gone with an erasure.

@@ -29,6 +29,7 @@ pub mod tcf;
 pub mod tcf_canada;
 #[cfg(test)]
 mod tests;
+pub mod traits;
 pub mod us_privacy;
 pub mod us_section;
 

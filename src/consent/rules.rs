@@ -41,6 +41,8 @@ pub struct Memory {
     pub use_for: Vec<String>,
     /// How long clicks are remembered; `None`: not at all.
     pub click_ids: Option<Duration>,
+    /// How long the traits of `identify` calls are remembered; `None`: not at all.
+    pub traits: Option<Duration>,
 }
 
 impl Default for Memory {
@@ -57,6 +59,7 @@ impl Default for Memory {
             max_age: Duration::from_secs(180 * 86_400),
             use_for: sources.map(str::to_owned).to_vec(),
             click_ids: None,
+            traits: None,
         }
     }
 }
@@ -199,6 +202,17 @@ pub enum Role {
     JointController,
     /// Decides by itself.
     Controller,
+}
+
+impl Role {
+    /// As the rules write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Processor => "processor",
+            Role::JointController => "joint controller",
+            Role::Controller => "controller",
+        }
+    }
 }
 
 impl DestinationRule {

@@ -62,6 +62,8 @@ pub fn recheck(
         }
     }
     outdate(config, &mut prepared, now);
+    let site = config.sites.get(&prepared.site);
+    prepared.sensitive |= site.is_some_and(|site| site.sensitive.is_some());
     match stopped(config, destination, job, &prepared, now) {
         Some(verdict) => Checked::Over(verdict, prepared.event),
         None => match permit(config, destination, &prepared) {
@@ -179,7 +181,8 @@ fn permit(
         state: &state,
         sensitive: prepared.sensitive || site.is_some_and(|site| site.sensitive.is_some()),
     };
-    config.decide(destination, &prepared.event, &prepared.site, &question).permit
+    let event = prepared.event.as_str().into();
+    config.decide(destination, event, &prepared.site, &question).permit
 }
 
 /// A job's state under today's rules.

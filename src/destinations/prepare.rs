@@ -61,7 +61,11 @@ pub(super) fn prepare(
             .filter(|(field, _)| *field != Field::Value && takes(*field))
             .copied()
             .collect(),
-        items: if takes(Field::Items) { items(event, permit) } else { Vec::new() },
+        items: if takes(Field::Items) {
+            items(event, permit, occasion.sensitive)
+        } else {
+            Vec::new()
+        },
         other: other(event, permit, recipe.fields),
         adjusts: event.adjusts.clone(),
         calibrated: occasion.calibrated.and_then(money),
@@ -208,12 +212,14 @@ fn transaction_id(event: &Event, permit: &Permit) -> String {
     }
 }
 
-fn items(event: &Event, permit: &Permit) -> Vec<Item> {
+fn items(event: &Event, permit: &Permit, sensitive: bool) -> Vec<Item> {
     let mut items = event.items.clone();
     // No platform has a place for it; a webhook puts it back.
     items.iter_mut().for_each(|item| item.other.clear());
-    if !permit.fields.contains(Field::ItemNames) {
-        items.iter_mut().for_each(|item| item.name = None);
+    if sensitive {
+        items.iter_mut().for_each(Item::forget_product);
+    } else if !permit.fields.contains(Field::ItemNames) {
+        items.iter_mut().for_each(Item::forget_names);
     }
     items
 }

@@ -36,6 +36,14 @@ impl Key {
     pub const fn new(name: &'static str, kind: KeyKind, help: &'static str) -> Self {
         Self { name, kind, help }
     }
+
+    /// Whether it says whose account, pixel or address events go to, by how such keys are named;
+    /// others say in what form.
+    pub fn names_recipient(&self) -> bool {
+        let is_named = ["_id", "_code", "_key"].iter().any(|end| self.name.ends_with(end))
+            || matches!(self.name, "url" | "partner" | "data_set" | "data_provider");
+        self.kind == KeyKind::Text && is_named && !self.name.starts_with("test_")
+    }
 }
 
 /// A problem of one setting.

@@ -82,8 +82,12 @@ impl Take {
     pub fn apply(&self, text: &str, country: Option<&str>, memo: &Memo) -> Result<Taken, Dropped> {
         let already = if self.rule == Rule::Verbatim { None } else { recognise_hash(text) };
         match (self.form, already) {
-            (Form::Hashed, Some(digest)) if self.keeps_appendix => Ok(Taken::HashedBefore(digest)),
-            (Form::Hashed, Some(digest)) => Ok(Taken::HashedBefore(digest.bare())),
+            (Form::Hashed, Some(digest)) if self.keeps_appendix && digest.appendix.is_some() => {
+                Ok(Taken::HashedBefore(digest))
+            }
+            (Form::Hashed, Some(digest)) => {
+                Ok(Taken::HashedBefore(memo.rehash(self.rule, digest.bare())?))
+            }
             (Form::Hashed, None) => {
                 let normalised = memo.normalize(self.rule, text, country)?;
                 Ok(Taken::Hashed(memo.digest(&normalised)))

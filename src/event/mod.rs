@@ -231,10 +231,17 @@ pub struct Item {
 }
 
 impl Item {
-    /// Takes away what shows what the product is: its name, and whatever else the sender says of it.
+    /// Takes away its name, and whatever else the sender says of it.
     pub fn forget_names(&mut self) {
         self.name = None;
         self.other.clear();
+    }
+
+    /// Takes away all that shows what the product is: of a sensitive site only its id, how many and
+    /// for how much may be told.
+    pub fn forget_product(&mut self) {
+        self.forget_names();
+        (self.brand, self.category, self.variant) = (None, None, None);
     }
 }
 

@@ -15,8 +15,11 @@ use crate::config;
 /// Beside the files: the last day on which the configuration was in force.
 const IN_FORCE: &str = "in-force";
 
+/// Their folder, beside the log's files.
+pub(super) const FOLDER: &str = "config";
+
 fn place(data: &Path) -> PathBuf {
-    files::folder(data).join("config")
+    files::folder(data).join(FOLDER)
 }
 
 /// Keeps the files of a configuration (names within its folder, bytes) that is in force now.

@@ -59,6 +59,24 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
+/// Whatever lies in the folder, with its length, in the order of names.
+pub(super) fn all(folder: &Path) -> io::Result<Vec<(String, u64)>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut all = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        // One that goes meanwhile was over.
+        if let Ok(metadata) = entry.metadata() {
+            all.push((entry.file_name().to_string_lossy().into_owned(), metadata.len()));
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
 /// By what file names are in order: `2026-11-22.log` is before `2026-11-22.001.log`.
 pub(super) fn order(name: &str) -> (String, String) {
     let (day, rest) = name.split_at_checked(DAY_LENGTH).unwrap_or((name, ""));
@@ -66,7 +84,7 @@ pub(super) fn order(name: &str) -> (String, String) {
     (day.to_owned(), part.to_owned())
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let day = name.get(..DAY_LENGTH).is_some_and(|day| day.parse::<jiff::civil::Date>().is_ok());
     day && name.ends_with(".log")
 }

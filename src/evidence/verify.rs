@@ -47,7 +47,7 @@ pub struct Problem {
     pub record: u64,
     /// The last one.
     pub to: u64,
-    /// `changed`, `missing`, `out_of_order`, `unreadable`.
+    /// `changed`, `missing`, `out_of_order`, `unreadable`, `surplus`.
     pub code: &'static str,
     /// For a person who reads it.
     pub message: String,
@@ -68,6 +68,7 @@ pub fn verify(queue: &Queue, data: &Path) -> Result<Report, Refused> {
     };
     let mut report = walk(queue, data, &chain, None, &mut see)?;
     report.waiting = waiting.len();
+    surplus(queue, data, &mut report)?;
     for (hash, first) in configurations {
         let Some(code) = configurations::problem(data, &hash) else { continue };
         let file = format!("config/{hash}");
@@ -76,6 +77,38 @@ pub fn verify(queue: &Queue, data: &Path) -> Result<Report, Refused> {
         report.problems.push(Problem { file, record: first, to: first, code, message });
     }
     Ok(report)
+}
+
+/// What lies in the folder that is not the log's: other files, and bytes beyond what counts. Where
+/// commits wait for their file such bytes are those of a crash, and the writer cuts them.
+fn surplus(queue: &Queue, data: &Path, report: &mut Report) -> Result<(), Refused> {
+    let failed = |error: io::Error| Refused::Store(format!("the decision log: {error}"));
+    let folder = files::folder(data);
+    // In this order: what was there before the state was read is counted by it, or waits.
+    let found = files::all(&folder).map_err(failed)?;
+    let (chain, waiting) = state(queue)?;
+    let place = files::order;
+    for (name, length) in found {
+        let is_newer = || chain.file.is_empty() || place(&name) > place(&chain.file);
+        let message = if name == configurations::FOLDER {
+            continue;
+        } else if !files::is_name(&name) {
+            "it is no file of the decision log".to_owned()
+        } else if place(&name) < place(&chain.first_file) {
+            "it is older than the first record that is kept".to_owned()
+        } else if waiting.is_empty() && is_newer() {
+            "it is newer than the last record".to_owned()
+        } else if waiting.is_empty() && name == chain.file && length > chain.bytes {
+            let bytes = length - chain.bytes;
+            format!("{bytes} bytes stand after record {}, which is the last", chain.length)
+        } else {
+            continue;
+        };
+        report.ok = false;
+        let (record, code) = (chain.length, "surplus");
+        report.problems.push(Problem { file: name, record, to: record, code, message });
+    }
+    Ok(())
 }
 
 /// Shows every record that is asked for, as the line that was hashed; those that are not in a file

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use super::{Relay, acts::Detail, auth, body, error::ApiError, trace};
 use crate::{
     alert::Active,
-    config::{AdminRole, DestinationConfig, versions},
+    config::{AdminRole, DestinationConfig, nearest, versions},
     destinations::hint,
     pipeline,
     queue::{ApiStats, DeadFilter, DeadGroups, Stats},
@@ -195,6 +195,7 @@ async fn replay(
 ) -> Result<impl IntoResponse, ApiError> {
     let who = allow(&relay, &headers, &OPERATORS)?;
     let filter = filter(body, &headers).await?;
+    known(&relay, &filter).await?;
     let mut detail = told(&filter);
     let count = relay.queue.dead_replay(filter).await?;
     tracing::info!(who, count, "dead letters replayed");
@@ -209,6 +210,7 @@ async fn discard(
 ) -> Result<impl IntoResponse, ApiError> {
     let who = allow(&relay, &headers, &OPERATORS)?;
     let filter = filter(body, &headers).await?;
+    known(&relay, &filter).await?;
     let mut detail = told(&filter);
     let count = relay.queue.dead_discard(filter).await?;
     tracing::info!(who, count, "dead letters discarded");
@@ -226,6 +228,22 @@ async fn filter(mut body: Body, headers: &HeaderMap) -> Result<DeadFilter, ApiEr
         );
         ApiError::bad_request("malformed_json", detail)
     })
+}
+
+/// Refuses a destination that neither is delivered to nor stands in the books.
+async fn known(relay: &Relay, filter: &DeadFilter) -> Result<(), ApiError> {
+    let Some(name) = &filter.destination else { return Ok(()) };
+    let books = relay.queue.stats().await.destinations;
+    let states = relay.delivery.states();
+    if states.contains_key(name) || books.contains_key(name) {
+        return Ok(());
+    }
+    let names = states.keys().chain(books.keys()).map(String::as_str);
+    let hint = match nearest(name, names) {
+        Some(near) => format!("; did you mean {near:?}?"),
+        None => "; see GET /admin/v1/stats".to_owned(),
+    };
+    Err(ApiError::not_found(&format!("no destination is called {name:?}{hint}")))
 }
 
 /// What the admin log says of a filter.

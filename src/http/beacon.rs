@@ -264,7 +264,7 @@ fn choice(
     let node = json::parse(&body, config.limits.nesting).map_err(sources::Unframed::from)?;
     let read = native::choice(&node, &visit.door, config, now).map_err(consent::refused)?;
     let nothing = |_: &[crate::queue::IdHash]| Default::default();
-    let street = ingest::street(relay, config, &nothing);
+    let street = ingest::street(relay, config, &nothing, &|_, _| None);
     let (state, model) = pipeline::state(&street, &read.event, &visit.whereabouts)
         .ok_or_else(|| ApiError::bad_request("site_unknown", "the key's site is not configured"))?;
     let made = match jar.known() {

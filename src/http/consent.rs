@@ -84,7 +84,7 @@ pub(super) fn read(
     now: Timestamp,
 ) -> Result<ChoiceMade, ApiError> {
     let nothing = |_: &[IdHash]| Remembered::default();
-    let street = street(relay, config, &nothing);
+    let street = street(relay, config, &nothing, &|_, _| None);
     native::choice(node, &visit.door, config, now)
         .and_then(|read| pipeline::choice(&street, read, &visit.whereabouts))
         .map_err(refused)

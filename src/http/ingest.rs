@@ -27,7 +27,7 @@ use crate::{
         Whereabouts,
         memory::{Choice, Remembered},
     },
-    pipeline::{self, Street, Verdict},
+    pipeline::{self, Fresh, Street, Verdict},
     queue::{Admission, Admitted, IdHash},
     sources::{self, Door, DoorKind, Form, Outcome, Piece, Rejection, Warning, json::Node, native},
 };
@@ -113,7 +113,9 @@ pub(super) async fn work(
     loop {
         {
             let remembered = |subjects: &[IdHash]| remembered(relay, subjects);
-            let street = street(relay, config, &remembered);
+            let refused_since =
+                |subjects: &[IdHash], at_ms: i64| refused_since(relay, subjects, at_ms);
+            let street = street(relay, config, &remembered, &refused_since);
             for (index, piece) in pieces.by_ref().take(AT_ONCE) {
                 batch.take(index, piece, read, whereabouts, &street, now);
             }
@@ -138,11 +140,12 @@ pub(super) async fn settle(
         if admissions.is_empty() { Vec::new() } else { relay.queue.admit(admissions).await? };
     // Not before: a request that is refused as a whole comes again.
     relay.queue.count_rejected(batch.rejected.len() as u64);
-    let remembered = |subjects: &[IdHash]| remembered(relay, subjects);
     for event in batch.counted.iter().filter_map(Counted::planned) {
         relay.arrivals.note(event, 1);
     }
-    Ok(batch.answer(&admitted, &street(relay, config, &remembered), now))
+    // Only what was decided is shown: nobody is asked about again.
+    let street = street(relay, config, &|_| Remembered::default(), &|_, _| None);
+    Ok(batch.answer(&admitted, &street, now))
 }
 
 /// Runs events of another's format down the street; what is answered and ignored leaves no trace.
@@ -157,8 +160,14 @@ pub(super) fn run_told(
         let (events, at_most) = (outcomes.len(), config.limits.events_per_request);
         return Err(sources::Unframed::TooMany { events, at_most }.into());
     }
-    let remembered = |subjects: &[IdHash]| remembered(relay, subjects);
-    let street = street(relay, config, &remembered);
+    let fresh = Fresh::default();
+    let remembered = |subjects: &[IdHash]| {
+        let mut remembered = remembered(relay, subjects);
+        fresh.add_to(subjects, &mut remembered);
+        remembered
+    };
+    let refused_since = |subjects: &[IdHash], at_ms: i64| refused_since(relay, subjects, at_ms);
+    let street = street(relay, config, &remembered, &refused_since);
     let mut batch = Batch::default();
     for (index, outcome) in outcomes.into_iter().enumerate() {
         let told = match outcome {
@@ -172,7 +181,10 @@ pub(super) fn run_told(
         let verdict = sources::told::read(&told, &visit.door, config, now)
             .and_then(|read| pipeline::run(&street, read, &visit.whereabouts, now));
         match verdict {
-            Ok(verdict) => batch.admit(index, verdict, &street),
+            Ok(verdict) => {
+                fresh.note(&verdict);
+                batch.admit(index, verdict, &street);
+            }
             Err(mut rejection) => {
                 told.place(&mut rejection);
                 batch.reject(index, &told.node, rejection);
@@ -187,8 +199,14 @@ pub(super) fn street<'a>(
     relay: &'a Relay,
     config: &'a Config,
     remembered: &'a dyn Fn(&[IdHash]) -> Remembered,
+    refused_since: &'a dyn Fn(&[IdHash], i64) -> Option<Remembered>,
 ) -> Street<'a> {
-    Street { config, key: &relay.key, geoip: &*relay.geoip, remembered }
+    Street { config, key: &relay.key, geoip: &*relay.geoip, remembered, refused_since }
+}
+
+/// What a person may have refused since a time.
+fn refused_since(relay: &Relay, subjects: &[IdHash], at_ms: i64) -> Option<Remembered> {
+    relay.queue.may_have_refused(subjects, at_ms).then(|| remembered(relay, subjects))
 }
 
 /// What is remembered of a person. Where that cannot be read, as much as a refusal of everything.

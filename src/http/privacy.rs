@@ -16,7 +16,9 @@ use crate::{
     consent::{
         Purpose,
         memory::{Choice, Word},
+        traits,
     },
+    identity::Digest,
     pipeline::{self, TraceRecord},
     queue::{Dossier, IdHash, LeasedJob, MarksOf},
     sources::{self, json::Node},
@@ -192,6 +194,12 @@ fn render(asked: &Asked, dossier: &Dossier) -> Value {
             "ids": click.ids.iter().map(|(field, id)| (field.path().to_owned(), json!(id)))
                 .collect::<Map<_, _>>(),
         })).collect::<Vec<_>>(),
+        "traits": dossier.remembered.traits.iter().map(|one| json!({
+            "field": one.field.path(),
+            "said_at": time(one.at_ms),
+            "kept_until": time(one.until_ms),
+            "value": kept(&one.value),
+        })).collect::<Vec<_>>(),
         "erased_at": dossier.remembered.erased_ms.and_then(time),
         "sent": dossier.sent.iter().map(|event| json!({
             "event_id": event.event_id,
@@ -211,6 +219,16 @@ fn render(asked: &Asked, dossier: &Dossier) -> Value {
         })).collect::<Vec<_>>(),
         "events": traces,
     })
+}
+
+/// As a queued event shows what it holds.
+fn kept(value: &traits::Value) -> String {
+    match value {
+        traits::Value::Clear(text) => text.clone(),
+        traits::Value::Hashed { digest, .. } => {
+            format!("sha256:{}", Digest { bytes: *digest, appendix: None }.hex())
+        }
+    }
 }
 
 fn pending(destination: &str, job: &LeasedJob) -> Value {

@@ -35,7 +35,7 @@ const ROLES: [(&str, AdminRole); 4] = [
     ("privacy", AdminRole::Privacy),
 ];
 
-/// Delivery that only remembers who is paused.
+/// Delivery to one destination, of which it only remembers whether it is paused.
 #[derive(Default)]
 struct Remembering(Mutex<BTreeMap<String, String>>);
 
@@ -59,7 +59,9 @@ impl DeliveryControl for Remembering {
     }
 
     fn states(&self) -> BTreeMap<String, String> {
-        self.0.lock().unwrap().clone()
+        let mut states = self.0.lock().unwrap().clone();
+        states.entry("meta".to_owned()).or_insert_with(|| "running".to_owned());
+        states
     }
 }
 
@@ -372,6 +374,8 @@ async fn admin_calls_need_their_role() {
         ("POST", "/admin/v1/dead/replay", "op-token", "", 400),
         ("POST", "/admin/v1/dead/discard", "op-token", "{\"destination\": \"meta\"}", 200),
         ("POST", "/admin/v1/dead/discard", "op-token", "{\"destinatoin\": \"meta\"}", 400),
+        ("POST", "/admin/v1/dead/discard", "op-token", "{\"destination\": \"mata\"}", 404),
+        ("POST", "/admin/v1/dead/replay", "op-token", "{\"destination\": \"mata\"}", 404),
         ("POST", "/admin/v1/destinations/meta/pause", "look-token", "", 403),
         ("POST", "/admin/v1/destinations/nobody/pause", "op-token", "", 404),
         ("POST", "/admin/v1/config/reload", "op-token", "", 422),
@@ -384,6 +388,9 @@ async fn admin_calls_need_their_role() {
     }
     let (_, dead) = fixture.admin("GET", "/admin/v1/dead", "look-token", "").await;
     assert_eq!(dead, json!([]));
+    let mistyped = "{\"destination\": \"mata\"}";
+    let (_, told) = fixture.admin("POST", "/admin/v1/dead/replay", "op-token", mistyped).await;
+    assert!(told["detail"].as_str().unwrap().contains("did you mean \"meta\""), "{told}");
     let (_, count) = fixture.admin("POST", "/admin/v1/dead/replay", "op-token", "{}").await;
     assert_eq!(count, json!({"count": 0}));
     let pause = "/admin/v1/destinations/meta/pause";

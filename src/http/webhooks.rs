@@ -26,6 +26,7 @@ use crate::{
     clock::Stopwatch,
     config::WebhookKind,
     consent::Whereabouts,
+    queue::IdHash,
     sources::{self, Door, DoorKind, mapped, signed, told},
 };
 
@@ -71,12 +72,25 @@ async fn take(
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let delivery = signed::verify(source, &header, &bytes, now)
         .map_err(|why| ApiError::unauthorized(&why.to_string()))?;
-    let delivery = relay.key.keyed("delivery", &[name.as_bytes(), &delivery]);
-    if relay.queue.knows_delivery(delivery).await? {
-        return Err(ApiError::unauthorized("this delivery was taken before: a replay"));
+    let known_by = |of: &[u8]| relay.key.keyed("delivery", &[name.as_bytes(), of]);
+    let mut deliveries = vec![known_by(&delivery)];
+    if let Some(id_header) = &source.hmac.id_header {
+        let id = header(id_header).map(str::trim).filter(|id| !id.is_empty());
+        let id = id.ok_or_else(|| ApiError::unauthorized("the delivery's id is missing"))?;
+        deliveries.push(known_by(&[b"id\0", id.as_bytes()].concat()));
+    }
+    refuse_replay(relay, &deliveries).await?;
+    let node = sources::one(&bytes, &config.limits)?;
+    if !source.hmac.id.is_empty() {
+        let id = mapped::delivery_id(&source.hmac.id, &node).ok_or_else(|| {
+            let path = source.hmac.id.join(".");
+            ApiError::bad_request("missing_field", format!("the delivery has no id at {path}"))
+        })?;
+        let by_id = known_by(&[b"id\0", id.as_bytes()].concat());
+        refuse_replay(relay, &[by_id]).await?;
+        deliveries.push(by_id);
     }
     let batch = {
-        let node = sources::one(&bytes, &config.limits)?;
         let topic = header("x-shopify-topic");
         let outcomes =
             told::around(&config, topic, Some(&source.site), |envelope| match source.kind {
@@ -100,7 +114,19 @@ async fn take(
     }
     let (status, answer) = settle(relay, &config, batch, now).await?;
     if status == StatusCode::ACCEPTED {
-        relay.queue.note_delivery(delivery).await?;
+        for delivery in deliveries {
+            relay.queue.note_delivery(delivery).await?;
+        }
     }
     Ok((status, answer))
+}
+
+/// Refuses what was taken before, by its bytes or by the id that its sender gives it.
+async fn refuse_replay(relay: &Relay, deliveries: &[IdHash]) -> Result<(), ApiError> {
+    for delivery in deliveries {
+        if relay.queue.knows_delivery(*delivery).await? {
+            return Err(ApiError::unauthorized("this delivery was taken before: a replay"));
+        }
+    }
+    Ok(())
 }

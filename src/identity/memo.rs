@@ -11,7 +11,11 @@ use crate::event::Personal;
 pub struct Memo {
     phones: RefCell<Vec<Phone>>,
     digests: RefCell<Vec<(Personal, [u8; 32])>>,
+    /// Hashes of remembered values, each with what it is under each rule's number.
+    remembered: RefCell<Vec<Remembered>>,
 }
+
+type Remembered = ([u8; 32], Vec<(u8, [u8; 32])>);
 
 struct Phone {
     text: Personal,
@@ -54,6 +58,25 @@ impl Memo {
             }
         };
         Digest { bytes, appendix: None }
+    }
+
+    /// Notes what a remembered hash is under each rule.
+    pub fn remember(&self, digest: [u8; 32], forms: Vec<(u8, [u8; 32])>) {
+        if !forms.is_empty() {
+            self.remembered.borrow_mut().push((digest, forms));
+        }
+    }
+
+    /// What a hash that came instead of a text is under a rule: itself where a sender made it; of a
+    /// remembered value its hash under that rule, if it was kept.
+    pub fn rehash(&self, rule: Rule, digest: Digest) -> Result<Digest, Dropped> {
+        let remembered = self.remembered.borrow();
+        let Some((_, forms)) = remembered.iter().find(|(known, _)| *known == digest.bytes) else {
+            return Ok(digest);
+        };
+        let form = forms.iter().find(|(number, _)| *number == rule.number());
+        let (_, bytes) = form.ok_or(Dropped::Hashed)?;
+        Ok(Digest { bytes: *bytes, appendix: None })
     }
 
     fn phone(&self, text: &str, country: Option<&str>) -> Result<String, Dropped> {

@@ -6,6 +6,7 @@
 use super::{Normalized, email, name, phone, place};
 
 /// A normalisation rule, named after what it does, or after the one platform that wants it so.
+/// Remembered traits are stored with its number: append, never insert or reorder.
 /// Pages checked 2026-11-22.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rule {
@@ -91,6 +92,11 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// Its position, by which remembered traits are stored.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
     /// Whether a text under this rule may be a hash even where it is sent in clear: ids are opaque
     /// to us, places and the like are not.
     pub fn is_opaque(self) -> bool {

@@ -37,6 +37,7 @@ pub(super) fn admission(verdict: Verdict, street: &Street<'_>) -> Admission {
         (event.event_id.short_lived, event.test, event.received_at);
     let status = verdict.status;
     let (subjects, choice, click) = (verdict.subjects, verdict.choice, verdict.click);
+    let traits = verdict.traits;
     let happened_ms = event.timestamp.as_millisecond();
     let parts = verdict
         .parts
@@ -52,7 +53,7 @@ pub(super) fn admission(verdict: Verdict, street: &Street<'_>) -> Admission {
                 .collect(),
         })
         .collect();
-    let whose = Whose { subjects, choice, happened_ms, click };
+    let whose = Whose { subjects, choice, happened_ms, click, traits };
     Admission {
         id,
         trace_id,

@@ -17,8 +17,8 @@ use crate::{
     sources::{Read, Rejection, RejectionCode, Warning, json::Node, native},
 };
 
-/// The one place where memory meets an event: one that says something leaves its choice, for one
-/// that does not what is remembered speaks. Asks for what is remembered only then.
+/// The one place where memory meets an event: one that says something leaves its choice, and is
+/// bound by what was refused since it was said; for one that does not what is remembered speaks.
 pub(super) fn of_event(
     street: &Street<'_>,
     event: &Event,
@@ -31,7 +31,12 @@ pub(super) fn of_event(
         return None;
     }
     if !state.is_silent() {
-        return Choice::of(state, event.received_at);
+        let choice = Choice::of(state, event.received_at);
+        // A grant that is older than what was refused since gives nothing back.
+        if let Some(later) = (street.refused_since)(subjects, state.at_ms) {
+            later.choice.bind(state, event.timestamp, event.received_at.as_millisecond());
+        }
+        return choice;
     }
     let remembered = (street.remembered)(subjects);
     let memory = &street.config.consent.memory;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    config::DestinationConfig,
+    config::{DestinationConfig, Named},
     consent::{self, Question},
     destinations::{Mode, Occasion, Refusal},
     event::{Currency, Field, Money},
@@ -61,7 +61,8 @@ pub(super) fn decide(
         state: &state,
         sensitive: scene.site.sensitive.is_some(),
     };
-    let (event, site) = (&scene.planned.name, &scene.site.name);
+    let event = Named { planned: &scene.planned.name, incoming: Some(&scene.event.name) };
+    let site = &scene.site.name;
     let decision = Arc::new(scene.street.config.decide(config, event, site, &question));
     for (entry, entry_value) in (0u16..).zip(entries) {
         let permit = match &decision.permit {

@@ -8,7 +8,7 @@ use crate::{
     config::DestinationConfig,
     consent::{Grants, Model, Purpose},
     destinations::{Auth, Call},
-    event::Money,
+    event::{Field, Money},
     job::{Decided, Fate, Prepared},
     queue::AdmissionStatus,
 };
@@ -46,10 +46,7 @@ pub fn explain(
                 object.insert("value".to_owned(), value);
             }
         }
-        if let (Some(recalled), Some(object)) = (&verdict.recalled, line.as_object_mut()) {
-            let fields: Vec<&str> = recalled.fields.iter().map(|field| field.path()).collect();
-            let clicked_at = recalled.clicked_at.to_string();
-            let remembered = json!({"click_ids": fields, "clicked_at": clicked_at});
+        if let (Some(remembered), Some(object)) = (remembered(verdict), line.as_object_mut()) {
             object.insert("remembered".to_owned(), remembered);
         }
         if let (false, Some(object)) = (verdict.warnings.is_empty(), line.as_object_mut()) {
@@ -76,6 +73,20 @@ pub fn explain(
         return vec![line];
     }
     verdict.parts.iter().map(|part| line(&part.event, Some(part))).collect()
+}
+
+/// What the event has from earlier ones of its person: the names of fields, never values.
+fn remembered(verdict: &Verdict) -> Option<Value> {
+    let paths = |fields: &[Field]| fields.iter().map(|field| field.path()).collect::<Vec<_>>();
+    let mut remembered = Map::new();
+    if let Some(recalled) = &verdict.recalled {
+        remembered.insert("click_ids".to_owned(), json!(paths(&recalled.fields)));
+        remembered.insert("clicked_at".to_owned(), json!(recalled.clicked_at.to_string()));
+    }
+    if !verdict.enriched.is_empty() {
+        remembered.insert("traits".to_owned(), json!(paths(&verdict.enriched)));
+    }
+    (!remembered.is_empty()).then_some(Value::Object(remembered))
 }
 
 fn consent(verdict: &Verdict) -> Value {
@@ -170,7 +181,7 @@ fn destination(decided: &Decided, config: &DestinationConfig, now: Timestamp) ->
     };
     let removed = decided.consent.as_ref().filter(|_| decision != "skip" && decision != "held");
     let removed: Vec<&str> =
-        removed.iter().flat_map(|d| d.removed.iter().map(crate::event::Field::path)).collect();
+        removed.iter().flat_map(|d| d.removed.iter().map(Field::path)).collect();
     let mut shown = json!({
         "platform": config.platform.name,
         "decision": decision,

@@ -11,6 +11,7 @@ mod grounds;
 mod keys;
 mod part;
 mod trace;
+mod traits;
 
 use std::net::IpAddr;
 
@@ -24,6 +25,7 @@ pub use grounds::{Grounds, GroundsV1, SeenText, Signalled, act};
 pub use keys::SubjectKey;
 pub use part::PartVerdict;
 pub use trace::{TraceDecision, TraceRecord, TraceV1, TracedFate};
+pub use traits::Fresh;
 
 use crate::{
     config::Config,
@@ -31,6 +33,7 @@ use crate::{
         Model, Reading, Seen, State, Whereabouts,
         clicks::{Click, KEYS},
         memory::{Choice, Remembered},
+        traits::{KEYS as TRAIT_KEYS, Trait},
     },
     event::{Event, Field},
     identity::{Memo, subject_digests},
@@ -51,6 +54,9 @@ pub struct Street<'a> {
     /// What is remembered of a person, by their subject keys. Only asked for an event that says
     /// nothing itself.
     pub remembered: &'a dyn Fn(&[IdHash]) -> Remembered,
+    /// The same of a person who may have refused something since a time (epoch milliseconds); `None`
+    /// where nobody has. Asked for an event that speaks for itself.
+    pub refused_since: &'a dyn Fn(&[IdHash], i64) -> Option<Remembered>,
 }
 
 impl std::fmt::Debug for Street<'_> {
@@ -84,6 +90,10 @@ pub struct Verdict {
     pub(crate) click: Option<Click>,
     /// Click ids that it has from an earlier visit.
     pub recalled: Option<Recalled>,
+    /// What it says of the person for later events, where traits are remembered.
+    pub(crate) traits: Vec<Trait>,
+    /// Fields that it has from an earlier `identify` call.
+    pub enriched: Vec<Field>,
 }
 
 impl Verdict {
@@ -148,7 +158,17 @@ pub fn run(
     subjects.extend(order);
     let choice = choice::of_event(street, &event, &subjects, whereabouts, now, &mut state);
     let click = clicks::of_event(street, &event, &click_keys, &state);
+    let by_name =
+        identifiers.iter().zip(&subjects).filter(|_| config.consent.memory.traits.is_some());
+    let trait_keys = by_name.filter(|((field, _), _)| TRAIT_KEYS.contains(field));
+    let trait_keys: Vec<IdHash> = trait_keys.map(|(_, key)| *key).collect();
+    let said = if asked.identifies {
+        traits::of_event(street, &memo, &event, &trait_keys, country, &state)
+    } else {
+        Vec::new()
+    };
     let recalled = clicks::recall(street, &mut event, &click_keys, &state, now);
+    let enriched = traits::recall(street, &memo, &mut event, &trait_keys, &state, now);
 
     let Some(names) = config.plan.by_incoming.get(&event.name) else {
         return match config.plan.unknown_events {
@@ -167,6 +187,8 @@ pub fn run(
                     choice,
                     click,
                     recalled,
+                    traits: said,
+                    enriched,
                 })
             }
         };
@@ -227,6 +249,8 @@ pub fn run(
         choice,
         click,
         recalled,
+        traits: said,
+        enriched,
     })
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Verdict;
 use crate::{
-    consent::{Grants, OptOut, ReasonCode},
+    consent::{Grants, OptOut, ReasonCode, clicks, traits},
     event::FieldSet,
     job::{Fate, SkipCode},
 };
@@ -133,8 +133,10 @@ pub(super) fn encode(verdict: &Verdict) -> Vec<u8> {
         grants: verdict.state.grants,
         opt_out: verdict.state.opt_out.clone(),
         sources: {
-            let remembered = verdict.recalled.as_ref().map(|_| crate::consent::clicks::SOURCE);
-            verdict.state.sources.iter().map(String::as_str).chain(remembered).collect()
+            let clicks = verdict.recalled.as_ref().map(|_| clicks::SOURCE);
+            let traits = (!verdict.enriched.is_empty()).then_some(traits::SOURCE);
+            let own = verdict.state.sources.iter().map(String::as_str);
+            own.chain(clicks).chain(traits).collect()
         },
         decisions: decisions.collect(),
         warnings: verdict.warnings.iter().map(|w| w.code.name()).collect(),

@@ -8,7 +8,7 @@ use super::{
     chunk::DestinationNo,
     ids::{HeldSlot, IdLine},
     outbox::Made,
-    person::Queued,
+    person::{Known, Queued},
     round::Round,
     store::StoreError,
 };
@@ -134,7 +134,8 @@ impl Round<'_> {
     ) -> Result<Option<IdHash>, StoreError> {
         let Entrusting { event_id, to, made: _ } = entrusted;
         let first = whose.subjects.first().copied();
-        let is_little = whose.subjects.len() < 2 && whose.choice.is_none() && whose.click.is_none();
+        let brings = whose.click.is_some() || !whose.traits.is_empty();
+        let is_little = whose.subjects.len() < 2 && whose.choice.is_none() && !brings;
         if is_little && to.is_empty() {
             return Ok(first);
         }
@@ -144,7 +145,7 @@ impl Round<'_> {
             self.choose(&home, choice);
         }
         let is_seen = self.register.get(&home).is_some_and(|known| known.is_seen(self.now_ms));
-        if is_seen && to.is_empty() && whose.click.is_none() {
+        if is_seen && to.is_empty() && !brings {
             return Ok(Some(home));
         }
         if let Some(known) = self.register.of(&home) {
@@ -154,6 +155,7 @@ impl Round<'_> {
             if let Some(click) = &whose.click {
                 known.note_click(click.clone());
             }
+            whose.traits.iter().for_each(|one| known.note_trait(one.clone()));
             if !to.is_empty() {
                 known.entrust(Queued { id: trace_id, event_id, at_ms: accepted_at_ms, to });
             }
@@ -173,13 +175,13 @@ impl Round<'_> {
         if is_news && let Some(known) = self.register.of(home) {
             known.choice.merge(choice);
         }
-        // Who refuses that is no longer followed from click to deal.
-        let has_clicks = self.register.get(home).is_some_and(|known| !known.clicks.is_empty());
+        // Who refuses that is no longer followed from click to deal, nor from call to call.
+        let is_followed = self.register.get(home).is_some_and(Known::is_followed);
         if choice.refuses_clicks()
-            && has_clicks
+            && is_followed
             && let Some(known) = self.register.of(home)
         {
-            known.clicks.clear();
+            known.forget_followed();
         }
     }
 

@@ -8,6 +8,7 @@ use super::{IdHash, chunk::DestinationNo, names_one};
 use crate::consent::{
     clicks::{self, Click},
     memory::{Choice, Remembered},
+    traits::{self, Trait},
 };
 
 /// Identifiers of one person. A browser makes a new one every week: the oldest that may be shared
@@ -36,6 +37,9 @@ pub(super) struct Known {
     /// Remembered clicks, oldest first; stored beside the rest, which was there before them.
     #[serde(skip)]
     pub(super) clicks: Vec<Click>,
+    /// Remembered traits, stored likewise.
+    #[serde(skip)]
+    pub(super) traits: Vec<Trait>,
 }
 
 /// An event, and the decisions of it that were queued and may have been sent.
@@ -69,7 +73,8 @@ pub(super) struct Tombstone {
     pub(super) events: Vec<IdHash>,
 }
 
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+const SECOND_MS: i64 = 1000;
+const DAY_MS: i64 = 24 * 60 * 60 * SECOND_MS;
 
 /// How long the parts of a record are kept, as times before which they are over, epoch milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +99,7 @@ impl Known {
             choice: self.choice,
             erased_ms: self.erased.as_ref().map(|tombstone| tombstone.at_ms),
             clicks: self.clicks.clone(),
+            traits: self.traits.clone(),
         }
     }
 
@@ -123,6 +129,7 @@ impl Known {
         self.seen_ms = self.seen_ms.max(other.seen_ms);
         self.choice.merge(&other.choice);
         other.clicks.into_iter().for_each(|click| clicks::add(&mut self.clicks, click));
+        other.traits.into_iter().for_each(|one| traits::add(&mut self.traits, one));
         self.events.extend(other.events);
         self.events.sort_by_key(|event| event.at_ms);
         self.fold();
@@ -182,20 +189,39 @@ impl Known {
         self.received.retain(|sum| sum.first_ms > at_ms);
         self.choice.forget_all(at_ms);
         self.clicks.retain(|click| click.at_ms > at_ms);
+        self.traits.retain(|one| one.at_ms > at_ms);
     }
 
     /// Notes a click.
     pub(super) fn note_click(&mut self, click: Click) {
-        if self.erased.as_ref().is_none_or(|tombstone| click.at_ms > tombstone.at_ms) {
+        if self.erased.as_ref().is_none_or(|tombstone| !tombstone.covers(click.at_ms)) {
             clicks::add(&mut self.clicks, click);
         }
     }
 
+    /// Notes what they said of themselves.
+    pub(super) fn note_trait(&mut self, one: Trait) {
+        if self.erased.as_ref().is_none_or(|tombstone| !tombstone.covers(one.at_ms)) {
+            traits::add(&mut self.traits, one);
+        }
+    }
+
+    /// Forgets what rests on a permission that was taken back.
+    pub(super) fn forget_followed(&mut self) {
+        self.clicks.clear();
+        self.traits.clear();
+    }
+
+    /// Whether anything is kept that rests on a permission.
+    pub(super) fn is_followed(&self) -> bool {
+        !self.clicks.is_empty() || !self.traits.is_empty()
+    }
+
     /// Whether an event is one of before the erasure.
     pub(super) fn is_gone(&self, id: &IdHash, happened_ms: i64) -> bool {
-        self.erased.as_ref().is_some_and(|tombstone| {
-            happened_ms <= tombstone.at_ms || tombstone.events.contains(id)
-        })
+        self.erased
+            .as_ref()
+            .is_some_and(|tombstone| tombstone.covers(happened_ms) || tombstone.events.contains(id))
     }
 
     /// Forgets what is over; true where nothing is left.
@@ -203,6 +229,7 @@ impl Known {
         let time = jiff::Timestamp::from_millisecond(horizon.choices_ms);
         self.choice.forget(time.unwrap_or(jiff::Timestamp::MIN));
         self.clicks.retain(|click| click.until_ms > horizon.now_ms);
+        self.traits.retain(|one| one.until_ms > horizon.now_ms);
         self.events.retain(|event| event.at_ms >= horizon.sent_ms);
         self.received.retain(|sum| sum.last_ms >= horizon.sent_ms);
         self.erased.take_if(|tombstone| tombstone.at_ms < horizon.sent_ms);
@@ -211,17 +238,19 @@ impl Known {
             && self.events.is_empty()
             && self.received.is_empty()
             && self.erased.is_none()
-            && self.clicks.is_empty()
+            && !self.is_followed()
     }
 
     /// The time of the oldest thing in it that ages, epoch milliseconds: it is looked at again when
-    /// that is over by the horizon. A click, which has an end of its own, counts as so much older.
+    /// that is over by the horizon. A click or trait, which has an end of its own, counts as so much
+    /// older.
     pub(super) fn oldest_ms(&self, horizon: Horizon) -> i64 {
         let passed = horizon.now_ms.saturating_sub(horizon.choices_ms.max(horizon.sent_ms));
         let words = self.choice.spoken().filter_map(|(_, word)| word.yes_ms);
         words
             .chain([self.seen_ms])
             .chain(self.clicks.iter().map(|click| click.until_ms.saturating_sub(passed)))
+            .chain(self.traits.iter().map(|one| one.until_ms.saturating_sub(passed)))
             .chain(self.events.iter().map(|event| event.at_ms))
             .chain(self.received.iter().map(|sum| sum.last_ms))
             .chain(self.erased.iter().map(|tombstone| tombstone.at_ms))
@@ -255,6 +284,15 @@ impl Known {
 }
 
 impl Tombstone {
+    /// Whether something that happened at a time happened until the erasure. A time without
+    /// milliseconds is by a clock that has none, and may be any moment of its second: what is new
+    /// is not taken for old by it, and what was known before is known by its id.
+    fn covers(&self, happened_ms: i64) -> bool {
+        let is_whole_second = happened_ms.rem_euclid(SECOND_MS) == 0;
+        let latest_ms = happened_ms.saturating_add(if is_whole_second { SECOND_MS - 1 } else { 0 });
+        latest_ms <= self.at_ms
+    }
+
     fn add(&mut self, events: Vec<IdHash>) {
         self.events.extend(events);
         let surplus = self.events.len().saturating_sub(ERASED_EVENTS);

@@ -83,6 +83,12 @@ impl Queue {
         self.inner.shared.remembered(subjects)
     }
 
+    /// Whether somebody may have refused something since a time, epoch milliseconds; `false` is
+    /// certain. Reads memory only.
+    pub fn may_have_refused(&self, subjects: &[IdHash], since_ms: i64) -> bool {
+        self.inner.shared.refused().may_hold(since_ms, subjects)
+    }
+
     /// Remembers a choice, and applies it to what waits; answered when both are on disk. `words`: what
     /// the decision log says of it, a JSON object.
     pub async fn choose(

@@ -21,6 +21,7 @@ use super::{
 use crate::consent::{
     clicks::Click,
     memory::{Choice, Remembered},
+    traits::Trait,
 };
 
 /// A record's shapes. A new shape is a new variant; old ones are read for ever.
@@ -32,6 +33,8 @@ enum Stored {
     V1(Box<Known>),
     /// The record, and remembered clicks.
     V2(Box<Known>, Vec<Click>),
+    /// The same, and remembered traits.
+    V3(Box<Known>, Vec<Click>, Vec<Trait>),
 }
 
 /// Where an identifier leads.
@@ -174,10 +177,11 @@ impl Register {
                     known.forget(horizon);
                     let oldest_ms = known.oldest_ms(horizon);
                     let clicks = std::mem::take(&mut known.clicks);
-                    let stored = if clicks.is_empty() {
-                        Stored::V1(known)
-                    } else {
-                        Stored::V2(known, clicks)
+                    let traits = std::mem::take(&mut known.traits);
+                    let stored = match (clicks.is_empty(), traits.is_empty()) {
+                        (true, true) => Stored::V1(known),
+                        (false, true) => Stored::V2(known, clicks),
+                        (_, false) => Stored::V3(known, clicks, traits),
                     };
                     let bytes = sealed(seal, &key, oldest_ms, &stored)?;
                     record::replace(batch, &key, &bytes, slot.pieces);
@@ -302,6 +306,10 @@ impl Register {
                     Ok(Stored::V1(known)) => Holds::Person(known),
                     Ok(Stored::V2(mut known, clicks)) => {
                         known.clicks = clicks;
+                        Holds::Person(known)
+                    }
+                    Ok(Stored::V3(mut known, clicks, traits)) => {
+                        (known.clicks, known.traits) = (clicks, traits);
                         Holds::Person(known)
                     }
                     Err(why) => {

@@ -10,6 +10,7 @@ use crate::{
         ReasonCode,
         clicks::Click,
         memory::{Choice, Remembered},
+        traits::Trait,
     },
     plan::{Claim, Milestone},
 };
@@ -69,6 +70,8 @@ pub struct Whose {
     pub happened_ms: i64,
     /// The click that it brings, where clicks are remembered.
     pub click: Option<Click>,
+    /// What it says of the person, where traits are remembered.
+    pub traits: Vec<Trait>,
 }
 
 /// What an event counts as where it is new.

@@ -45,6 +45,8 @@ pub struct Piece<'a> {
     line: Option<usize>,
     /// Already parsed, where that was needed to tell an event from a list of them.
     node: Option<Node<'a>>,
+    /// It is no text.
+    flaw: Option<Malformed>,
 }
 
 /// Why a whole body is refused.
@@ -70,10 +72,12 @@ pub enum Unframed {
 /// every other body is held against the grammar as a whole first.
 pub fn split<'a>(body: &'a [u8], form: Form, limits: &Limits) -> Result<Vec<Piece<'a>>, Unframed> {
     // Some editors put a byte order mark before what they save.
-    let text = json::utf8(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body))?;
-    let pieces = match form {
-        Form::Lines => lines(text),
-        Form::Json => document(text, limits)?,
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let pieces = match (form, json::utf8(body)) {
+        (Form::Lines, Ok(text)) => lines(text),
+        // Which lines are no text: the others are not refused for them.
+        (Form::Lines, Err(_)) => lines_of_bytes(body),
+        (Form::Json, text) => document(text?, limits)?,
     };
     bounded(pieces, limits)
 }
@@ -109,6 +113,9 @@ impl<'a> Piece<'a> {
         if let Some(node) = self.node {
             return Ok(node);
         }
+        if let Some(flaw) = self.flaw {
+            return Err(Rejection::new(RejectionCode::InvalidField, flaw.to_string(), ""));
+        }
         json::parse(self.text, limits.nesting).map_err(|mut error| {
             error.line += self.line.map_or(0, |line| line - 1);
             Rejection::new(RejectionCode::InvalidField, error.to_string(), "")
@@ -119,7 +126,20 @@ impl<'a> Piece<'a> {
 fn lines(text: &str) -> Vec<Piece<'_>> {
     let numbered = text.split('\n').enumerate();
     let filled = numbered.filter(|(_, line)| !line.trim_ascii().is_empty());
-    filled.map(|(i, text)| Piece { text, line: Some(i + 1), node: None }).collect()
+    filled.map(|(i, text)| Piece { text, line: Some(i + 1), node: None, flaw: None }).collect()
+}
+
+fn lines_of_bytes(body: &[u8]) -> Vec<Piece<'_>> {
+    let numbered = body.split(|byte| *byte == b'\n').enumerate();
+    let filled = numbered.filter(|(_, line)| !line.trim_ascii().is_empty());
+    let piece = |(i, bytes)| {
+        let (text, flaw) = match json::utf8(bytes) {
+            Ok(text) => (text, None),
+            Err(flaw) => ("", Some(Malformed { line: flaw.line + i, ..flaw })),
+        };
+        Piece { text, line: Some(i + 1), node: None, flaw }
+    };
+    filled.map(piece).collect()
 }
 
 fn document<'a>(text: &'a str, limits: &Limits) -> Result<Vec<Piece<'a>>, Unframed> {
@@ -134,12 +154,12 @@ fn document<'a>(text: &'a str, limits: &Limits) -> Result<Vec<Piece<'a>>, Unfram
         };
         return Ok(many(batch.events.into_iter().map(RawValue::get).collect()));
     }
-    Ok(vec![Piece { text: text.trim_ascii(), line: None, node: Some(node) }])
+    Ok(vec![Piece { text: text.trim_ascii(), line: None, node: Some(node), flaw: None }])
 }
 
 /// Events that were told apart already.
 pub(super) fn many(texts: Vec<&str>) -> Vec<Piece<'_>> {
-    texts.into_iter().map(|text| Piece { text, line: None, node: None }).collect()
+    texts.into_iter().map(|text| Piece { text, line: None, node: None, flaw: None }).collect()
 }
 
 #[derive(serde::Deserialize)]

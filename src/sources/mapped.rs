@@ -54,6 +54,17 @@ pub fn read<'a>(map: &FieldMap, body: &Node<'a>, envelope: &Envelope<'_>) -> Out
     Ok(Some(words.told(Asked::default())))
 }
 
+/// The id of a delivery, where the configuration says in which place of the body it stands.
+pub fn delivery_id<'n>(path: &[String], body: &'n Node<'_>) -> Option<std::borrow::Cow<'n, str>> {
+    match step(body, path)? {
+        Node::Text(text) => {
+            Some(text.trim().into()).filter(|id: &std::borrow::Cow<'_, str>| !id.is_empty())
+        }
+        Node::Number(number) => Some(number.as_ref().into()),
+        Node::Null | Node::Bool(_) | Node::List(_) | Node::Object(_) | Node::Flawed(_) => None,
+    }
+}
+
 fn step<'n, 'a>(body: &'n Node<'a>, path: &[String]) -> Option<&'n Node<'a>> {
     path.iter().try_fold(body, |node, key| match node {
         Node::List(members) => members.get(key.parse::<usize>().ok()?),

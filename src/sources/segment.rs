@@ -12,7 +12,7 @@ use rust_decimal::Decimal;
 use super::{
     Asked, Envelope, Outcome, Rejection, RejectionCode,
     json::Node,
-    switches::Switches,
+    switches::{Switches, plain},
     typed::Path,
     words::{Words, amount, at, click_id},
 };
@@ -95,6 +95,15 @@ const PROPERTIES: [(&str, &str); 13] = [
     ("products", "properties.items"),
 ];
 
+/// Ids of a visitor's browser in Google Analytics, as the options of that integration name them.
+/// RudderStack's: <https://www.rudderstack.com/docs/destinations/streaming-destinations/google-analytics-4/cloud-mode/>
+/// (checked 2026-11-22).
+const ANALYTICS_IDS: [(&str, &str); 3] = [
+    ("clientid", "click_ids.ga_client_id"),
+    ("sessionid", "click_ids.ga_session_id"),
+    ("appinstanceid", "click_ids.ga_app_instance_id"),
+];
+
 const ITEM: [(&str, &str); 11] = [
     ("product_id", "id"),
     ("productId", "id"),
@@ -175,6 +184,11 @@ fn translate<'a>(
         let Some(context) = context else { continue };
         identity(&mut words, context.get("traits"), &format!("{at}/traits"));
         circumstances(&mut words, context, at);
+        external_ids(&mut words, context.get("externalId"), &format!("{at}/externalId"));
+    }
+    let integrations = [(call, here("/integrations")), (batch, "/integrations".to_owned())];
+    for (holder, at) in &integrations {
+        analytics_ids(&mut words, holder.get("integrations"), at);
     }
     let source = if contexts.iter().any(|(context, _)| context.is_some_and(is_app)) {
         "app"
@@ -190,7 +204,8 @@ fn translate<'a>(
     let switches = Switches::read(switches.into_iter().flatten().next());
     // Pages and identities are told by every snippet on its own: without a place in the plan they
     // are counted, not refused.
-    let asked = Asked { switches, counts_unplanned: kind != "track" };
+    let asked =
+        Asked { switches, counts_unplanned: kind != "track", identifies: kind == "identify" };
     Ok(Some(words.told(asked)))
 }
 
@@ -271,6 +286,41 @@ fn click_ids<'a>(words: &mut Words<'a>, node: &Node<'a>, place: &str) {
             words.put_text(&path, Some(value), &format!("{place}/{key}"));
         }
     }
+}
+
+/// What the sender hands over to Google Analytics, by any of the names that its SDKs give it.
+fn analytics_ids<'a>(words: &mut Words<'a>, integrations: Option<&Node<'a>>, place: &str) {
+    let Some(Node::Object(integrations)) = integrations else { return };
+    for (name, options) in integrations {
+        let Node::Object(options) = options else { continue };
+        if !is_analytics(&plain(name)) {
+            continue;
+        }
+        for (option, value) in options {
+            let plain = plain(option);
+            if let Some((_, path)) = ANALYTICS_IDS.iter().find(|(known, _)| *known == plain) {
+                words.put_text(path, Some(value), &format!("{place}/{name}/{option}"));
+            }
+        }
+    }
+}
+
+/// The same as RudderStack's external ids: `{"type": "ga4ClientId", "id": "..."}`.
+fn external_ids<'a>(words: &mut Words<'a>, ids: Option<&Node<'a>>, place: &str) {
+    let Some(Node::List(ids)) = ids else { return };
+    for (at, one) in ids.iter().enumerate() {
+        let Some(kind) = one.get("type").and_then(Node::as_text).map(plain) else { continue };
+        let known = ANALYTICS_IDS.iter().find(|(known, _)| kind.ends_with(known));
+        if let Some((_, path)) = known.filter(|_| is_analytics(&kind)) {
+            words.put_text(path, one.get("id"), &format!("{place}/{at}/id"));
+        }
+    }
+}
+
+/// Whether a name, letters and digits only, means Google Analytics 4: `GA4`, `Google Analytics 4 Cloud`.
+fn is_analytics(name: &str) -> bool {
+    name.contains("googleanalytics")
+        || name.strip_prefix("ga").is_some_and(|rest| rest.starts_with('4'))
 }
 
 /// An app has no page; browsers' SDKs name themselves as apps, too.
@@ -379,4 +429,48 @@ fn item<'a>(product: &Node<'a>) -> Node<'a> {
     let others = members.iter().filter(|(key, _)| !ITEM.iter().any(|(name, _)| name == key));
     of.extend(others.cloned());
     Node::Object(of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::json;
+
+    fn ids(call: &str) -> (Option<String>, Option<String>) {
+        let node = json::parse(call, 9).unwrap();
+        let envelope = Envelope { call: None, site: None, live: false, planned: &|_| None };
+        let told = read(&node, &envelope).remove(0).unwrap().unwrap();
+        let of = |key: &str| {
+            let ids = told.node.get("click_ids")?;
+            ids.get(key).and_then(Node::as_text).map(str::to_owned)
+        };
+        (of("ga_client_id"), of("ga_session_id"))
+    }
+
+    #[test]
+    fn what_is_handed_over_to_google_analytics_is_the_events() {
+        for (integrations, client, session) in [
+            (r#"{"Google Analytics 4": {"clientId": "1.2", "sessionId": "9"}}"#, "1.2", "9"),
+            (r#"{"Google Analytics 4 (GA4)": {"clientId": "1.2", "sessionId": 9}}"#, "1.2", "9"),
+            (r#"{"GA4": {"client_id": "1.2", "session_id": "9"}}"#, "1.2", "9"),
+            (r#"{"GA4_V2": {"clientId": "1.2"}}"#, "1.2", ""),
+            (r#"{"Actions Google Analytics 4": {"clientId": "1.2"}}"#, "1.2", ""),
+            (r#"{"Amplitude": {"session_id": "9"}, "Gainsight": {"clientId": "4"}}"#, "", ""),
+            (r#"{"Google Analytics 4": true, "All": false}"#, "", ""),
+            (r#"[]"#, "", ""),
+        ] {
+            let own =
+                format!(r#"{{"type": "track", "event": "x", "integrations": {integrations}}}"#);
+            let shared = format!(
+                r#"{{"batch": [{{"type": "track", "event": "x"}}], "integrations": {integrations}}}"#
+            );
+            let expected = [client, session].map(|id| (!id.is_empty()).then(|| id.to_owned()));
+            for call in [own, shared] {
+                assert_eq!(<[_; 2]>::from(ids(&call)), expected, "{call}");
+            }
+        }
+        let external = r#"{"type": "track", "event": "x", "context": {"externalId": [
+            {"type": "brazeExternalId", "id": "7"}, {"type": "ga4ClientId", "id": "1.2"}]}}"#;
+        assert_eq!(ids(external).0.as_deref(), Some("1.2"));
+    }
 }

@@ -12,6 +12,7 @@ use rust_decimal::Decimal;
 use super::{
     Asked, Envelope, Outcome, Rejection, RejectionCode,
     json::Node,
+    typed::is_absent,
     words::{Words, amount, at},
 };
 
@@ -69,6 +70,17 @@ fn event<'a>(body: &Node<'a>, envelope: &Envelope<'_>) -> Outcome<'a> {
     let currency = currency.trim().to_ascii_uppercase();
     words.say("properties.currency", currency.clone());
     let money = |key: &str| minor(object.get(key)?, &currency);
+    // Left out it would be an order without a value, or a refund of all of it.
+    let main = ["amount_total", "amount_paid", "amount_refunded", "amount"];
+    let is_unread = |key: &&&str| {
+        let node = object.get(key);
+        node.is_some_and(|node| !is_absent(node) && amount(node).is_none())
+    };
+    if let Some(key) = main.iter().find(is_unread) {
+        let path = format!("/data/object/{key}");
+        let message = "expected a number of the currency's smallest units";
+        return Err(Rejection::new(RejectionCode::InvalidField, message, path));
+    }
 
     let is_renewal = object.get("billing_reason").and_then(Node::as_text).is_some_and(|reason| {
         // A subscription's own order id is not that of each of its renewals.

@@ -45,7 +45,7 @@ impl Switches {
 }
 
 /// Letters and digits only: names are written in many ways.
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 

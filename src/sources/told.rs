@@ -29,6 +29,8 @@ pub struct Asked {
     pub switches: Switches,
     /// Without a place in the plan it is counted as unplanned, whatever `unknown_events` says.
     pub counts_unplanned: bool,
+    /// It says who somebody is, for later events of theirs to be enriched with.
+    pub identifies: bool,
 }
 
 /// What stands around a document.

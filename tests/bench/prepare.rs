@@ -46,7 +46,13 @@ fn main() {
     let key = SubjectKey::new(&[7; 32]);
     let geoip = |_: IpAddr| None;
     let remembered = |_: &[[u8; 16]]| Default::default();
-    let street = Street { config: &config, key: &key, geoip: &geoip, remembered: &remembered };
+    let street = Street {
+        config: &config,
+        key: &key,
+        geoip: &geoip,
+        remembered: &remembered,
+        refused_since: &|_, _| None,
+    };
     let whereabouts = Whereabouts { event_is_believed: true, ..Whereabouts::default() };
     let now = "2026-11-22T04:00:00Z".parse().unwrap();
     let text = r#"{"event": "purchase", "event_id": "bench-1", "site": "shop_us", "timestamp": "2026-11-22T03:59:00Z",
@@ -145,7 +151,13 @@ fn twelve_destinations(rounds: u32) {
         |config: &config::Config| native::read(&node, &Door::default(), config, now).unwrap();
 
     let (street, event) = (
-        Street { config: &twelve, key: &key, geoip: &geoip, remembered: &remembered },
+        Street {
+            config: &twelve,
+            key: &key,
+            geoip: &geoip,
+            remembered: &remembered,
+            refused_since: &|_, _| None,
+        },
         read(&twelve),
     );
     let median = |mut run: Box<dyn FnMut() -> f64 + '_>| {
@@ -172,7 +184,13 @@ fn twelve_destinations(rounds: u32) {
         running - copying
     );
 
-    let street = Street { config: &all, key: &key, geoip: &geoip, remembered: &remembered };
+    let street = Street {
+        config: &all,
+        key: &key,
+        geoip: &geoip,
+        remembered: &remembered,
+        refused_since: &|_, _| None,
+    };
     let verdict = pipeline::run(&street, read(&all), &whereabouts, now).unwrap();
     println!("\n| writing a batch of {BATCH} | requests | µs of one core an event | wanted |");
     println!("| --- | --- | --- | --- |");

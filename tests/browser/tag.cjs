@@ -23,7 +23,27 @@ const listen = (server) =>
 // === the site ===
 
 let page = "";
+// Three seconds of silence, which a <video> plays: a fixture that needs no encoder.
+const CLIP = (() => {
+  const rate = 8000, samples = Buffer.alloc(3 * rate, 128), head = Buffer.alloc(44);
+  head.write("RIFF", 0);
+  head.writeUInt32LE(36 + samples.length, 4);
+  head.write("WAVEfmt ", 8);
+  head.writeUInt32LE(16, 16);
+  head.writeUInt16LE(1, 20);
+  head.writeUInt16LE(1, 22);
+  head.writeUInt32LE(rate, 24);
+  head.writeUInt32LE(rate, 28);
+  head.writeUInt16LE(1, 32);
+  head.writeUInt16LE(8, 34);
+  head.write("data", 36);
+  head.writeUInt32LE(samples.length, 40);
+  return Buffer.concat([head, samples]);
+})();
 const site = http.createServer((request, response) => {
+  if (request.url === "/clip.wav") {
+    return response.writeHead(200, { "content-type": "audio/wav", "content-length": CLIP.length }).end(CLIP);
+  }
   const allows = request.url.startsWith("/favicon") ? "" : page;
   response.writeHead(200, { "content-type": "text/html; charset=utf-8" }).end(allows);
 });
@@ -364,6 +384,30 @@ const cases = {
     await until("the end", () => named("scroll").length === 5 && sent.every((call) => call.status));
     await taken();
     assert.deepEqual(named("scroll").map((event) => event.properties.scroll_depth), [25, 50, 75, 90, 100]);
+  },
+
+  async "video progress"(tab) {
+    const body = `<video id=v muted title="Tour" src="/clip.wav"></video>`;
+    page = html({ before: `${GTAG};gtag("consent","update",${GRANTED})`, modules: "video", body });
+    await tab.goto(SITE + "/");
+    await until("the tag", () => tab.evaluate(() => !!relay.loaded));
+    const play = () => tab.evaluate(() => document.querySelector("#v").play());
+    await play();
+    const ended = () => tab.evaluate(() => document.querySelector("#v").ended);
+    await until("the end", ended);
+    await until("all of it", () => events().length === 5 && sent.every((call) => call.status));
+    await taken();
+    assert.deepEqual(
+      events().map((event) => [event.event, event.properties.video_percent]),
+      [["video_start", 0], ["video_progress", 25], ["video_progress", 50], ["video_progress", 75], ["video_complete", 100]]
+    );
+    const { video_title, video_duration, video_url } = events()[4].properties;
+    assert.deepEqual([video_title, video_duration, video_url], ["Tour", 3, SITE + "/clip.wav"]);
+    // Seen again it is the same source.
+    await play();
+    await until("the end again", ended);
+    await pause(600);
+    assert.equal(events().length, 5);
   },
 
   async "an integrity hash is held against what is served"(tab) {

@@ -36,8 +36,13 @@ fn shop_in(zone: &str) -> Config {
 
 fn run(config: &Config, event: &serde_json::Value, now: Timestamp) -> Verdict {
     let key = SubjectKey::new(&[0; 32]);
-    let street =
-        Street { config, key: &key, geoip: &|_: IpAddr| None, remembered: &|_| Default::default() };
+    let street = Street {
+        config,
+        key: &key,
+        geoip: &|_: IpAddr| None,
+        remembered: &|_| Default::default(),
+        refused_since: &|_, _| None,
+    };
     let text = event.to_string();
     let node = json::parse(&text, config.limits.nesting).unwrap();
     let read = native::read(&node, &Door::default(), config, now).unwrap();

@@ -128,8 +128,13 @@ fn without(platform: &str, event: &str) -> Option<&'static str> {
 /// The platform of each request that an event causes; fails on one that its contract refuses.
 fn requests(config: &Config, event: &Value, now: Timestamp) -> Vec<&'static str> {
     let key = SubjectKey::new(&[0; 32]);
-    let street =
-        Street { config, key: &key, geoip: &|_: IpAddr| None, remembered: &|_| Default::default() };
+    let street = Street {
+        config,
+        key: &key,
+        geoip: &|_: IpAddr| None,
+        remembered: &|_| Default::default(),
+        refused_since: &|_, _| None,
+    };
     let text = event.to_string();
     let node = json::parse(&text, config.limits.nesting).unwrap();
     let read = native::read(&node, &Door::default(), config, now)

@@ -268,3 +268,104 @@ async fn an_ssh_signature_counts_where_signers_are_named() {
     let forged = told().await;
     assert!(forged.contains("does not hold"), "{forged}");
 }
+
+/// Whose account it is, who that is, and what feeds an event: each a line of another file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_account_recipient_or_incoming_name_waits_for_approval() {
+    let mut folder = Folder::shipped();
+    folder.edit("relay.toml", |text| text.replace("mode = \"sandbox\"", "mode = \"live\""));
+    folder.env = folder.secrets();
+    approve(&folder).await;
+    let explain = async |event: &Value| -> Value {
+        let file = folder.dir.path().join("event.json");
+        std::fs::write(&file, event.to_string()).unwrap();
+        let lines = succeeds(&folder, &["explain", file.to_str().unwrap()]).await;
+        serde_json::from_str(lines.lines().next().unwrap()).unwrap()
+    };
+    let mut alias = purchase("alias");
+    alias["event"] = json!("Deal Won");
+    assert_eq!(explain(&purchase("before")).await["destinations"]["meta"]["decision"], "send");
+    let files = ["destinations.toml", "consent.toml", "events.toml"];
+    let before = files.map(|file| std::fs::read_to_string(folder.config().join(file)).unwrap());
+    for (file, from, to, event, told) in [
+        (
+            "destinations.toml",
+            "dataset_id = \"1234567890\"",
+            "dataset_id = \"9999999999\"",
+            &purchase("a"),
+            "dataset_id",
+        ),
+        (
+            "consent.toml",
+            "recipient = \"Meta Platforms Ireland Ltd\"",
+            "recipient = \"Somebody Else Ltd\"",
+            &purchase("b"),
+            "recipient",
+        ),
+        (
+            "consent.toml",
+            "role = \"joint controller\"",
+            "role = \"controller\"",
+            &purchase("c"),
+            "role",
+        ),
+        (
+            "events.toml",
+            "[events.purchase]\n",
+            "[events.purchase]\nfrom = [\"purchase\", \"Order Completed\", \"Deal Won\"]\n",
+            &alias,
+            "Deal Won",
+        ),
+    ] {
+        folder.edit(file, |text| {
+            assert!(text.contains(from), "{file}: {from}");
+            let text = if file == "events.toml" { without_from(&text) } else { text };
+            text.replacen(from, to, 1)
+        });
+        let line = explain(event).await;
+        let decision = &line["destinations"]["meta"];
+        assert_eq!(decision["reasons"][0]["code"], "not_approved", "{told}: {line:#}");
+        let message = decision["reasons"][0]["message"].as_str().unwrap();
+        assert!(message.contains(told), "{message}");
+        let check = String::from_utf8(run(&folder, &["check"]).await.stderr).unwrap();
+        assert!(check.contains("not approved") && check.contains(told), "{told}: {check}");
+        if told == "Deal Won" {
+            let known = explain(&purchase("known")).await;
+            assert_eq!(known["destinations"]["meta"]["decision"], "send", "{known:#}");
+        }
+        // One line of news in the lock's difference, and nothing else.
+        let lock = std::fs::read_to_string(folder.config().join("consent.lock")).unwrap();
+        let output = run(&folder, &["audit", "--lock"]).await;
+        let news = String::from_utf8(output.stderr).unwrap();
+        let new: Vec<&str> = news.lines().filter(|line| line.starts_with("new: ")).collect();
+        assert!(new.len() == 1 && new[0].contains(told), "{news}");
+        folder.write("consent.lock", &lock);
+        for (file, text) in files.iter().zip(&before) {
+            folder.write(file, text);
+        }
+    }
+    assert_eq!(explain(&purchase("after")).await["destinations"]["meta"]["decision"], "send");
+}
+
+/// The plan without the names that the purchase already has.
+fn without_from(text: &str) -> String {
+    let (head, tail) = text.split_once("[events.purchase]\n").unwrap();
+    let mut is_over = false;
+    let kept: Vec<&str> = tail
+        .lines()
+        .filter(|line| {
+            is_over |= line.starts_with('[');
+            is_over || !line.starts_with("from = ")
+        })
+        .collect();
+    format!("{head}[events.purchase]\n{}\n", kept.join("\n"))
+}
+
+#[tokio::test]
+async fn a_first_lock_says_how_much_it_holds_and_no_more() {
+    let folder = Folder::shipped();
+    let output = run(&folder, &["audit", "--lock"]).await;
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("no lock before: ") && told.contains(" combinations"), "{told}");
+    assert!(told.lines().count() <= 4, "{told}");
+}

@@ -159,6 +159,19 @@ async fn killed_half_way_nothing_is_missing_or_doubled() {
     let (code, _, words) = desk.run(&url).await;
     assert_eq!(code, 1);
     assert!(words.contains("--again") && words.contains("the map"), "{words}");
+    // So is another relay, and another file under the same name.
+    std::fs::write(desk.path("map.toml"), MAP).unwrap();
+    let other_folder = Folder::shipped();
+    let other = Relay::start(&other_folder).await;
+    let (code, _, words) = desk.run(&["--url", other.public.as_str()]).await;
+    assert_eq!(code, 1);
+    assert!(words.contains("--again") && words.contains("the relay"), "{words}");
+    assert_eq!(other.stats().await["accepted"], json!(0), "nothing was sent to it");
+    other.stop().await;
+    std::fs::write(desk.path("deals.csv"), deals(3)).unwrap();
+    let (code, _, words) = desk.run(&url).await;
+    assert_eq!(code, 1);
+    assert!(words.contains("--again") && words.contains("the file"), "{words}");
     relay.stop().await;
 }
 

@@ -172,7 +172,13 @@ fn what_a_panic_prints_holds_no_identity() {
     let now = "2026-11-22T12:00:00Z".parse().unwrap();
     let key = SubjectKey::new(&[7; 32]);
     let nothing = |_: &[[u8; 16]]| Remembered::default();
-    let street = Street { config: &config, key: &key, geoip: &|_| None, remembered: &nothing };
+    let street = Street {
+        config: &config,
+        key: &key,
+        geoip: &|_| None,
+        remembered: &nothing,
+        refused_since: &|_, _| None,
+    };
     let read = native::read(&node, &Door::default(), &config, now).unwrap();
     assert_clean("an event", format!("{read:?}").as_bytes());
     let whereabouts = Whereabouts { event_is_believed: true, ..Whereabouts::default() };
@@ -183,4 +189,34 @@ fn what_a_panic_prints_holds_no_identity() {
     assert_clean("its grounds", &admission.grounds);
     assert_clean("its trace", &admission.trace);
     assert!(admission.grounds.len() > 100);
+}
+
+/// What shows which product it was leaves no sensitive site: not its name, nor what stands beside it.
+#[tokio::test]
+async fn a_sensitive_site_names_no_product() {
+    let folder = Folder::shipped();
+    let explain = async || -> serde_json::Value {
+        let mut event = purchase("sensitive-1");
+        event["consent"] = json!({"region": "US", "ad_storage": "granted", "ad_user_data": "granted",
+            "ad_personalization": "granted", "analytics_storage": "granted"});
+        event["properties"]["items"] = json!([{"id": "SKU-1", "name": "Pills", "brand": "Medicorp",
+            "category": "Antivirals", "variant": "Strong", "strength": "800 mg", "quantity": 1, "price": 9}]);
+        let file = folder.dir.path().join("event.json");
+        std::fs::write(&file, event.to_string()).unwrap();
+        let mut command = crate::harness::binary();
+        command.arg("explain").arg("--config").arg(folder.config()).arg(&file);
+        let output = command.output().await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let words = ["Pills", "Medicorp", "Antivirals", "Strong", "800 mg"];
+    let open = explain().await["destinations"].to_string();
+    assert!(words[..4].iter().all(|word| open.contains(word)), "elsewhere they leave: {open}");
+    folder.edit("relay.toml", |text| {
+        text.replace("# sensitive = \"health\"", "sensitive = \"health\"")
+    });
+    let line = explain().await;
+    let sent = line["destinations"].to_string();
+    assert!(words.iter().all(|word| !sent.contains(word)), "{sent}");
+    assert!(sent.contains("SKU-1"), "{sent}");
 }

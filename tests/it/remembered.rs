@@ -515,3 +515,63 @@ async fn calls_say_what_is_wrong_with_them() {
     assert!(answer["detail"].as_str().unwrap().contains("ad_storage"), "{answer}");
     relay.stop().await;
 }
+
+/// What would be withdrawn before it is sent is not answered with `send` first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_from_before_a_withdrawal_is_held_at_once() {
+    let folder = folder();
+    let relay = Relay::start(&folder).await;
+    let user = json!({"external_id": "jane", "email": "jane@example.com"});
+    let collected = |at: &str| {
+        let mut consent = granted();
+        consent["collected_at"] = json!(at);
+        consent
+    };
+    relay.accept(&visit("before", user.clone(), collected("2026-01-05T00:00:00Z"))).await;
+    relay.drained().await;
+    relay.privacy("withdraw", &user).await;
+    let later =
+        (conversion_relay::clock::system()() + jiff::SignedDuration::from_secs(1)).to_string();
+    for (id, at, held) in [("old", "2026-01-05T00:00:00Z", 1), ("new", later.as_str(), 0)] {
+        let (status, answer) = relay.post(&visit(id, user.clone(), collected(at))).await;
+        assert_eq!((status, &answer["held"]), (202, &json!(held)), "{id}: {answer}");
+    }
+    let stats = relay.drained().await;
+    assert_balanced(&stats);
+    let meta = &stats["destinations"]["meta_shop"];
+    assert_eq!(
+        (&meta["withdrawn"], &meta["held"]["no_consent"]),
+        (&json!(0), &json!(1)),
+        "{stats:#}"
+    );
+    relay.stop().await;
+    // The set of who refused lately begins anew: then the store is asked.
+    let relay = Relay::start(&folder).await;
+    let (_, answer) = relay.post(&visit("older", user, collected("2026-01-05T00:00:00Z"))).await;
+    assert_eq!(answer["held"], 1, "{answer}");
+    relay.stop().await;
+}
+
+/// A sender's clock may know no milliseconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_right_after_an_erasure_is_no_duplicate() {
+    let folder = folder();
+    let relay = Relay::start(&folder).await;
+    let user = json!({"external_id": "jane"});
+    relay.accept(&visit("first", user.clone(), granted())).await;
+    relay.drained().await;
+    relay.privacy("erase", &user).await;
+    let erased = relay.privacy("export", &user).await["erased_at"].as_str().unwrap().to_owned();
+    let erased: jiff::Timestamp = erased.parse().unwrap();
+    let mut event = visit("same-second", user.clone(), granted());
+    event["timestamp"] = json!(erased.as_second());
+    relay.accept(&event).await;
+    // What happened before, or came before, stays away.
+    event["event_id"] = json!("before");
+    event["timestamp"] = json!(erased.as_second() - 1);
+    let (_, answer) = relay.post(&event).await;
+    assert_eq!(answer["duplicate"], 1, "{answer}");
+    let (_, answer) = relay.post(&visit("first", user, granted())).await;
+    assert_eq!(answer["duplicate"], 1, "{answer}");
+    relay.stop().await;
+}

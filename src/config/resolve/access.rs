@@ -274,7 +274,16 @@ pub(super) fn webhooks(
 /// What only a webhook of type `hmac` has.
 fn generic(source: &Section<'_>, kind: Option<WebhookKind>) -> (HmacSettings, FieldMap) {
     let (mut settings, mut fields) = (HmacSettings::default(), FieldMap::default());
-    let keys = ["header", "algorithm", "encoding", "prefix", "timestamp_header", "fields"];
+    let keys = [
+        "header",
+        "algorithm",
+        "encoding",
+        "prefix",
+        "timestamp_header",
+        "id_header",
+        "id",
+        "fields",
+    ];
     if kind != Some(WebhookKind::Hmac) {
         for key in keys {
             if let (Some(node), Some(_)) = (source.get(key), kind) {
@@ -294,6 +303,13 @@ fn generic(source: &Section<'_>, kind: Option<WebhookKind>) -> (HmacSettings, Fi
     };
     settings.header = named("header").unwrap_or(settings.header);
     settings.timestamp_header = named("timestamp_header");
+    settings.id_header = named("id_header");
+    let path = |text: &str| {
+        let steps: Vec<String> = text.split('.').map(str::to_owned).collect();
+        steps.iter().all(|step| !step.trim().is_empty()).then_some(steps)
+    };
+    let id = source.get("id").and_then(|node| node.parse("a path such as \"event.id\"", path));
+    settings.id = id.unwrap_or_default();
     if let Some(node) = source.get("algorithm") {
         node.one_of(&[("sha256", ())]);
     }

@@ -163,6 +163,7 @@ fn memory(section: Section<'_>) -> Memory {
             .unwrap_or(default.max_age),
         use_for: use_for.unwrap_or(default.use_for),
         click_ids: section.get("click_ids").and_then(|node| node.positive_duration()),
+        traits: section.get("traits").and_then(|node| node.positive_duration()),
     };
     section.finish();
     memory
@@ -246,11 +247,8 @@ fn destination(
     context: &Context<'_>,
 ) -> DestinationRule {
     let platform = meant.and_then(|meant| meant.platform);
-    let roles = [
-        ("processor", Role::Processor),
-        ("joint controller", Role::JointController),
-        ("controller", Role::Controller),
-    ];
+    let roles = [Role::Processor, Role::JointController, Role::Controller];
+    let roles = roles.map(|role| (role.name(), role));
     let role = section.get("role").and_then(|node| node.one_of(&roles));
     let text = |key| section.get(key).and_then(|node| Some(node.text()?.to_owned()));
     let when_personalization_denied = when_denied(&section, platform);

@@ -339,6 +339,7 @@ fn build_one(
         values.insert(mapped.event.clone(), worth.collect());
     }
     let shown_endpoint = draft.called().to_owned();
+    let account = draft.account(platform);
     // In sandbox mode everything but a shadow goes to the sandbox.
     if let Some(base) = context.sandbox_base
         && context.mode == Mode::Sandbox
@@ -350,6 +351,7 @@ fn build_one(
     Some(DestinationConfig {
         endpoint: draft.called().to_owned(),
         shown_endpoint,
+        account,
         name: draft.name,
         platform,
         sites: draft.sites,
@@ -383,6 +385,19 @@ impl Draft {
     /// The base of what it calls. A platform without a vendor's URL is told its own by `url`.
     fn called(&self) -> &str {
         self.table.get("url").and_then(toml::Value::as_str).unwrap_or(&self.endpoint)
+    }
+
+    /// Whose account events go to, as it is written.
+    fn account(&self, platform: &Platform) -> BTreeMap<String, String> {
+        let named = platform.keys.iter().filter(|key| key.names_recipient());
+        let written = named.filter_map(|key| {
+            let text = match self.table.get(key.name)? {
+                toml::Value::String(text) => text.trim().to_owned(),
+                other => other.to_string(),
+            };
+            Some((key.name.to_owned(), text))
+        });
+        written.collect()
     }
 
     fn settings(&self, entries: BTreeMap<String, Vec<Entry>>) -> Settings {

@@ -196,7 +196,7 @@ impl Fields {
         if computed.peek().is_none() {
             return;
         }
-        let event = permitted(occasion.event, permit);
+        let event = permitted(occasion.event, permit, occasion.sensitive);
         let numbers: [(&'static str, Option<Decimal>); 2] = [
             ("value", event.amount(Field::Value)),
             ("event_value", prepared.value.map(|value| value.amount)),
@@ -274,7 +274,7 @@ impl Fields {
 }
 
 /// The event without what may not leave: CEL sees no more than the receiver.
-fn permitted(event: &Event, permit: &Permit) -> Event {
+fn permitted(event: &Event, permit: &Permit, sensitive: bool) -> Event {
     let mut event = event.clone();
     for field in event.texts.present().difference(permit.fields).iter() {
         event.texts.remove(field);
@@ -287,6 +287,8 @@ fn permitted(event: &Event, permit: &Permit) -> Event {
     event.amounts.retain(|(field, _)| permit.fields.contains(*field));
     if !permit.fields.contains(Field::Items) {
         event.items.clear();
+    } else if sensitive {
+        event.items.iter_mut().for_each(Item::forget_product);
     } else if !permit.fields.contains(Field::ItemNames) {
         event.items.iter_mut().for_each(Item::forget_names);
     }

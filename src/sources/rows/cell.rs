@@ -1,6 +1,8 @@
 //! What a cell's text is as the value of a field: times, amounts, yes and no in the form of the
 //! relay's own events. What is unclear stays a text, for the reading of events to refuse.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use jiff::{Timestamp, civil, fmt::strtime, tz::TimeZone};
 use rust_decimal::Decimal;
 
@@ -47,7 +49,12 @@ const AMOUNTS: [&str; 8] = [
 #[derive(Debug)]
 pub(super) struct Cells {
     zone: Option<TimeZone>,
-    formats: Vec<String>,
+    /// The map's own, in its order: of one text several may mean different times.
+    own: Vec<String>,
+    /// Those that can be read in one way only.
+    known: Vec<String>,
+    /// Which of them a row was written in: the next one is, too.
+    last: AtomicUsize,
     decimal_comma: Option<bool>,
 }
 
@@ -58,7 +65,9 @@ impl Cells {
         let known = known.map(|(format, end)| format!("{format}{end}"));
         Self {
             zone: maps.iter().find_map(|map| map.zone.clone()).or(zone),
-            formats: own.cloned().chain(known).collect(),
+            own: own.cloned().collect(),
+            known: known.collect(),
+            last: AtomicUsize::new(0),
             decimal_comma: maps.iter().find_map(|map| map.decimal_comma),
         }
     }
@@ -117,8 +126,19 @@ impl Cells {
         if let Ok(time) = text.parse::<Timestamp>() {
             return Some(moment(time));
         }
-        let found = self.formats.iter().find_map(|format| self.by(format, text))?;
-        Some(moment(found))
+        if let Some(found) = self.own.iter().find_map(|format| self.by(format, text)) {
+            return Some(moment(found));
+        }
+        let last = self.last.load(Ordering::Relaxed);
+        let places = std::iter::once(last).chain(0..self.known.len());
+        for place in places {
+            let found = self.known.get(place).and_then(|format| self.by(format, text));
+            if let Some(found) = found {
+                self.last.store(place, Ordering::Relaxed);
+                return Some(moment(found));
+            }
+        }
+        None
     }
 
     fn by(&self, format: &str, text: &str) -> Option<Timestamp> {

@@ -34,9 +34,20 @@ use crate::plan::Expression;
 #[derive(Debug)]
 pub struct Rows {
     headers: Vec<String>,
-    fields: Vec<(String, Bound)>,
+    fields: Vec<Filled>,
     cells: Cells,
     computes: bool,
+}
+
+/// A field, and what of it is the same for every row.
+#[derive(Debug)]
+struct Filled {
+    key: String,
+    bound: Bound,
+    /// A number is a text here.
+    as_text: bool,
+    /// Where in the row a rejection finds it.
+    theirs: String,
 }
 
 /// Where a field's text is.
@@ -44,7 +55,7 @@ pub struct Rows {
 enum Bound {
     /// The first of these columns that is not empty.
     Columns(Vec<usize>),
-    Fixed(Value),
+    Fixed(Node<'static>),
     Computed(Expression),
 }
 
@@ -74,23 +85,23 @@ impl Rows {
         if map.is_some_and(|map| map.template) && template.is_none() {
             problems.push("template = true, but no upload template has these columns".to_owned());
         }
-        let mut fields: Vec<(String, Bound)> = Vec::new();
+        let mut fields: Vec<Filled> = Vec::new();
         for (key, source, is_shipped) in maps.iter().flat_map(|map| map.sources()) {
             match bind(source, headers) {
-                Some(bound) => fields.push((key.to_owned(), bound)),
+                Some(bound) => fields.push(Filled::of(key, bound, headers)),
                 None if is_shipped => {}
                 None => problems.push(format!("{key}: {}", no_column(source, headers))),
             }
         }
         for required in ["event", "timestamp"] {
-            if problems.is_empty() && !fields.iter().any(|(key, _)| key == required) {
+            if problems.is_empty() && !fields.iter().any(|field| field.key == required) {
                 problems.push(format!("{required}: the map must say where it is"));
             }
         }
         if !problems.is_empty() {
             return Err(problems);
         }
-        let computes = fields.iter().any(|(_, bound)| matches!(bound, Bound::Computed(_)));
+        let computes = fields.iter().any(|field| matches!(field.bound, Bound::Computed(_)));
         let headers = headers.iter().map(|header| (*header).to_owned()).collect();
         Ok(Self { headers, fields, cells: Cells::of(&maps, zone), computes })
     }
@@ -102,10 +113,11 @@ impl Rows {
 
     /// The value that is the same in every row.
     pub fn fixed(&self, key: &str) -> Option<&str> {
-        self.fields.iter().find(|(known, _)| known == key).and_then(|(_, bound)| match bound {
-            Bound::Fixed(value) => value.as_str(),
+        let field = self.fields.iter().find(|field| field.key == key)?;
+        match &field.bound {
+            Bound::Fixed(node) => node.as_text(),
             Bound::Columns(_) | Bound::Computed(_) => None,
-        })
+        }
     }
 
     /// Times without an offset are in this zone, where nothing else says so.
@@ -121,17 +133,29 @@ impl Rows {
     ) -> Result<Told<'static>, Rejection> {
         let mut words = Words::default();
         let row = if self.computes { self.row(cell) } else { Value::Null };
-        for (key, bound) in &self.fields {
-            let (node, at) = match bound {
+        for field in &self.fields {
+            let Filled { key, bound, as_text, theirs } = field;
+            let mut put = |node: &Node<'static>, theirs: &str| {
+                if *as_text {
+                    words.put_text(key, Some(node), theirs);
+                } else {
+                    words.put(key, Some(node), theirs);
+                }
+            };
+            match bound {
                 Bound::Columns(columns) => {
                     let filled = columns.iter().find_map(|at| {
                         let text = cell(*at)?.trim();
                         (!text.is_empty()).then_some((*at, text))
                     });
                     let Some((at, text)) = filled else { continue };
-                    (self.cells.node(key, text), self.headers.get(at).map(String::as_str))
+                    let node = self.cells.node(key, text);
+                    match self.headers.get(at).filter(|_| columns.first() != Some(&at)) {
+                        Some(other) => put(&node, &pointer(other)),
+                        None => put(&node, theirs),
+                    }
                 }
-                Bound::Fixed(value) => (node(value), None),
+                Bound::Fixed(node) => put(node, theirs),
                 Bound::Computed(expression) => {
                     // What fails is missing: a required field says so itself.
                     let value = expression.over_body(row.clone()).unwrap_or(Value::Null);
@@ -139,14 +163,8 @@ impl Rows {
                         Value::String(text) => self.cells.node(key, text),
                         other => node(other),
                     };
-                    (node, None)
+                    put(&node, theirs);
                 }
-            };
-            let theirs = at.map_or_else(|| format!("/{}", key.replace('.', "/")), pointer);
-            if crate::config::takes_numbers_as_text(key) {
-                words.put_text(key, Some(&node), &theirs);
-            } else {
-                words.put(key, Some(&node), &theirs);
             }
         }
         if words.get("timestamp").is_none() {
@@ -174,13 +192,13 @@ impl Rows {
         let begins = |key: &str| {
             path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        let keys = self.fields.iter().map(|(key, _)| key.as_str()).filter(|key| begins(key));
+        let keys = self.fields.iter().map(|field| field.key.as_str()).filter(|key| begins(key));
         self.column(keys.max_by_key(|key| key.len())?)
     }
 
     fn column(&self, key: &str) -> Option<&str> {
-        let bound = self.fields.iter().find(|(known, _)| known == key).map(|(_, bound)| bound)?;
-        let Bound::Columns(columns) = bound else { return None };
+        let field = self.fields.iter().find(|field| field.key == key)?;
+        let Bound::Columns(columns) = &field.bound else { return None };
         columns.first().and_then(|at| self.headers.get(*at)).map(String::as_str)
     }
 
@@ -241,6 +259,19 @@ pub fn file(
     Ok(reader.records().map(outcome).collect())
 }
 
+impl Filled {
+    fn of(key: &str, bound: Bound, headers: &[&str]) -> Self {
+        let column = match &bound {
+            Bound::Columns(columns) => columns.first().and_then(|at| headers.get(*at)),
+            Bound::Fixed(_) | Bound::Computed(_) => None,
+        };
+        let theirs =
+            column.map_or_else(|| format!("/{}", key.replace('.', "/")), |column| pointer(column));
+        let as_text = crate::config::takes_numbers_as_text(key);
+        Self { key: key.to_owned(), bound, as_text, theirs }
+    }
+}
+
 /// `None`: the file has no such column.
 fn bind(source: &Source, headers: &[&str]) -> Option<Bound> {
     match source {
@@ -249,7 +280,7 @@ fn bind(source: &Source, headers: &[&str]) -> Option<Bound> {
                 columns.iter().filter_map(|column| column.place(headers)).collect();
             (!places.is_empty()).then_some(Bound::Columns(places))
         }
-        Source::Fixed(value) => Some(Bound::Fixed(value.clone())),
+        Source::Fixed(value) => Some(Bound::Fixed(node(value))),
         Source::Computed(expression) => Some(Bound::Computed(expression.clone())),
         Source::Written(text) => match Column::named(text).place(headers) {
             Some(at) => Some(Bound::Columns(vec![at])),

@@ -36,7 +36,9 @@ impl Start {
                 });
                 zone = named.or(zone);
             }
-            let skipped = parameters.is_some() || bare.is_empty() || bare.starts_with("###");
+            // Comments of the templates; a column of row numbers is called "#", without a space.
+            let is_comment = bare.starts_with("###") || bare.starts_with("# ");
+            let skipped = parameters.is_some() || bare.is_empty() || is_comment;
             match end {
                 Some(end) if skipped => {
                     header_at += end + 1;

@@ -134,3 +134,23 @@ fn rows_are_documents_too() {
     assert!(is_event(&node));
     assert!(!is_event(&Node::Null));
 }
+
+/// As the template is downloaded: instructions and parameters, each with the commas of a spreadsheet.
+#[test]
+fn what_stands_before_a_templates_header_is_passed_over() {
+    let csv = "### INSTRUCTIONS ###,,,,,,\n\
+               \"# IMPORTANT: set the TimeZone in the \"\"parameters\"\" row, or in your times\",,,,,,\n\
+               # For instructions on time zones see the help pages,,,,,,\n\
+               ,,,,,,\n\
+               ### TEMPLATE ###,,,,,,\n\
+               Parameters:TimeZone=America/New_York,,,,,,\n\
+               Google Click ID,Conversion Name,Conversion Time,Conversion Value,Conversion Currency,Ad User Data,Ad Personalization\n\
+               Cj0abc,purchase,11/22/2026 09:00:00 AM,12.50,USD,Granted,Denied\n";
+    let event = one(csv, None);
+    assert_eq!(event["timestamp"], "2026-11-22T14:00:00Z", "{event}");
+    assert_eq!(event["consent"]["ad_personalization"], "denied", "{event}");
+    // A column of row numbers is no comment.
+    let numbered =
+        "#,fbclid,event_name,event_time,value,currency\n1,IwAR0,Purchase,1795320000,9,EUR\n";
+    assert_eq!(one(numbered, None)["click_ids"]["fbclid"], "IwAR0");
+}

@@ -203,6 +203,7 @@ pub(super) fn destination(
         delivery,
         endpoint: String::new(),
         shown_endpoint: String::new(),
+        account: BTreeMap::new(),
         handler: Box::new(double),
     }
 }

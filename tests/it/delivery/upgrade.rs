@@ -146,6 +146,7 @@ async fn make_the_folders() {
         admit(refund("refund")).await;
         let whose = Whose {
             click: None,
+            traits: Vec::new(),
             subjects: person(),
             choice: Some(denied()),
             happened_ms: made().as_millisecond(),

@@ -116,8 +116,13 @@ impl House {
         let now = Timestamp::from_second(self.now.load(Ordering::SeqCst)).unwrap();
         let admission = {
             let nothing = |_: &[[u8; 16]]| conversion_relay::consent::memory::Remembered::default();
-            let street =
-                Street { config: &config, key: &key, geoip: &|_| None, remembered: &nothing };
+            let street = Street {
+                config: &config,
+                key: &key,
+                geoip: &|_| None,
+                remembered: &nothing,
+                refused_since: &|_, _| None,
+            };
             let text = event.to_string();
             let node = json::parse(&text, 32).unwrap();
             let whereabouts = Whereabouts { event_is_believed: true, ..Whereabouts::default() };

@@ -164,3 +164,29 @@ async fn a_configuration_that_was_changed_or_is_gone() {
     assert_eq!(found(&house), [("missing", 1)]);
     queue.close().await;
 }
+
+/// What stands where nothing belongs: bytes behind the last record, and other files.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_added_is_named() {
+    let (house, queue) = six().await;
+    let whole = std::fs::read(house.file(FILE)).unwrap();
+    let (_, all) = blocks(&whole);
+    for more in [&b"x"[..], &[7; 300], &all[5]] {
+        std::fs::write(house.file(FILE), [&whole, more].concat()).unwrap();
+        let report = house.verify(&queue);
+        let found: Vec<_> = report.problems.iter().map(|one| (one.code, &*one.file)).collect();
+        assert_eq!((report.ok, found), (false, vec![("surplus", FILE)]), "{report:?}");
+        assert!(report.problems[0].message.contains(&format!("{} bytes", more.len())));
+        assert!(report.problems[0].message.contains("record 6"), "{report:?}");
+    }
+    std::fs::write(house.file(FILE), &whole).unwrap();
+    for name in ["2026-11-21.log", "2026-11-22.001.log", "2027-01-01.log", "notes.txt", "b.log"] {
+        std::fs::write(house.file(name), &whole).unwrap();
+        let report = house.verify(&queue);
+        let named = report.problems.iter().any(|one| one.code == "surplus" && one.file == name);
+        assert!(!report.ok && named, "{name}: {report:?}");
+        std::fs::remove_file(house.file(name)).unwrap();
+    }
+    assert!(house.verify(&queue).ok);
+    queue.close().await;
+}

@@ -25,7 +25,8 @@ fn all(grant: Grant, at_ms: i64) -> Choice {
 
 fn by(n: u64, subjects: &[[u8; 16]], choice: Option<Choice>) -> Admission {
     let job = NewJob { subjects: subjects.to_vec(), ..job(n) };
-    let whose = Whose { subjects: subjects.to_vec(), choice, happened_ms: START, click: None };
+    let whose =
+        Whose { subjects: subjects.to_vec(), choice, happened_ms: START, ..Whose::default() };
     Admission { whose, ..event(n, vec![send("meta", job)]) }
 }
 
@@ -141,7 +142,7 @@ async fn recipients_are_those_who_had_something() {
     let to = |destination: &str, n: u64| {
         let job = NewJob { subjects: jane.to_vec(), ..job(n) };
         let whose =
-            Whose { subjects: jane.to_vec(), choice: None, happened_ms: START, click: None };
+            Whose { subjects: jane.to_vec(), choice: None, happened_ms: START, ..Whose::default() };
         Admission { whose, ..event(n, vec![send(destination, job)]) }
     };
     let verdicts: [(&str, Verdict); 5] = [
