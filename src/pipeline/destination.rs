@@ -49,9 +49,10 @@ pub(super) fn decide(
     let ids = rules.vendor_ids(&config.name, config.platform.name, config.platform.vendor_ids());
     let state = scene.seen.state_for(scene.state, rules, ids);
     let grants = (state.grants != scene.state.grants).then_some(state.grants);
-    // Only what the platform takes of such an event: what an app tells of its device was not
+    // Only what the destination takes of such an event: what an app tells of its device was not
     // taken away from a website's event.
-    let takes = config.platform.takes_from(scene.event.action_source);
+    let takes =
+        config.platform.takes_from(scene.event.action_source).intersection(config.sendable());
     let question = Question {
         destination: &config.name,
         platform: config.platform.name,
