@@ -125,17 +125,17 @@ fn consent(job: &Prepared) -> Object {
     };
     let grants = job.flags.grants;
     let geo = Object::default().maybe("ipAddress", job.clear(Field::Ip));
-    let consent = Object::default().object("geo", geo);
     // `amznUserData` is required in it (SEG).
-    match word(grants.ad_user_data) {
-        Some(user_data) => consent.object(
-            "amazonConsent",
-            Object::default()
-                .with("amznUserData", user_data)
-                .maybe("amznAdStorage", word(grants.ad_storage)),
-        ),
-        None => consent,
-    }
+    let amazon = word(grants.ad_user_data).map_or_else(Object::default, |user_data| {
+        Object::default()
+            .with("amznUserData", user_data)
+            .maybe("amznAdStorage", word(grants.ad_storage))
+    });
+    Object::default()
+        .object("geo", geo)
+        .object("amazonConsent", amazon)
+        .maybe("tcf", job.clear(Field::Tcf))
+        .maybe("gpp", job.clear(Field::Gpp))
 }
 
 /// Attributes by the settings' names, and what a single product is. Amazon's sample checks values
