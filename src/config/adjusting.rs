@@ -63,6 +63,7 @@ fn refused(
     let memo = Memo::default();
     let occasion = Occasion {
         event: &event,
+        currency: event.currency,
         plan_event,
         entry,
         value: event

@@ -53,7 +53,7 @@ pub(super) fn prepare(
         action_source: event.action_source,
         test: occasion.test,
         value: occasion.value.and_then(money),
-        currency: event.currency.filter(|_| may(Field::Currency)),
+        currency: occasion.currency.filter(|_| may(Field::Currency)),
         texts: Vec::with_capacity(recipe.takes.len()),
         amounts: event
             .amounts

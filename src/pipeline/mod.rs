@@ -9,6 +9,7 @@ mod destination;
 mod explain;
 mod grounds;
 mod keys;
+mod money;
 mod part;
 mod trace;
 

@@ -147,6 +147,54 @@ async fn a_currency_that_is_not_taken_is_converted_or_skipped() {
     assert_eq!(body["conversions"][0]["price_currency"], "PLN");
 }
 
+/// What GA4 gets of an event's money, and what the trace says of it.
+async fn money(folder: &Folder, properties: Value) -> (Value, Value) {
+    let mut event = bought("money-1");
+    event["timestamp"] = "2026-11-22T03:00:00Z".into();
+    event["properties"] = properties;
+    let told = explained_event(folder, &event).await["destinations"]["ga4"].clone();
+    let params = &told["requests"][0]["body"]["events"][0]["params"];
+    let item = &params["items"][0];
+    let amounts = json!([
+        params["currency"],
+        params["value"],
+        params["tax"],
+        params["shipping"],
+        item["price"],
+        item["discount"]
+    ]);
+    (amounts, told["reasons"].clone())
+}
+
+#[tokio::test]
+async fn all_the_money_of_an_event_is_in_one_currency() {
+    let items = json!([{"id": "SKU-1", "price": "99.90", "discount": "1"}]);
+    let properties = |currency: &str| {
+        json!({"value": "129.90", "currency": currency, "order_id": "m-1", "tax": "9.90",
+            "shipping": "5.00", "items": items})
+    };
+    let folder = folder();
+    let as_it_came = |currency: &str| json!([currency, 129.9, 9.9, 5, 99.9, 1]);
+    assert_eq!(money(&folder, properties("KWD")).await, (as_it_came("KWD"), json!([])));
+    // The site's currency is that of every amount.
+    assert_eq!(money(&folder, properties("")).await, (as_it_came("USD"), json!([])));
+    // Each by the same rate, rounded as the value is: divided by 1.1592.
+    folder.edit("destinations.toml", |text| text.replacen("[ga4]", "[ga4]\ncurrency = \"EUR\"", 1));
+    let converted = json!(["EUR", 112.06, 8.54, 4.31, 86.18, 0.86]);
+    assert_eq!(money(&folder, properties("USD")).await, (converted, json!([])));
+    // What cannot be converted is left out, and the trace says what.
+    folder.edit("events.toml", |text| {
+        let value = "value = { fixed = \"5.00\", currency = \"EUR\" }";
+        text.replacen("[events.purchase]", &format!("[events.purchase]\n{value}"), 1)
+    });
+    let (amounts, reasons) = money(&folder, properties("KWD")).await;
+    assert_eq!(amounts, json!(["EUR", 5, null, null, null, null]));
+    assert_eq!(reasons[0]["code"], "fields_removed", "{reasons}");
+    let message = reasons[0]["message"].as_str().unwrap();
+    let left_out = "properties.shipping, properties.tax, properties.items.price left out: in KWD";
+    assert!(message.starts_with(left_out), "{message}");
+}
+
 #[tokio::test]
 async fn an_explained_signature_is_hidden() {
     let folder = folder();
