@@ -209,13 +209,20 @@ fn transaction_id(event: &Event, permit: &Permit) -> String {
 }
 
 fn items(event: &Event, permit: &Permit) -> Vec<Item> {
-    let mut items = event.items.clone();
-    // No platform has a place for it; a webhook puts it back.
-    items.iter_mut().for_each(|item| item.other.clear());
-    if !permit.fields.contains(Field::ItemNames) {
-        items.iter_mut().for_each(|item| item.name = None);
-    }
-    items
+    let named = permit.fields.contains(Field::ItemNames);
+    let copy = |item: &Item| Item {
+        id: item.id.clone(),
+        name: item.name.clone().filter(|_| named),
+        brand: item.brand.clone(),
+        category: item.category.clone(),
+        variant: item.variant.clone(),
+        quantity: item.quantity,
+        price: item.price,
+        discount: item.discount,
+        // No platform has a place for it; a webhook puts it back.
+        other: String::new(),
+    };
+    event.items.iter().map(copy).collect()
 }
 
 /// The free properties that may leave, as a JSON object; empty if none.

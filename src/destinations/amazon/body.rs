@@ -52,7 +52,7 @@ pub(super) fn event(job: &Prepared, name: &Name, wording: &Wording, now: Timesta
     });
     let purchase = name.is_purchase();
     let units = wire::units(&job.items).filter(|units| purchase && *units > Decimal::ZERO);
-    let event = Object::default()
+    let event = Object::large()
         .object("eventDescription", description)
         .maybe("countryCode", wording.country_of(job))
         // Not in the future, of which nothing is said.

@@ -57,7 +57,7 @@ pub(super) fn row(upload: &Upload, job: &Prepared, action: &str, now: Timestamp)
 
 fn conversion(upload: &Upload, job: &Prepared, action: &str, now: Timestamp) -> Object {
     let customer = job.clear(Field::CustomerType).and_then(customer_type);
-    let object = Object::default()
+    let object = Object::large()
         .with("conversionAction", resource(upload, action))
         // Not in the future.
         .with("conversionDateTime", moment(job.time.min(now)))
@@ -98,7 +98,7 @@ fn enhancement(upload: &Upload, job: &Prepared, action: &str, now: Timestamp) ->
     let address = address(job);
     let room = IDENTIFIERS - usize::from(address.is_some());
     let identifiers = identifiers(job).into_iter().take(room).chain(address);
-    Object::default()
+    Object::large()
         .with("adjustmentType", "ENHANCEMENT")
         .with("conversionAction", resource(upload, action))
         .with("orderId", job.transaction_id.as_str())
