@@ -64,6 +64,7 @@ fn refused(
     let occasion = Occasion {
         event: &event,
         currency: event.currency,
+        converted: false,
         plan_event,
         entry,
         value: event

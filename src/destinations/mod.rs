@@ -219,6 +219,8 @@ pub struct Occasion<'a> {
     /// What all of its money is in, but `value`, which has a currency of its own. `None`: in none that
     /// may be written.
     pub currency: Option<Currency>,
+    /// Whether it came in another one: money among the free properties still is in that.
+    pub converted: bool,
     /// Name of the plan event.
     pub plan_event: &'a str,
     /// Which entry of the destination.

@@ -1,6 +1,6 @@
 //! One decision for each entry of a destination: is it for it, may it have it, can it take it.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     config::DestinationConfig,
@@ -98,6 +98,7 @@ pub(super) fn decide(
         let occasion = Occasion {
             event: &event,
             currency,
+            converted: matches!(event, Cow::Owned(_)),
             plan_event: &scene.planned.name,
             entry,
             value,
