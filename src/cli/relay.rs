@@ -257,7 +257,9 @@ impl Running {
         Ok(async move {
             let hang_ups = async {
                 while hang_up.recv().await.is_some() {
-                    match (self.relay.reload)().await {
+                    let answer = (self.relay.reload)().await;
+                    http::note_hang_up(&self.relay, &answer).await;
+                    match answer {
                         Ok(answer) => tracing::info!(%answer, "the configuration was reloaded"),
                         Err(findings) => {
                             tracing::error!(%findings, "the configuration is wrong; the old one stands");

@@ -22,7 +22,7 @@ pub(super) fn body(at: Timestamp, evidence: &Evidence) -> String {
     let at = at.to_string();
     let text = match evidence {
         Evidence::Event { key, status, made, trace, grounds } => {
-            match (TraceRecord::decode(trace), Grounds::decode(grounds)) {
+            match (TraceRecord::read(trace), Grounds::read(grounds)) {
                 (Some(told), Some(why)) => text(&EventLine::of(at, key, status, made, &told, &why)),
                 // What a later version wrote is kept as it is.
                 _ => text(&json!({
@@ -58,7 +58,7 @@ fn text(line: &impl Serialize) -> String {
 
 /// What was decided about an event.
 #[derive(Serialize)]
-struct EventLine<'a> {
+struct EventLine<'a, S: Serialize> {
     at: String,
     kind: &'static str,
     key: String,
@@ -75,7 +75,7 @@ struct EventLine<'a> {
     model: Model,
     minor: bool,
     config: &'a str,
-    signals: Value,
+    signals: S,
     decoded: Decoded<'a>,
     decisions: Vec<DecisionLine<'a>>,
 }
@@ -85,7 +85,7 @@ struct EventLine<'a> {
 struct Decoded<'a> {
     grants: Grants,
     opt_out: &'a OptOut,
-    sources: &'a [String],
+    sources: &'a [&'a str],
     remembered_at: Option<String>,
     problems: Vec<ProblemLine<'a>>,
 }
@@ -121,22 +121,22 @@ struct ReasonLine<'a> {
     message: Option<&'a str>,
 }
 
-impl<'a> EventLine<'a> {
+impl<'a> EventLine<'a, ()> {
     fn of(
         at: String,
         key: &IdHash,
         status: &'a str,
         made: &[Made],
-        trace: &'a TraceV1,
-        grounds: &'a GroundsV1,
-    ) -> Self {
+        trace: &'a TraceV1<&'a str>,
+        grounds: &'a GroundsV1<&'a str>,
+    ) -> EventLine<'a, impl Serialize> {
         let decisions = trace.decisions.iter().zip(&grounds.decisions).enumerate();
         let decisions = decisions.map(|(index, (decided, (slot, own, fields)))| {
             let made = made.get(index).copied().unwrap_or(Made::Decided);
             DecisionLine::of(decided, made, (*slot, *own, fields))
         });
         let problems = grounds.problems.iter().map(|(code, path)| ProblemLine { code, path });
-        Self {
+        EventLine {
             at,
             kind: "event",
             key: hex(key),
@@ -149,11 +149,11 @@ impl<'a> EventLine<'a> {
             received_at: time(trace.received_at_ms),
             test: trace.test,
             subjects: grounds.subjects.iter().map(|subject| hex(subject)).collect(),
-            region: trace.region.as_deref(),
+            region: trace.region,
             model: grounds.model,
             minor: grounds.minor,
             config: &grounds.config,
-            signals: grounds.signals.to_json(),
+            signals: grounds.signals.shown(),
             decoded: Decoded {
                 grants: trace.grants,
                 opt_out: &trace.opt_out,
@@ -168,7 +168,7 @@ impl<'a> EventLine<'a> {
 
 impl<'a> DecisionLine<'a> {
     fn of(
-        decided: &'a TraceDecision,
+        decided: &'a TraceDecision<&'a str>,
         made: Made,
         (slot, grants, fields): (u32, Option<Grants>, &[Field]),
     ) -> Self {
@@ -188,14 +188,14 @@ impl<'a> DecisionLine<'a> {
             Made::Suppressed => "suppressed",
             Made::Full => "expired",
         };
-        let reason = |(code, rule, message): &'a (ReasonCode, String, String)| ReasonLine {
+        let reason = |(code, rule, message): &'a (ReasonCode, &'a str, &'a str)| ReasonLine {
             code: code.name(),
             rule: Some(rule),
             message: Some(message),
         };
         let mut reasons: Vec<ReasonLine<'_>> = decided.reasons.iter().map(reason).collect();
         if let TracedFate::Skip(code, message) = &decided.decision {
-            let message = Some(message.as_str());
+            let message = Some(*message);
             reasons.push(ReasonLine { code: code.name(), rule: None, message });
         }
         if made == Made::Full {

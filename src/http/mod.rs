@@ -49,6 +49,7 @@ pub use admin::books;
 pub use server::serve;
 pub use throttle::Throttle;
 pub use tls::{Tls, TlsError};
+pub use watch::note_hang_up;
 
 use self::error::ApiError;
 use crate::{

@@ -81,6 +81,24 @@ async fn call(State(watch): State<Watch>, request: Request, next: Next) -> Respo
     response
 }
 
+/// Writes down a reload that SIGHUP asked for: whoever may send the process signals changed what
+/// leaves, as much as whoever makes the call.
+pub async fn note_hang_up(relay: &Relay, answer: &Result<Value, Value>) {
+    let act = Act {
+        at: (relay.clock)(),
+        who: None,
+        from: None,
+        method: "SIGNAL".to_owned(),
+        call: "SIGHUP".to_owned(),
+        status: if answer.is_ok() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY }
+            .as_u16(),
+        code: None,
+        detail: answer.as_ref().map_or(Value::Null, Clone::clone),
+    };
+    let keep_for = relay.config.load().retention.evidence;
+    keep(Arc::new(Acts::new(&relay.data)), act, keep_for).await;
+}
+
 /// What changes something, or shows what only few may see.
 fn is_act(method: &Method, path: &str) -> bool {
     let is_read = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);

@@ -22,8 +22,8 @@ use crate::{
     queue::IdHash,
 };
 
-/// The grounds of an event's decisions. A new shape is a new variant. Written with borrowed texts,
-/// read with owned ones.
+/// The grounds of an event's decisions. A new shape is a new variant. Written and read with borrowed
+/// texts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Grounds<S = String> {
     /// The first shape.
@@ -88,18 +88,18 @@ pub struct SeenText {
     pub tcf: Option<[u16; 3]>,
 }
 
-impl Grounds<String> {
+impl<'a> Grounds<&'a str> {
     /// Reads grounds of any version.
-    pub fn decode(bytes: &[u8]) -> Option<GroundsV1> {
+    pub fn read(bytes: &'a [u8]) -> Option<GroundsV1<&'a str>> {
         let Grounds::V1(grounds) = postcard::from_bytes(bytes).ok()?;
         Some(grounds)
     }
 }
 
-impl Signalled {
+impl<S: AsRef<str>> Signalled<S> {
     /// What came, under the names of the event's own `consent` object; what did not is not there.
-    pub fn to_json(&self) -> Value {
-        came_as_json(self)
+    pub fn shown(&self) -> impl Serialize + '_ {
+        Shown::of(self)
     }
 }
 
@@ -135,30 +135,7 @@ pub(super) fn of_choice(choice: &Choice, signals: &Signals, seen: &Seen) -> Map<
     let mut words = Map::new();
     words.insert("choice".to_owned(), Value::Object(choice.spoken().map(word).collect()));
     let came = signalled(signals, seen);
-    let cookies = came.cookies.iter().map(|(name, read)| ((*name).to_owned(), *read)).collect();
-    let Signalled {
-        strings,
-        gpp_sid,
-        consent_mode,
-        evidence,
-        flags,
-        opt_out,
-        categories,
-        choice,
-        ..
-    } = came;
-    let came = Signalled::<String> {
-        strings,
-        gpp_sid,
-        consent_mode,
-        evidence,
-        flags,
-        opt_out,
-        categories,
-        cookies,
-        choice,
-    };
-    words.insert("signals".to_owned(), came.to_json());
+    words.insert("signals".to_owned(), json!(Shown::of(&came)));
     words
 }
 
@@ -254,63 +231,107 @@ fn clean(text: &str) -> String {
     scrub_text(&cut, None).text
 }
 
-fn came_as_json(came: &Signalled) -> Value {
-    let mut told = Map::new();
-    let mut put = |name: &str, value: Value| {
-        let is_empty = match &value {
-            Value::Null => true,
-            Value::Array(list) => list.is_empty(),
-            Value::Object(members) => members.is_empty(),
-            Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-        };
-        if !is_empty {
-            told.insert(name.to_owned(), value);
-        }
-    };
-    let strings: Vec<Value> = came
-        .strings
-        .iter()
-        .map(|text| {
-            let mut shown = json!({"path": text.path, "raw": text.raw});
-            if let (Some([id, version, list]), Some(shown)) = (text.tcf, shown.as_object_mut()) {
-                shown.insert("cmp_id".to_owned(), json!(id));
-                shown.insert("cmp_version".to_owned(), json!(version));
-                shown.insert("vendor_list_version".to_owned(), json!(list));
-            }
-            shown
-        })
-        .collect();
-    put("strings", Value::Array(strings));
-    put("gpp_sid", json!(came.gpp_sid));
-    put("consent_mode", asked(came.consent_mode));
-    let named = |names: &[&str], values: Vec<Value>| -> Vec<(String, Value)> {
-        names.iter().map(|name| (*name).to_owned()).zip(values).collect()
-    };
-    let texts = |values: &[Option<String>]| values.iter().map(|value| json!(value)).collect();
-    for (name, value) in named(&["gcs", "gcd"], texts(&came.evidence)) {
-        put(&name, value);
-    }
-    let flags = came.flags.iter().map(|flag| json!(flag)).collect();
-    for (name, value) in named(&["gpc", "dnt", "gdpr_applies"], flags) {
-        put(&name, value);
-    }
-    let claims = came.opt_out.iter().map(|claim| json!(claim)).collect();
-    let claims = named(&["sale", "sharing", "targeted"], claims);
-    put("opt_out", Value::Object(claims.into_iter().filter(|(_, v)| !v.is_null()).collect()));
-    let by_name = |pairs: &[(String, bool)]| -> Map<String, Value> {
-        pairs.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
-    };
-    put("categories", Value::Object(by_name(&came.categories)));
-    put("cookies_read", Value::Object(by_name(&came.cookies)));
-    let choice = ["id", "collected_at", "method", "text_version", "language"];
-    for (name, value) in named(&choice, texts(&came.choice)) {
-        put(&name, value);
-    }
-    Value::Object(told)
+/// Signals as the record shows them: what did not come is not there.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    strings: Vec<ShownText<'a>>,
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+    gpp_sid: &'a [u32],
+    #[serde(skip_serializing_if = "Named::is_empty")]
+    consent_mode: Named<&'static str, Grant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gcs: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gcd: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gpc: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dnt: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gdpr_applies: Option<bool>,
+    #[serde(skip_serializing_if = "Named::is_empty")]
+    opt_out: Named<&'static str, bool>,
+    #[serde(skip_serializing_if = "Named::is_empty")]
+    categories: Named<&'a str, bool>,
+    #[serde(skip_serializing_if = "Named::is_empty")]
+    cookies_read: Named<&'a str, bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    collected_at: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text_version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    language: Option<&'a str>,
 }
 
-fn asked(grants: Grants) -> Value {
-    let asked = Purpose::ALL.iter().filter(|(purpose, _)| grants.get(*purpose) != Grant::NotAsked);
-    let told = asked.map(|(purpose, name)| ((*name).to_owned(), json!(grants.get(*purpose))));
-    Value::Object(told.collect())
+#[derive(Serialize)]
+struct ShownText<'a> {
+    path: &'a str,
+    raw: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cmp_id: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cmp_version: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vendor_list_version: Option<u16>,
+}
+
+/// An object by its members, in order.
+struct Named<K, V>(Vec<(K, V)>);
+
+impl<K, V> Named<K, V> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<K: Serialize, V: Serialize> Serialize for Named<K, V> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+impl<'a> Shown<'a> {
+    fn of<S: AsRef<str>>(came: &'a Signalled<S>) -> Self {
+        let strings = came.strings.iter().map(|text| ShownText {
+            path: &text.path,
+            raw: &text.raw,
+            cmp_id: text.tcf.map(|[id, _, _]| id),
+            cmp_version: text.tcf.map(|[_, version, _]| version),
+            vendor_list_version: text.tcf.map(|[_, _, list]| list),
+        });
+        let asked =
+            Purpose::ALL.iter().map(|(purpose, name)| (*name, came.consent_mode.get(*purpose)));
+        let claims = ["sale", "sharing", "targeted"].into_iter().zip(came.opt_out);
+        let [gcs, gcd] = came.evidence.each_ref().map(Option::as_deref);
+        let [gpc, dnt, gdpr_applies] = came.flags;
+        let [id, collected_at, method, text_version, language] =
+            came.choice.each_ref().map(Option::as_deref);
+        Self {
+            strings: strings.collect(),
+            gpp_sid: &came.gpp_sid,
+            consent_mode: Named(asked.filter(|(_, grant)| *grant != Grant::NotAsked).collect()),
+            gcs,
+            gcd,
+            gpc,
+            dnt,
+            gdpr_applies,
+            opt_out: Named(claims.filter_map(|(name, claim)| Some((name, claim?))).collect()),
+            categories: Named(
+                came.categories.iter().map(|(name, on)| (name.as_str(), *on)).collect(),
+            ),
+            cookies_read: Named(
+                came.cookies.iter().map(|(name, read)| (name.as_ref(), *read)).collect(),
+            ),
+            id,
+            collected_at,
+            method,
+            text_version,
+            language,
+        }
+    }
 }

@@ -81,6 +81,14 @@ pub enum TracedFate<S = String> {
     Skip(SkipCode, S),
 }
 
+impl<'a> TraceRecord<&'a str> {
+    /// Reads a record of any version without copying its texts.
+    pub fn read(bytes: &'a [u8]) -> Option<TraceV1<&'a str>> {
+        let TraceRecord::V1(record) = postcard::from_bytes(bytes).ok()?;
+        Some(record)
+    }
+}
+
 impl TraceRecord<String> {
     /// Reads a record of any version.
     pub fn decode(bytes: &[u8]) -> Option<TraceV1> {

@@ -8,9 +8,10 @@ use super::{
     counters::Books,
     folder::{Disk, Folder, read_key},
     lease::Shared,
+    record::space,
     round::Bounds,
     seal::Seal,
-    store::{self, Batch, Opener, Store, StoreError, memory::MemoryDisk},
+    store::{self, Batch, Opener, Store, StoreError, memory::MemoryDisk, screen::Screened},
 };
 use crate::clock::Clock;
 
@@ -69,12 +70,12 @@ pub(super) fn open(opening: Opening, engine: Engine) -> Result<Queue, OpenError>
     let folder = Folder::open(&folder, disk)?;
     let masters = folder.master_keys(&settings, &random)?;
     let opener: Opener = match engine {
-        Engine::Memory(disk) => Box::new(move || disk.open()),
+        Engine::Memory(disk) => Box::new(move || screened(disk.open()?)),
         Engine::Configured => {
             let engine = settings.engine;
             folder.check_engine(engine)?;
             let path = folder.store(engine);
-            Box::new(move || store::open(engine, &path))
+            Box::new(move || screened(store::open(engine, &path)?))
         }
     };
     if folder.too_full(false).is_some() {
@@ -127,6 +128,11 @@ pub(super) fn open(opening: Opening, engine: Engine) -> Result<Queue, OpenError>
         .spawn(move || committer.run())
         .map_err(|e| OpenError(format!("the committer's thread cannot be started: {e}")))?;
     Ok(Queue::new(shared, sender))
+}
+
+/// Nearly every look for people's records would find nothing.
+fn screened(store: Arc<dyn Store>) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(Arc::new(Screened::new(store, &[space::KNOWN, space::PERSON])?))
 }
 
 /// What is wrong and what to do.

@@ -2,7 +2,7 @@
 //!
 //! Prints a table for `BASELINE.md`. Nothing is asserted: these machines are shared, so figures are
 //! compared within one run only. `--engine=redb` measures the other engine, `--events=1250000` how much
-//! `memory` fills, each event four jobs; names (`requests drain memory demo`) choose what is measured.
+//! `memory` fills, each event four jobs; names (`requests drain memory latency rates demo`) choose what is measured.
 #![allow(missing_docs, reason = "a bench is a program")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it prints its figures")]
 #![allow(
@@ -48,6 +48,12 @@ fn main() {
     }
     if only("memory") {
         memory();
+    }
+    if only("latency") {
+        latency();
+    }
+    if only("rates") {
+        rates();
     }
     if only("demo") {
         demo();
@@ -160,6 +166,12 @@ impl Server {
             .keys()
             .cloned()
             .collect()
+    }
+
+    fn fault(&self, fault: &Value) {
+        let sandbox = self.address("sandbox");
+        let answer = call(&sandbox, "POST", "/sandbox/v1/faults", "", fault.to_string().as_bytes());
+        assert!(!answer.contains("\"code\""), "{answer}");
     }
 
     fn pending(&self) -> u64 {
@@ -448,6 +460,94 @@ fn disk(dir: &Path) -> u64 {
             }
         })
         .sum()
+}
+
+/// How long an acknowledgement takes at half of peak load, while one destination is dead and another
+/// throttles. Each request has its time beforehand, so that a slow answer delays no other's clock.
+fn latency() {
+    let next = Arc::new(AtomicU64::new(1));
+    let peak = {
+        let folder = folder();
+        let relay = Server::relay(folder.path());
+        load(&relay.address("public"), 1, 64, SECONDS, &next)
+    };
+    let folder = folder();
+    let relay = Server::relay(folder.path());
+    relay.fault(&json!({"platform": "meta", "status": 503}));
+    relay.fault(&json!({"platform": "ga4", "throttle": true, "error_rate": 0.5}));
+    let address = relay.address("public");
+    let (threads, seconds) = (64u32, 20.0);
+    let every = Duration::from_secs_f64(f64::from(threads) / (peak / 2.0));
+    let start = Instant::now() + Duration::from_millis(200);
+    let template = template();
+    let clients: Vec<_> = (0..threads)
+        .map(|client| {
+            let (address, template, next) = (address.clone(), template.clone(), next.clone());
+            std::thread::spawn(move || {
+                let head = "POST /v1/events HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer dev-key\r\ncontent-type: application/json\r\n";
+                let mut stream = TcpStream::connect(&address).unwrap();
+                stream.set_nodelay(true).unwrap();
+                let mut due = start + every * client / threads;
+                let mut took = Vec::new();
+                while due < start + Duration::from_secs_f64(seconds) {
+                    std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                    let answer = exchange(&mut stream, head, &body(&template, 1, &next));
+                    assert!(matches!(answer, Ok((202, _))), "{answer:?}");
+                    took.push(due.elapsed());
+                    due += every;
+                }
+                took
+            })
+        })
+        .collect();
+    let mut took: Vec<Duration> = clients.into_iter().flat_map(|c| c.join().unwrap()).collect();
+    took.sort_unstable();
+    let at = |part: usize| took[took.len() * part / 1000].as_secs_f64() * 1e3;
+    println!(
+        "| acknowledgement at {:.0} events/s (half of peak), one destination dead, one throttling: p50, p99, p99.9 | {:.1}, {:.1}, {:.1} ms |",
+        took.len() as f64 / seconds,
+        at(500),
+        at(990),
+        at(999)
+    );
+}
+
+/// What arrives of a backlog under a rate limit in a minute.
+fn rates() {
+    const RATE: f64 = 40.0;
+    const BURST: f64 = 80.0;
+    let folder = folder();
+    let path = folder.path().join("config/destinations.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let limit = format!(
+        "[crm]\nrate_limit = {{ requests_per_second = {RATE}, burst = {BURST} }}\nbatch = {{ max_events = 1 }}\n"
+    );
+    std::fs::write(&path, text.replace("[crm]\n", &limit)).unwrap();
+    let relay = Server::relay(folder.path());
+    relay.pause_all();
+    fill(&relay, 4_000, &Arc::new(AtomicU64::new(1)));
+    relay.admin("POST", "/admin/v1/destinations/crm/resume");
+    std::thread::sleep(Duration::from_secs(62));
+    let sandbox = relay.address("sandbox");
+    let arrived = call(&sandbox, "GET", "/sandbox/v1/received?platform=webhook&all=true", "", b"");
+    let mut times: Vec<f64> = arrived
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|one| one["at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap())
+        .map(|at| at.as_millisecond() as f64 / 1e3)
+        .collect();
+    times.sort_by(f64::total_cmp);
+    let first = times[0];
+    times.retain(|at| at - first <= 60.0);
+    // Over every stretch of time: how many more than the rate allows.
+    let most = (0..times.len())
+        .flat_map(|from| (from..times.len()).map(move |to| (from, to)))
+        .map(|(from, to)| (to - from + 1) as f64 - (times[to] - times[from]) * RATE)
+        .fold(0.0, f64::max);
+    println!(
+        "| {RATE}/s and a burst of {BURST}, a minute: of the rate after the burst; most beyond the rate in any stretch | {:.3}; {most:.1} |",
+        (times.len() as f64 - BURST) / (60.0 * RATE)
+    );
 }
 
 /// From the start of `demo` to its first delivered event.

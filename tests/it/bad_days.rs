@@ -4,7 +4,7 @@
 use std::{fs, net::TcpListener, path::Path, process::Stdio, time::Duration};
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
@@ -395,6 +395,19 @@ async fn process_reloads_on_sighup_and_keeps_the_old_where_the_new_is_wrong() {
     relay.signal(Signal::HUP);
     tokio::time::sleep(Duration::from_millis(1000)).await;
     assert_eq!(relay.post(&event(1000)).await.0, 202, "the old one stands");
+    let acts: Vec<Value> = fs::read_dir(folder.data().join("admin"))
+        .unwrap()
+        .flat_map(|day| {
+            fs::read_to_string(day.unwrap().path())
+                .unwrap()
+                .lines()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .map(|line| serde_json::from_str(&line).unwrap())
+        .collect();
+    let told: Vec<_> = acts.iter().map(|act| (&act["call"], &act["status"])).collect();
+    assert_eq!(told, [(&json!("SIGHUP"), &json!(200)), (&json!("SIGHUP"), &json!(422))]);
     let log = relay.stop().await;
     assert!(log.contains("reloaded") && log.contains("kindd"), "{log}");
 }

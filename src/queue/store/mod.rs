@@ -3,6 +3,7 @@
 
 pub(super) mod memory;
 mod redb;
+pub(super) mod screen;
 mod sled;
 #[cfg(test)]
 mod tests;
@@ -152,6 +153,11 @@ impl Batch {
     /// How many operations.
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// The keys that are set.
+    pub(super) fn put_keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| key.as_slice())
     }
 
     /// Whether nothing changes.

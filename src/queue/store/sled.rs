@@ -11,6 +11,8 @@
 //!   everything: the folder is copied aside, the snapshots are removed, and it is opened again.
 //! - A page over 128 KiB goes to `blobs/`, which is never synced: values are kept under 4 KiB
 //!   ([`super::super::record`]).
+//! - What a batch replaced is freed in small steps, one every 128 looks at the store: where little is
+//!   read, more is left over by each batch than is ever freed. It is freed after each batch.
 //! - One error kills the handle: the committer drops it and opens again.
 
 use std::{
@@ -97,12 +99,21 @@ impl Sled {
     }
 }
 
+/// Frees what so many operations replaced, as far as nobody reads it any more. One step frees 512
+/// things at most, and only those of two steps ago.
+fn free_replaced(operations: usize) {
+    for _ in 0..operations / 64 + 3 {
+        crossbeam_epoch::pin().flush();
+    }
+}
+
 impl Store for Sled {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         guarded("read", || self.db.get(key)).map(|value| value.map(|value| value.to_vec()))
     }
 
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        let operations = batch.len();
         let mut changes = sled::Batch::default();
         for (key, value) in batch {
             match value {
@@ -111,6 +122,7 @@ impl Store for Sled {
             }
         }
         guarded("write", || self.db.apply_batch(changes))?;
+        free_replaced(operations);
         self.sync()
     }
 
