@@ -63,6 +63,8 @@ fn refused(
     let memo = Memo::default();
     let occasion = Occasion {
         event: &event,
+        currency: event.currency,
+        converted: false,
         plan_event,
         entry,
         value: event

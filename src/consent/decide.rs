@@ -159,7 +159,14 @@ pub struct Decision {
 }
 
 /// Always sent, whatever `may_send` says (with name, id, time, action source and consent fields).
-const ALWAYS: FieldSet = FieldSet::of(&[Field::Value, Field::Currency, Field::OrderId]);
+const ALWAYS: FieldSet = FieldSet::of(&[
+    Field::Value,
+    Field::Currency,
+    Field::OrderId,
+    // Consent fields, where a platform takes the strings themselves.
+    Field::Tcf,
+    Field::Gpp,
+]);
 
 /// What never leaves a sensitive site: URLs, item names and search terms, and the places where a
 /// sender may have put one under a name of its own. A property leaves only if it is listed by name.

@@ -4,7 +4,7 @@
 //! The whole of it is for the record; a job only carries what was [`Said`].
 
 use super::{
-    Grant, Grants, Purpose, Region, Signals,
+    Grant, Grants, Purpose, Region, Rules, Signals,
     additional_consent::{self, AdditionalConsent},
     bits::{self, MAX_BYTES, Unreadable},
     categories,
@@ -247,6 +247,29 @@ fn too_many(choices: &[(String, bool)]) -> bool {
 // === what it says ===
 
 impl Seen {
+    /// The TC string and the GPP string that were decided on, as they came, for platforms that take
+    /// them. Of two that differ neither: only both together say what was decided on. None that cannot
+    /// be read, and no TC string that the rules do not hear.
+    pub fn own_strings(&self, signals: &Signals, rules: &Rules) -> [Option<&str>; 2] {
+        let is_off = rules.trust_gdpr_applies && signals.gdpr_applies == Some(false);
+        let only = |wanted: fn(&Content) -> Option<bool>| {
+            let mut texts = self
+                .strings
+                .iter()
+                .filter_map(|text| Some((wanted(&text.content)?, text.raw.as_str())));
+            texts.next().filter(|_| texts.next().is_none()).and_then(|(ok, raw)| ok.then_some(raw))
+        };
+        let tcf = only(|content| match content {
+            Content::Tcf(tcf) => Some(tcf.is_ok()),
+            Content::Gpp(_) | Content::AdditionalConsent(_) | Content::UsPrivacy(_) => None,
+        });
+        let gpp = only(|content| match content {
+            Content::Gpp(gpp) => Some(gpp.is_ok()),
+            Content::Tcf(_) | Content::AdditionalConsent(_) | Content::UsPrivacy(_) => None,
+        });
+        [tcf.filter(|_| !is_off), gpp]
+    }
+
     /// What the signals say, before any rule, and whether a GPP section is about a known child.
     pub(super) fn said(&self, signals: &Signals, region: &Region) -> (Said, bool) {
         let mut voices = Voices(Vec::new());

@@ -33,8 +33,8 @@ pub(super) fn change(
         (AdjustmentKind::Refund, None) => Ok(Change::Refunded),
         (AdjustmentKind::Restate, None) => Err(missing("adjusts.amount, the new value,")),
         (AdjustmentKind::Restate, Some(amount)) => {
-            let currency = occasion.event.currency;
-            let currency = currency.ok_or_else(|| missing("the currency of adjusts.amount"))?;
+            let currency =
+                occasion.currency.ok_or_else(|| missing("the currency of adjusts.amount"))?;
             Ok(Change::Restated(Money { amount, currency }))
         }
         (AdjustmentKind::Refund, Some(paid_back)) => {
@@ -62,7 +62,7 @@ pub(super) fn change(
 /// for the destination cannot be set against it: then what the event itself says counts.
 fn original(occasion: &Occasion<'_>) -> Option<Money> {
     let event: &Event = occasion.event;
-    let currency = event.currency?;
+    let currency = occasion.currency?;
     let ruled = occasion.value.filter(|value| value.currency == currency);
     let said = || event.amount(Field::Value).map(|amount| Money { amount, currency });
     // What is worth less than nothing says what changed, not what the original was.

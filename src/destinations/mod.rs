@@ -214,8 +214,13 @@ pub enum BrowserDedup {
 /// One plan event of an incoming event, about to be prepared for one entry of a destination.
 #[derive(Debug, Clone, Copy)]
 pub struct Occasion<'a> {
-    /// What came in.
+    /// What came in; its amounts, prices and adjustment in `currency`.
     pub event: &'a Event,
+    /// What all of its money is in, but `value`, which has a currency of its own. `None`: in none that
+    /// may be written.
+    pub currency: Option<Currency>,
+    /// Whether it came in another one: money among the free properties still is in that.
+    pub converted: bool,
     /// Name of the plan event.
     pub plan_event: &'a str,
     /// Which entry of the destination.
@@ -291,6 +296,12 @@ pub trait Destination: Debug + Send + Sync {
     /// is configured; `prepare` skips what still has one.
     fn takes_currency(&self, currency: Currency) -> bool {
         let _: Currency = currency;
+        true
+    }
+
+    /// Whether a body has one currency for all of its money. Where it has, amounts and prices are
+    /// converted with the value.
+    fn has_one_currency(&self) -> bool {
         true
     }
 

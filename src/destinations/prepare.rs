@@ -53,7 +53,7 @@ pub(super) fn prepare(
         action_source: event.action_source,
         test: occasion.test,
         value: occasion.value.and_then(money),
-        currency: event.currency.filter(|_| may(Field::Currency)),
+        currency: occasion.currency.filter(|_| may(Field::Currency)),
         texts: Vec::with_capacity(recipe.takes.len()),
         amounts: event
             .amounts
@@ -213,15 +213,20 @@ fn transaction_id(event: &Event, permit: &Permit) -> String {
 }
 
 fn items(event: &Event, permit: &Permit, sensitive: bool) -> Vec<Item> {
-    let mut items = event.items.clone();
-    // No platform has a place for it; a webhook puts it back.
-    items.iter_mut().for_each(|item| item.other.clear());
-    if sensitive {
-        items.iter_mut().for_each(Item::forget_product);
-    } else if !permit.fields.contains(Field::ItemNames) {
-        items.iter_mut().for_each(Item::forget_names);
-    }
-    items
+    let is_named = permit.fields.contains(Field::ItemNames) && !sensitive;
+    let copy = |item: &Item| Item {
+        id: item.id.clone(),
+        name: item.name.clone().filter(|_| is_named),
+        brand: item.brand.clone().filter(|_| !sensitive),
+        category: item.category.clone().filter(|_| !sensitive),
+        variant: item.variant.clone().filter(|_| !sensitive),
+        quantity: item.quantity,
+        price: item.price,
+        discount: item.discount,
+        // No platform has a place for it; a webhook puts it back.
+        other: String::new(),
+    };
+    event.items.iter().map(copy).collect()
 }
 
 /// The free properties that may leave, as a JSON object; empty if none.

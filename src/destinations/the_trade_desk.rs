@@ -64,6 +64,8 @@ const TAKES: &[Take] = &[
     Take::clear(Field::Ip, Rule::Verbatim),
     Take::clear(Field::PageUrl, Rule::HttpUrl),
     Take::clear(Field::OrderId, Rule::Verbatim),
+    // As it came; of GPP strings the pages say nothing.
+    Take::clear(Field::Tcf, Rule::Verbatim),
 ];
 
 const FIELDS: FieldSet = taken(
@@ -343,7 +345,8 @@ impl TheTradeDesk {
             .maybe("client_ip", job.clear(Field::Ip))
             .maybe("referrer_url", job.clear(Field::PageUrl))
             .maybe("imp", job.clear(Field::TtdId).filter(|_| !self.is_tdid))
-            .list("items", items);
+            .list("items", items)
+            .list("privacy_settings", job.clear(Field::Tcf).map(privacy));
         if let Some((kind, id)) = self.advertising_id(job) {
             event = event.with("adid", id).with("adid_type", kind);
         }
@@ -398,6 +401,14 @@ impl TheTradeDesk {
             .maybe("cat", item.category.as_deref());
         Some(object)
     }
+}
+
+/// A TC string under GDPR (ADOBE, `privacy_settings`): one that counted applies.
+fn privacy(tcf: &str) -> Object {
+    Object::default()
+        .with("privacy_type", "GDPR")
+        .with("is_applicable", true)
+        .with("consent_string", tcf)
 }
 
 /// `[{"EventIndex","EventErrors":[{"Error","ErrorMessage"}],"EventWarnings":[…],"Successful"}]`

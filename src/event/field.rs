@@ -136,6 +136,8 @@ fields! {
     OtherContext "context.*" Personal,
     OtherClickIds "click_ids.*" Click,
     OtherLead "lead.*" Personal,
+    Tcf "consent.tcf" Personal,
+    Gpp "consent.gpp" Personal,
 }
 
 impl Field {

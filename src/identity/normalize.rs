@@ -67,9 +67,9 @@ pub enum Rule {
     StateCompact,
     /// Lower case, no white space, no dash; in the USA the first five digits (Meta, Snapchat).
     PostalCompact,
-    /// Trimmed, case kept.
+    /// Trimmed, case kept (postal codes; cities and states of the Google Ads API).
     /// <https://developers.google.com/data-manager/api/devguides/concepts/formatting>
-    PostalGoogle,
+    PlaceGoogle,
     /// No `.` and no `~`, trimmed.
     /// <https://developers.google.com/analytics/devguides/collection/ga4/uid-data>
     PostalGa4,
@@ -129,7 +129,7 @@ pub fn normalize(rule: Rule, text: &str, country: Option<&str>) -> Result<Normal
         return Err(Dropped::Empty);
     }
     let normalised = match rule {
-        Rule::Verbatim | Rule::ExternalId | Rule::PostalGoogle => text.to_owned(),
+        Rule::Verbatim | Rule::ExternalId | Rule::PlaceGoogle => text.to_owned(),
         Rule::Lower => text.to_lowercase(),
         Rule::Upper => text.to_uppercase(),
         Rule::LowerNoSpace | Rule::NameGoogle => name::lower_no_space(text),
@@ -270,7 +270,7 @@ mod tests {
             (Rule::PostalCompact, "SW1A 1AA", Some("GB"), "sw1a1aa", none),
             (Rule::CountryLower, "US", None, "us", "79adb2a2fce5c6ba215fe5f27f532d4e7edbac4b6a5e09e1ef3a08084a904621"),
             (Rule::CountryUpper, " us ", None, "US", none),
-            (Rule::PostalGoogle, " sw1A 1AA ", None, "sw1A 1AA", none),
+            (Rule::PlaceGoogle, " sw1A 1AA ", None, "sw1A 1AA", none),
             (Rule::PostalGa4, "94.0~43 ", None, "94043", none),
             (Rule::PlaceGa4, "Mountain View 2", None, "mountain view", none),
             (Rule::LowerAlphanumeric, "São Paulo!", None, "sopaulo", none),

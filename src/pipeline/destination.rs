@@ -1,19 +1,22 @@
 //! One decision for each entry of a destination: is it for it, may it have it, can it take it.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     config::{DestinationConfig, Named},
     consent::{self, Question},
     destinations::{Mode, Occasion, Refusal},
-    event::{Currency, Field, Money},
+    event::Field,
     job::{Decided, Fate, Skip, SkipCode},
     plan::Facts,
     sources::{Warning, WarningCode},
     value::{Amounts, NoValue, Valued, value_for_entry},
 };
 
-use super::part::{Scene, warn_no_value};
+use super::{
+    money,
+    part::{Scene, warn_no_value},
+};
 
 /// Shares are in basis points.
 const WHOLE_SHARE: u32 = 10_000;
@@ -49,9 +52,10 @@ pub(super) fn decide(
     let ids = rules.vendor_ids(&config.name, config.platform.name, config.platform.vendor_ids());
     let state = scene.seen.state_for(scene.state, rules, ids);
     let grants = (state.grants != scene.state.grants).then_some(state.grants);
-    // Only what the platform takes of such an event: what an app tells of its device was not
+    // Only what the destination takes of such an event: what an app tells of its device was not
     // taken away from a website's event.
-    let takes = config.platform.takes_from(scene.event.action_source);
+    let takes =
+        config.platform.takes_from(scene.event.action_source).intersection(config.sendable());
     let question = Question {
         destination: &config.name,
         platform: config.platform.name,
@@ -90,9 +94,12 @@ pub(super) fn decide(
         } else {
             (event_value.value, false)
         };
-        let value = value.map(|value| in_a_currency_it_takes(value, scene, config));
+        let value = value.map(|value| money::value_it_takes(value, scene, config));
+        let (event, currency) = money::in_one_currency(scene, config, value, entry_value.currency);
         let occasion = Occasion {
-            event: scene.event,
+            event: &event,
+            currency,
+            converted: matches!(event, Cow::Owned(_)),
             plan_event: &scene.planned.name,
             entry,
             value,
@@ -113,6 +120,7 @@ pub(super) fn decide(
                 warn_dropped(&preparation.dropped, warnings);
                 say_what_was_cut(preparation.items_cut, config, &mut one);
                 let mut prepared = Box::new(preparation.prepared);
+                money::say_what_is_left_out(&prepared, scene, config, &mut one);
                 let retention = scene.street.config.retention.queue;
                 let kept =
                     scene.event.received_at.checked_add(retention).unwrap_or(prepared.expires_at);
@@ -135,22 +143,6 @@ pub(super) fn decide(
         };
         decisions.push(one);
     }
-}
-
-/// The value as it is where the platform takes its currency, else converted to the site's or to
-/// US dollars where a rate is configured. What cannot be converted is left to the platform, which
-/// skips it: never sent as something else.
-fn in_a_currency_it_takes(value: Money, scene: &Scene<'_>, config: &DestinationConfig) -> Money {
-    let takes = |currency: &Currency| config.handler.takes_currency(*currency);
-    if takes(&value.currency) {
-        return value;
-    }
-    let others = scene.site.currency.into_iter().chain(Currency::parse("USD"));
-    let rates = scene.street.config.rates.as_ref();
-    others
-        .filter(takes)
-        .find_map(|currency| rates?.convert(value, currency, scene.now).ok())
-        .unwrap_or(value)
 }
 
 /// Why an event is not for a destination at all.

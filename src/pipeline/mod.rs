@@ -9,6 +9,7 @@ mod destination;
 mod explain;
 mod grounds;
 mod keys;
+mod money;
 mod part;
 mod trace;
 mod traits;
@@ -145,6 +146,12 @@ pub fn run(
         event.currency = event.currency.or(site.currency);
     }
     let (Reading { seen, mut state }, model) = consent::read(street, site, &event, whereabouts);
+    // Its own alone: a remembered choice has left no string.
+    for (field, text) in
+        [Field::Tcf, Field::Gpp].into_iter().zip(seen.own_strings(&event.consent, &config.consent))
+    {
+        event.texts.push(field, text.unwrap_or_default());
+    }
     let country = event.texts.first(Field::Country).or(site.country.as_deref());
     let memo = Memo::default();
     let identifiers = subject_digests(&memo, &event, country);

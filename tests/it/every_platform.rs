@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use conversion_relay::destinations::{KeyKind, Platform, REGISTRY};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::harness::{Folder, Relay, assert_balanced, binary, purchase};
@@ -147,6 +147,54 @@ async fn a_currency_that_is_not_taken_is_converted_or_skipped() {
     assert_eq!(body["conversions"][0]["price_currency"], "PLN");
 }
 
+/// What GA4 gets of an event's money, and what the trace says of it.
+async fn money(folder: &Folder, properties: Value) -> (Value, Value) {
+    let mut event = bought("money-1");
+    event["timestamp"] = "2026-11-22T03:00:00Z".into();
+    event["properties"] = properties;
+    let told = explained_event(folder, &event).await["destinations"]["ga4"].clone();
+    let params = &told["requests"][0]["body"]["events"][0]["params"];
+    let item = &params["items"][0];
+    let amounts = json!([
+        params["currency"],
+        params["value"],
+        params["tax"],
+        params["shipping"],
+        item["price"],
+        item["discount"]
+    ]);
+    (amounts, told["reasons"].clone())
+}
+
+#[tokio::test]
+async fn all_the_money_of_an_event_is_in_one_currency() {
+    let items = json!([{"id": "SKU-1", "price": "99.90", "discount": "1"}]);
+    let properties = |currency: &str| {
+        json!({"value": "129.90", "currency": currency, "order_id": "m-1", "tax": "9.90",
+            "shipping": "5.00", "items": items})
+    };
+    let folder = folder();
+    let as_it_came = |currency: &str| json!([currency, 129.9, 9.9, 5, 99.9, 1]);
+    assert_eq!(money(&folder, properties("KWD")).await, (as_it_came("KWD"), json!([])));
+    // The site's currency is that of every amount.
+    assert_eq!(money(&folder, properties("")).await, (as_it_came("USD"), json!([])));
+    // Each by the same rate, rounded as the value is: divided by 1.1592.
+    folder.edit("destinations.toml", |text| text.replacen("[ga4]", "[ga4]\ncurrency = \"EUR\"", 1));
+    let converted = json!(["EUR", 112.06, 8.54, 4.31, 86.18, 0.86]);
+    assert_eq!(money(&folder, properties("USD")).await, (converted, json!([])));
+    // What cannot be converted is left out, and the trace says what.
+    folder.edit("events.toml", |text| {
+        let value = "value = { fixed = \"5.00\", currency = \"EUR\" }";
+        text.replacen("[events.purchase]", &format!("[events.purchase]\n{value}"), 1)
+    });
+    let (amounts, reasons) = money(&folder, properties("KWD")).await;
+    assert_eq!(amounts, json!(["EUR", 5, null, null, null, null]));
+    assert_eq!(reasons[0]["code"], "fields_removed", "{reasons}");
+    let message = reasons[0]["message"].as_str().unwrap();
+    let left_out = "properties.shipping, properties.tax, properties.items.price left out: in KWD";
+    assert!(message.starts_with(left_out), "{message}");
+}
+
 #[tokio::test]
 async fn an_explained_signature_is_hidden() {
     let folder = folder();
@@ -171,4 +219,52 @@ async fn items_that_are_cut_are_said() {
     let message = reason["message"].as_str().unwrap();
     assert!(message.starts_with("50 items cut from the end"), "{message}");
     assert_eq!(line["destinations"]["meta"]["reasons"], serde_json::json!([]));
+}
+
+/// Amazon's and The Trade Desk's requests for an event with this consent, or why there is none.
+async fn strings(folder: &Folder, consent: Value) -> (Value, Value) {
+    let mut event = bought("strings-1");
+    event["timestamp"] = "2026-11-22T03:00:00Z".into();
+    event["consent"] = consent;
+    let line = explained_event(folder, &event).await;
+    let of = |name: &str, path: &str| {
+        let told = &line["destinations"][name];
+        told["requests"][0]["body"].pointer(path).unwrap_or(&told["decision"]).clone()
+    };
+    (of("amazon", "/events/0/consent"), of("the_trade_desk", "/data/0/privacy_settings"))
+}
+
+/// Raw strings go where the pages have a place for them, as they came, and only those that were
+/// decided on.
+#[tokio::test]
+async fn consent_strings_go_as_they_came_or_not_at_all() {
+    // Everything granted to every vendor, and the same with another screen.
+    const TCF: &str = "CQlH_MAQlH_MAAcADBENCyFgALIAAAAAAAYgnEQAYAAicQAAAAAA.Iu4QAYAAi7gA";
+    const GPP: &str = "DBABTA~1YNN";
+    let folder = folder();
+    let granted = json!({"amznUserData": "GRANTED", "amznAdStorage": "GRANTED"});
+    let (amazon, desk) =
+        strings(&folder, json!({"region": "DE", "tcf": TCF, "gpp": GPP, "gpp_sid": [6]})).await;
+    assert_eq!(amazon, json!({"amazonConsent": granted, "tcf": TCF, "gpp": GPP}));
+    let setting = json!({"privacy_type": "GDPR", "is_applicable": true, "consent_string": TCF});
+    assert_eq!(desk, json!([setting]));
+    // A macro that nothing filled, and none at all.
+    let all = json!({"region": "US", "ad_storage": "granted", "ad_user_data": "granted",
+        "tcf": "${GDPR_CONSENT_793}"});
+    let (amazon, desk) = strings(&folder, all).await;
+    assert!(amazon.get("tcf").is_none() && amazon["amazonConsent"] == granted, "{amazon}");
+    assert_eq!(desk, "send");
+    // What refuses, or cannot be read, goes nowhere.
+    let (amazon, desk) = strings(&folder, json!({"region": "DE", "tcf": "CX"})).await;
+    assert_eq!((amazon, desk), ("held".into(), "held".into()));
+    let denied = json!({"region": "DE", "tcf": TCF, "ad_storage": "denied"});
+    assert_eq!(strings(&folder, denied).await, ("held".into(), "held".into()));
+    // Not heard where GDPR does not apply and the rules trust that, so that it is not sent either.
+    let trusting = self::folder();
+    trusting.edit("consent.toml", |text| format!("trust_gdpr_applies = true\n{text}"));
+    let elsewhere = json!({"region": "US", "tcf": TCF, "gdpr_applies": false});
+    let (amazon, desk) = strings(&trusting, elsewhere.clone()).await;
+    assert!(amazon.get("tcf").is_none(), "{amazon}");
+    assert_eq!(desk, "send");
+    assert_eq!(strings(&folder, elsewhere).await.0["tcf"], TCF);
 }

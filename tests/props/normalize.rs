@@ -27,7 +27,7 @@ const RULES: [Rule; 32] = [
     Rule::PlaceGa4,
     Rule::StateCompact,
     Rule::PostalCompact,
-    Rule::PostalGoogle,
+    Rule::PlaceGoogle,
     Rule::PostalGa4,
     Rule::PostalDigits,
     Rule::CountryLower,

@@ -52,7 +52,7 @@ pub(super) fn event(job: &Prepared, name: &Name, wording: &Wording, now: Timesta
     });
     let purchase = name.is_purchase();
     let units = wire::units(&job.items).filter(|units| purchase && *units > Decimal::ZERO);
-    let event = Object::default()
+    let event = Object::large()
         .object("eventDescription", description)
         .maybe("countryCode", wording.country_of(job))
         // Not in the future, of which nothing is said.
@@ -125,17 +125,17 @@ fn consent(job: &Prepared) -> Object {
     };
     let grants = job.flags.grants;
     let geo = Object::default().maybe("ipAddress", job.clear(Field::Ip));
-    let consent = Object::default().object("geo", geo);
     // `amznUserData` is required in it (SEG).
-    match word(grants.ad_user_data) {
-        Some(user_data) => consent.object(
-            "amazonConsent",
-            Object::default()
-                .with("amznUserData", user_data)
-                .maybe("amznAdStorage", word(grants.ad_storage)),
-        ),
-        None => consent,
-    }
+    let amazon = word(grants.ad_user_data).map_or_else(Object::default, |user_data| {
+        Object::default()
+            .with("amznUserData", user_data)
+            .maybe("amznAdStorage", word(grants.ad_storage))
+    });
+    Object::default()
+        .object("geo", geo)
+        .object("amazonConsent", amazon)
+        .maybe("tcf", job.clear(Field::Tcf))
+        .maybe("gpp", job.clear(Field::Gpp))
 }
 
 /// Attributes by the settings' names, and what a single product is. Amazon's sample checks values

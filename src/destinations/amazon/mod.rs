@@ -58,7 +58,7 @@ const FROM_APP: &[ActionSource] = &[ActionSource::App];
 
 /// AMZ, match keys: each has exactly one value. Two readings of a phone number are in use, with and
 /// without its plus, so that it is a setting.
-const fn takes(phone: Rule) -> [Take; 15] {
+const fn takes(phone: Rule) -> [Take; 17] {
     [
         Take::hashed(Field::Email, Rule::EmailAmazon).at_most(1),
         Take::hashed(Field::Phone, phone).at_most(1),
@@ -76,6 +76,9 @@ const fn takes(phone: Rule) -> [Take; 15] {
         Take::clear(Field::AmznClickId, Rule::Verbatim),
         Take::clear(Field::OrderId, Rule::Verbatim),
         Take::clear(Field::AppDeviceModel, Rule::Lower).only_from(FROM_APP),
+        // As they came, in `consent`.
+        Take::clear(Field::Tcf, Rule::Verbatim),
+        Take::clear(Field::Gpp, Rule::Verbatim),
     ]
 }
 
@@ -311,9 +314,12 @@ impl Destination for Amazon {
             }
         }
         // Accounts of the EU must say where the person is, or what they agreed to (SEG).
-        let says = prepared.has(Field::Ip) || prepared.flags.grants.ad_user_data != Grant::NotAsked;
+        let signs = FieldSet::of(&[Field::Ip, Field::Tcf, Field::Gpp]);
+        let says = !prepared.present().intersection(signs).is_empty()
+            || prepared.flags.grants.ad_user_data != Grant::NotAsked;
         if self.needs_consent && !says {
-            return Err(missing("a sign of consent (ad_user_data) or context.ip, for the EU,"));
+            let signs = "a sign of consent (ad_user_data, a TCF or GPP string) or context.ip";
+            return Err(missing(&format!("{signs}, for the EU,")));
         }
         Ok(preparation)
     }

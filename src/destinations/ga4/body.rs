@@ -97,7 +97,7 @@ fn parameters(job: &Prepared, name: &str) -> Object {
     // A value without a currency would be dropped from revenue.
     let has_amount = job.value.is_some() || !job.amounts.is_empty() || !items.is_empty();
     let text = |field: Field, longest: usize| job.clear(field).map(|text| cut(text, longest));
-    let mut parameters = Object::default()
+    let mut parameters = Object::large()
         .maybe("transaction_id", transaction)
         .maybe("currency", currency.filter(|_| has_amount).map(|c| c.code().to_owned()))
         .maybe("value", job.value.map(|value| wire::number(value.amount)))

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     consent::{Grant, Permit, Purpose, Purposes, ReasonCode},
-    event::{ActionSource, AdjustmentKind, Event, Field, FieldSet, Money},
+    event::{ActionSource, AdjustmentKind, Field, FieldSet, Money},
     identity::Rule,
     job::{Flags, Prepared, Sent, Skip, SkipCode},
 };
@@ -232,7 +232,7 @@ impl Destination for Ga4 {
             prepared.texts.retain(|(field, _)| !ADDRESS.contains(*field));
         }
         self.settle_client(prepared)?;
-        check(prepared, name, occasion.event)?;
+        check(prepared, name, occasion)?;
         Ok(preparation)
     }
 
@@ -361,8 +361,8 @@ fn session_id(text: &str) -> Option<String> {
 }
 
 /// What GA4 would silently drop.
-fn check(prepared: &mut Prepared, name: &str, event: &Event) -> Result<(), Refusal> {
-    if let Some(adjusts) = &event.adjusts {
+fn check(prepared: &mut Prepared, name: &str, occasion: &Occasion<'_>) -> Result<(), Refusal> {
+    if let Some(adjusts) = &occasion.event.adjusts {
         if name == "purchase" {
             return Err(unsupported("an adjustment is no purchase; map it to \"refund\""));
         }
@@ -372,7 +372,7 @@ fn check(prepared: &mut Prepared, name: &str, event: &Event) -> Result<(), Refus
             }
             // Part of it, which the items may show; all of it where no amount is said.
             if let Some(amount) = adjusts.amount {
-                let currency = event.currency.ok_or_else(|| missing("the refund's currency"))?;
+                let currency = occasion.currency.ok_or_else(|| missing("the refund's currency"))?;
                 prepared.value = Some(Money { amount, currency });
             }
         }

@@ -45,7 +45,7 @@ pub(super) fn event(google: &GoogleAds, job: &Prepared, action: &str, now: Times
         .maybe("userAgent", job.clear(Field::UserAgent))
         .maybe("ipAddress", job.clear(Field::Ip));
     let customer = job.clear(Field::CustomerType).and_then(customer_type);
-    Object::default()
+    Object::large()
         .with("destinationReferences", json!([action]))
         .with("transactionId", job.transaction_id.as_str())
         .with("eventTimestamp", happened.to_string())

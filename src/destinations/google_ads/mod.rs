@@ -52,7 +52,7 @@ const TAKES: &[Take] = &[
     Take::hashed(Field::Phone, Rule::PhoneE164).at_most(IDENTIFIERS),
     Take::hashed(Field::FirstName, Rule::NameGoogle).at_most(1),
     Take::hashed(Field::LastName, Rule::NameGoogle).at_most(1),
-    Take::clear(Field::PostalCode, Rule::PostalGoogle),
+    Take::clear(Field::PostalCode, Rule::PlaceGoogle),
     Take::clear(Field::Country, Rule::CountryUpper),
     Take::clear(Field::CustomerType, Rule::Lower),
     Take::clear(Field::Ip, Rule::Verbatim),

@@ -74,6 +74,7 @@ fn class(code: &str) -> Class {
         | "CUSTOMER_NOT_ACCEPTED_CUSTOMER_DATA_TERMS"
         | "CUSTOMER_NOT_ENABLED_ENHANCED_CONVERSIONS_FOR_LEADS"
         | "CUSTOMER_NOT_ALLOWLISTED_FOR_THIS_FEATURE"
+        | "CONVERSION_ACTION_NOT_ELIGIBLE_FOR_ENHANCEMENT"
         | "UNSUPPORTED_VERSION" => Class::Misconfigured,
         _ if code.starts_with("CUSTOMER_DATA_POLICY_PROHIBITS_") => Class::Misconfigured,
         _ => Class::Refused,

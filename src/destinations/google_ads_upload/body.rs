@@ -23,10 +23,6 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn of(job: &Prepared) -> Self {
-        if job.adjusts.is_some() { Kind::Adjustment } else { Kind::Conversion }
-    }
-
     /// The call's name.
     pub(super) fn method(self) -> &'static str {
         match self {
@@ -50,17 +46,18 @@ pub(super) fn request(kind: Kind, rows: &str, test: bool) -> Vec<u8> {
     format!("{{\"{list}\":[{rows}],\"partialFailure\":true,\"validateOnly\":{test}}}").into_bytes()
 }
 
-/// A conversion, or what became of one.
+/// A conversion, what became of one, or whose the tag's was.
 pub(super) fn row(upload: &Upload, job: &Prepared, action: &str, now: Timestamp) -> Object {
-    match Kind::of(job) {
+    match upload.kind(job) {
         Kind::Conversion => conversion(upload, job, action, now),
-        Kind::Adjustment => adjustment(upload, job, action, now),
+        Kind::Adjustment if job.adjusts.is_some() => adjustment(upload, job, action, now),
+        Kind::Adjustment => enhancement(upload, job, action, now),
     }
 }
 
 fn conversion(upload: &Upload, job: &Prepared, action: &str, now: Timestamp) -> Object {
     let customer = job.clear(Field::CustomerType).and_then(customer_type);
-    let object = Object::default()
+    let object = Object::large()
         .with("conversionAction", resource(upload, action))
         // Not in the future.
         .with("conversionDateTime", moment(job.time.min(now)))
@@ -88,6 +85,41 @@ fn adjustment(upload: &Upload, job: &Prepared, action: &str, now: Timestamp) -> 
         .with("orderId", job.transaction_id.as_str())
         .with("adjustmentDateTime", moment(job.time.min(now)))
         .maybe("restatementValue", value)
+}
+
+/// Found by the order id. The click and the time may be there in addition; a value may not: it is the
+/// tag's (PROTO ConversionAdjustment). There is no place for consent, so that who did not give it is
+/// not sent.
+fn enhancement(upload: &Upload, job: &Prepared, action: &str, now: Timestamp) -> Object {
+    let pair = job.clear(Field::Gclid).map(|gclid| {
+        let at = moment(job.time.min(now));
+        Object::default().with("gclid", gclid).with("conversionDateTime", at)
+    });
+    let address = address(job);
+    let room = IDENTIFIERS - usize::from(address.is_some());
+    let identifiers = identifiers(job).into_iter().take(room).chain(address);
+    Object::large()
+        .with("adjustmentType", "ENHANCEMENT")
+        .with("conversionAction", resource(upload, action))
+        .with("orderId", job.transaction_id.as_str())
+        .maybe("gclidDateTimePair", pair)
+        .list("userIdentifiers", identifiers)
+        .maybe("userAgent", job.clear(Field::UserAgent))
+}
+
+/// One identifier beside the others; names and the street hashed, the place in clear.
+fn address(job: &Prepared) -> Option<Object> {
+    let hashed = |field| job.hashed(field).next();
+    let address = Object::default()
+        .with("hashedFirstName", hashed(Field::FirstName)?)
+        .with("hashedLastName", hashed(Field::LastName)?)
+        .maybe("hashedStreetAddress", hashed(Field::Street))
+        .maybe("city", job.clear(Field::City))
+        .maybe("state", job.clear(Field::Region))
+        .with("postalCode", job.clear(Field::PostalCode)?)
+        .with("countryCode", job.clear(Field::Country)?);
+    let from = Object::default().with("userIdentifierSource", "FIRST_PARTY");
+    Some(from.object("addressInfo", address))
 }
 
 /// A conversion that is nobody's, for a call that is only validated.

@@ -1,6 +1,6 @@
 //! Google Ads through its own API, for accounts that still may: conversions by click or hashed
-//! identity, and what became of them later (restatements and retractions). Up to 2,000 a request,
-//! each judged by itself.
+//! identity, what became of them later (restatements and retractions), and the identity of those
+//! that Google's own tag counts (enhancements). Up to 2,000 a request, each judged by itself.
 //!
 //! Who does not upload by it already cannot begin to (since 2026-06-15): the Data Manager API is
 //! the way for everybody else.
@@ -12,13 +12,13 @@
 mod answer;
 mod body;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
-    Destination, Key, KeyKind, Mode, Occasion, Pace, Platform, Preparation, Problem, Quota,
+    Destination, Entry, Key, KeyKind, Mode, Occasion, Pace, Platform, Preparation, Problem, Quota,
     Refusal, Response, Settings, Take,
     adjust::{Change, change},
     google::{self, Actions, Credentials, account},
@@ -41,7 +41,8 @@ const VERSION: &str = "v26";
 /// documented.
 const BATCH: BatchLimits = BatchLimits { events: 2_000, bytes: 2_000_000 };
 
-/// Identifiers a conversion (PROTO ClickConversion.user_identifiers).
+/// Identifiers a conversion or an enhancement (PROTO ClickConversion.user_identifiers,
+/// ConversionAdjustment.user_identifiers).
 const IDENTIFIERS: usize = 5;
 
 /// The longest click-through window of a conversion action; the true limit is the action's own.
@@ -51,12 +52,25 @@ const OLDEST_DAYS: u64 = 90;
 /// pages say 55).
 const ADJUSTABLE_DAYS: u64 = 54;
 
+/// A conversion is enhanced within a day of it, or not at all (sheet B3;
+/// DOC/enhanced-conversions/web).
+const ENHANCEABLE: Duration = days(1);
+
 const SCOPE: &str = "https://www.googleapis.com/auth/adwords";
 
-/// DOC/upload-offline; PROTO ClickConversion: of identity only e-mail and phone.
+/// DOC/upload-offline, DOC/enhanced-conversions/web; PROTO UserIdentifier, OfflineUserAddressInfo:
+/// places in clear, names and the street hashed.
 const TAKES: &[Take] = &[
     Take::hashed(Field::Email, Rule::EmailGoogle).at_most(IDENTIFIERS),
     Take::hashed(Field::Phone, Rule::PhoneE164).at_most(IDENTIFIERS),
+    Take::hashed(Field::FirstName, Rule::NameGoogle).at_most(1),
+    Take::hashed(Field::LastName, Rule::NameGoogle).at_most(1),
+    Take::hashed(Field::Street, Rule::Lower).at_most(1),
+    Take::clear(Field::City, Rule::PlaceGoogle),
+    Take::clear(Field::Region, Rule::PlaceGoogle),
+    Take::clear(Field::PostalCode, Rule::PlaceGoogle),
+    Take::clear(Field::Country, Rule::CountryUpper),
+    Take::clear(Field::UserAgent, Rule::Verbatim),
     Take::clear(Field::CustomerType, Rule::Lower),
     Take::clear(Field::Gclid, Rule::Verbatim),
     Take::clear(Field::Gbraid, Rule::Verbatim),
@@ -66,6 +80,24 @@ const TAKES: &[Take] = &[
 
 const FIELDS: FieldSet =
     taken(TAKES, &[Field::Value, Field::Currency, Field::Discount, Field::Items]);
+
+/// What only an enhancement takes: of a conversion's identity e-mail and phone are all (PROTO
+/// ClickConversion).
+const OF_ENHANCEMENTS: FieldSet =
+    ADDRESS.union(FieldSet::of(&[Field::Street, Field::City, Field::Region, Field::UserAgent]));
+
+/// What an enhancement does not take.
+const OF_CONVERSIONS: FieldSet = FieldSet::of(&[
+    Field::CustomerType,
+    Field::Gbraid,
+    Field::Wbraid,
+    Field::Discount,
+    Field::Items,
+]);
+
+/// An address is one only if it has all four (DOC/enhanced-conversions/web).
+const ADDRESS: FieldSet =
+    FieldSet::of(&[Field::FirstName, Field::LastName, Field::PostalCode, Field::Country]);
 
 /// Its own click ids.
 const CLICKS: FieldSet = FieldSet::of(&[Field::Gclid, Field::Gbraid, Field::Wbraid]);
@@ -117,7 +149,15 @@ pub(super) static PLATFORM: Platform = Platform {
             "send a gbraid beside a gclid (taken since late 2025); default false: the gclid alone",
         ),
     ],
-    entry_keys: &[Key::new("conversion_action", KeyKind::Text, "the conversion action's number")],
+    entry_keys: &[
+        Key::new("conversion_action", KeyKind::Text, "the conversion action's number"),
+        Key::new(
+            "enhancement",
+            KeyKind::Bool,
+            "the action is a website's, whose conversions Google's tag counts: add identity to \
+             them (enhanced conversions for web) and count none; default false",
+        ),
+    ],
     has_test_mode: true,
     contract: include_str!("../../sandbox/contracts/google_ads_upload.json"),
     configure,
@@ -147,6 +187,9 @@ fn configure(settings: &Settings) -> Configured {
             take.rule = Rule::EmailGoogleKeepSuffix;
         }
     }
+    let without = |others: FieldSet| {
+        takes.iter().filter(|take| !others.contains(take.field)).copied().collect()
+    };
     let base = settings.endpoint.trim_end_matches('/');
     Ok(Box::new(Upload {
         url: format!("{base}/{VERSION}/customers/{customer}"),
@@ -159,11 +202,28 @@ fn configure(settings: &Settings) -> Configured {
         }),
         gclid_with_braid: settings.flag("gclid_with_braid", false),
         always_test: settings.mode == Mode::Test,
-        takes,
+        takes: without(OF_ENHANCEMENTS),
+        enhances: without(OF_CONVERSIONS),
         oldest,
         auth,
         actions,
+        enhancements: enhancements(settings),
     }))
+}
+
+/// The entries whose conversions are enhanced rather than uploaded.
+fn enhancements(settings: &Settings) -> BTreeSet<(String, u16)> {
+    let is_one = |entry: &Entry| match entry {
+        Entry::Table(table) => {
+            table.get("enhancement").and_then(toml::Value::as_bool).unwrap_or(false)
+        }
+        Entry::Standard | Entry::Name(_) => false,
+    };
+    let of_event = |(event, entries): (&String, &Vec<Entry>)| {
+        let numbered = (0u16..).zip(entries).filter(|(_, entry)| is_one(entry));
+        numbered.map(|(number, _)| (event.clone(), number)).collect::<Vec<_>>()
+    };
+    settings.entries.iter().flat_map(of_event).collect()
 }
 
 #[derive(Debug)]
@@ -175,10 +235,15 @@ struct Upload {
     merchant: Option<Merchant>,
     gclid_with_braid: bool,
     always_test: bool,
+    /// Of a conversion.
     takes: Vec<Take>,
+    /// Of an enhancement.
+    enhances: Vec<Take>,
     oldest: Duration,
     auth: Credentials,
     actions: Actions,
+    /// Plan events and entries.
+    enhancements: BTreeSet<(String, u16)>,
 }
 
 /// Where products of a cart are known.
@@ -204,7 +269,12 @@ impl Destination for Upload {
             let message = "ad_user_data is denied, and Google takes no such event";
             return Err(Refusal::Held(ReasonCode::NoConsent, message.to_owned()));
         }
-        let recipe = Recipe { takes: &self.takes, fields: FIELDS, oldest: self.oldest };
+        let enhances = self.enhances(occasion.plan_event, occasion.entry);
+        if enhances && occasion.event.adjusts.is_none() {
+            return self.enhance(occasion, permit, now);
+        }
+        let fields = FIELDS.difference(OF_ENHANCEMENTS);
+        let recipe = Recipe { takes: &self.takes, fields, oldest: self.oldest };
         let mut preparation = prepare(&recipe, occasion, permit, now)?;
         let prepared = &mut preparation.prepared;
         if let Some(adjusts) = &occasion.event.adjusts {
@@ -227,7 +297,7 @@ impl Destination for Upload {
             .enumerate()
             .filter_map(|(i, job)| Some((i, job, self.actions.get(&job.event, job.entry)?)))
             .collect();
-        let kinds = mapped.iter().enumerate().map(|(i, (_, job, _))| (i, body::Kind::of(job)));
+        let kinds = mapped.iter().enumerate().map(|(i, (_, job, _))| (i, self.kind(job)));
         let mut calls = Vec::new();
         for (kind, positions) in wire::partition(kinds) {
             let part = positions.iter().filter_map(|position| mapped.get(*position));
@@ -243,6 +313,10 @@ impl Destination for Upload {
 
     fn classify(&self, call: &Call, response: &Response, now: Timestamp) -> Answer {
         answer::classify(call, response, now)
+    }
+
+    fn chosen(&self) -> Option<FieldSet> {
+        self.enhancements.is_empty().then(|| FIELDS.difference(OF_ENHANCEMENTS))
     }
 
     fn pace(&self, response: &Response, now: Timestamp) -> Option<Pace> {
@@ -266,6 +340,47 @@ impl Destination for Upload {
 }
 
 impl Upload {
+    fn enhances(&self, event: &str, entry: u16) -> bool {
+        !self.enhancements.is_empty() && self.enhancements.contains(&(event.to_owned(), entry))
+    }
+
+    fn kind(&self, job: &Prepared) -> body::Kind {
+        match job.adjusts.is_some() || self.enhances(&job.event, job.entry) {
+            true => body::Kind::Adjustment,
+            false => body::Kind::Conversion,
+        }
+    }
+
+    /// Enhanced conversions for web: Google finds the conversion that its tag has counted by the
+    /// transaction id, and learns whose it was (DOC/enhanced-conversions/web; sheet B3).
+    fn enhance(
+        &self,
+        occasion: &Occasion<'_>,
+        permit: &Permit,
+        now: Timestamp,
+    ) -> Result<Preparation, Refusal> {
+        let oldest = self.oldest.min(ENHANCEABLE);
+        let fields = FIELDS.difference(OF_CONVERSIONS);
+        let recipe = Recipe { takes: &self.enhances, fields, oldest };
+        let mut preparation = prepare(&recipe, occasion, permit, now)?;
+        let prepared = &mut preparation.prepared;
+        let id = &occasion.event.event_id;
+        // No tag can have sent an id that was made here.
+        if id.derived && prepared.transaction_id == id.id {
+            return Err(missing("properties.order_id, by which the tag's conversion is found,"));
+        }
+        if !ADDRESS.difference(prepared.present()).is_empty() {
+            let of_address = OF_ENHANCEMENTS.difference(FieldSet::of(&[Field::UserAgent]));
+            prepared.texts.retain(|(field, _)| !of_address.contains(*field));
+        }
+        let identity = ADDRESS.union(FieldSet::of(&[Field::Email, Field::Phone]));
+        if prepared.present().intersection(identity).is_empty() {
+            let message = "no e-mail, phone or whole address to enhance the tag's conversion with";
+            return Err(Refusal::Skip(Skip::new(SkipCode::IdentityTooWeak, message)));
+        }
+        Ok(preparation)
+    }
+
     fn call(
         &self,
         purpose: CallPurpose,

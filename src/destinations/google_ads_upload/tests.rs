@@ -65,6 +65,8 @@ fn every_code_of_a_row_means_what_its_page_says() {
         ("ORDER_ID_ALREADY_IN_USE", "ddd"),
         ("DUPLICATE_CLICK_CONVERSION_IN_REQUEST", "ddd"),
         ("CONVERSION_ALREADY_RETRACTED", "ddd"),
+        ("CONVERSION_ALREADY_ENHANCED", "ddd"),
+        ("DUPLICATE_ENHANCEMENT_IN_REQUEST", "ddd"),
         ("RESTATEMENT_ALREADY_EXISTS", "ddd"),
         ("TOO_RECENT_EVENT", "dyd"),
         ("TOO_RECENT_CONVERSION_ACTION", "dyd"),
@@ -78,6 +80,10 @@ fn every_code_of_a_row_means_what_its_page_says() {
         ("GBRAID_WBRAID_BOTH_SET", "drd GBRAID_WBRAID_BOTH_SET"),
         ("INVALID_CUSTOMER_FOR_CLICK", "drd INVALID_CUSTOMER_FOR_CLICK"),
         ("CONVERSION_EXPIRED", "drd CONVERSION_EXPIRED"),
+        (
+            "CONVERSION_ACTION_NOT_ELIGIBLE_FOR_ENHANCEMENT",
+            "dpd Misconfigured CONVERSION_ACTION_NOT_ELIGIBLE_FOR_ENHANCEMENT",
+        ),
         ("NO_CONVERSION_ACTION_FOUND", "dpd Misconfigured NO_CONVERSION_ACTION_FOUND"),
         (
             "CUSTOMER_NOT_ACCEPTED_CUSTOMER_DATA_TERMS",
@@ -200,4 +206,21 @@ fn every_problem_is_named_at_once_and_a_probe_is_only_validated() {
         ..settings("customer_id = 1234567890\nclient_id = \"a\"")
     });
     assert!(empty.unwrap().probe(Timestamp::UNIX_EPOCH).is_none(), "no action to ask about");
+}
+
+#[test]
+fn only_entries_that_enhance_take_more_of_a_person_than_a_conversion() {
+    let with = |entry: &str| {
+        let mut settings = settings("customer_id = 1234567890\nclient_id = \"app\"");
+        let entries = vec![
+            Entry::Table("conversion_action = 7".parse().unwrap()),
+            Entry::Table(entry.parse().unwrap()),
+        ];
+        settings.entries.insert("purchase".to_owned(), entries);
+        configure(&settings).unwrap()
+    };
+    let plain = with("conversion_action = 8\nenhancement = false").chosen().unwrap();
+    assert!(plain.contains(Field::Email) && !plain.contains(Field::Street));
+    assert!(plain.intersection(OF_ENHANCEMENTS).is_empty());
+    assert_eq!(with("conversion_action = 8\nenhancement = true").chosen(), None);
 }

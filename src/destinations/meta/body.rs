@@ -13,7 +13,7 @@ use crate::{
 
 pub(super) fn event(job: &Prepared, name: &str, now: Timestamp) -> Object {
     // Seconds, never milliseconds, and not in the future (sheet, section 9).
-    let mut event = Object::default()
+    let mut event = Object::large()
         .with("event_name", name)
         .with("event_time", job.time.min(now).as_second())
         .with("event_id", job.event_id.as_str())
@@ -51,7 +51,7 @@ fn source(source: ActionSource) -> &'static str {
 }
 
 fn user_data(job: &Prepared) -> Object {
-    let mut data = Object::default();
+    let mut data = Object::large();
     for (key, field) in [
         ("em", Field::Email),
         ("ph", Field::Phone),
@@ -93,7 +93,7 @@ fn custom_data(job: &Prepared, name: &str) -> Object {
     let (currency, _) = wire::currency(job);
     let priced = job.value.is_some() || contents.iter().any(|c| c.has("item_price"));
     let amounts = [("net_revenue", Field::NetRevenue), ("predicted_ltv", Field::PredictedLtv)];
-    let mut data = Object::default().maybe("value", job.value.map(|v| wire::number(v.amount)));
+    let mut data = Object::large().maybe("value", job.value.map(|v| wire::number(v.amount)));
     for (key, field) in amounts {
         data = data.maybe(key, wire::amount(job, field));
     }

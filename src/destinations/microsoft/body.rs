@@ -26,7 +26,7 @@ pub(super) fn event(job: &Prepared, kind: &Kind, dates: HotelDates, now: Timesta
         Kind::PageLoad => ("pageLoad", None),
         Kind::Custom(name) => ("custom", Some(name.as_str())),
     };
-    Object::default()
+    Object::large()
         .with("eventType", kind)
         .maybe("eventName", name)
         .with("eventId", job.event_id.as_str())
@@ -62,7 +62,7 @@ fn custom_data(
         || hotel.has("totalPrice")
         || hotel.has("basePrice")
         || items.iter().any(|item| item.has("price"));
-    Object::default()
+    Object::large()
         .maybe("eventCategory", text("event_category"))
         .maybe("eventLabel", text("event_label"))
         .maybe("eventValue", other.get("event_value").filter(|v| v.is_number()).cloned())

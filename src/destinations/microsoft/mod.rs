@@ -270,6 +270,9 @@ impl Destination for Microsoft {
         let mut preparation = prepare(&recipe, occasion, permit, now)?;
         let prepared = &mut preparation.prepared;
         settle_ids(prepared);
+        if occasion.converted {
+            forget_hotel_prices(prepared);
+        }
         if *kind == Kind::PageLoad && !prepared.has(Field::PageUrl) {
             return Err(missing("context.page_url, which a page load needs,"));
         }
@@ -328,6 +331,16 @@ impl Microsoft {
         let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
         Call { purpose, method: "POST", url: self.url.clone(), headers, body, members }
     }
+}
+
+/// They are properties of the sender's own, which are not converted with the value.
+fn forget_hotel_prices(prepared: &mut Prepared) {
+    let mut other = prepared.other();
+    let Some(hotel) = other.get_mut("hotel").and_then(serde_json::Value::as_object_mut) else {
+        return;
+    };
+    hotel.retain(|name, _| !matches!(name.as_str(), "total_price" | "base_price"));
+    prepared.other = serde_json::Value::Object(other).to_string();
 }
 
 /// What would have an event refused is left out: ids that are no UUID.

@@ -179,3 +179,15 @@ fn a_probe_sends_no_event() {
     };
     assert!(fault(400).is_none() && fault(401).is_some());
 }
+
+#[test]
+fn hotel_prices_are_not_those_of_a_converted_value() {
+    let event = r#"{"hotel":{"checkin_date":"2026-12-01","length_of_stay":2,"total_price":1,"base_price":1}}"#;
+    let mut prepared = Prepared { other: event.to_owned(), ..job(None, Grant::Granted) };
+    forget_hotel_prices(&mut prepared);
+    let left = r#"{"hotel":{"checkin_date":"2026-12-01","length_of_stay":2}}"#;
+    assert_eq!(prepared.other, left);
+    prepared.other = String::new();
+    forget_hotel_prices(&mut prepared);
+    assert_eq!(prepared.other, "");
+}

@@ -102,11 +102,15 @@ pub(super) static PLATFORM: Platform = Platform {
             "skip events without a msclkid; default false: a hashed e-mail or phone will do",
         ),
     ],
-    entry_keys: &[Key::new(
-        "goal",
-        KeyKind::Text,
-        "the conversion goal's name, as it is written there",
-    )],
+    entry_keys: &[
+        Key::new("goal", KeyKind::Text, "the conversion goal's name, as it is written there"),
+        Key::new(
+            "counted_by",
+            KeyKind::Text,
+            "what counted the originals that are adjusted: upload or tag; default: upload where the \
+             event says when (adjusts.timestamp) and whose, else tag",
+        ),
+    ],
     has_test_mode: false,
     contract: include_str!("../../sandbox/contracts/microsoft_offline.json"),
     configure,
@@ -157,10 +161,27 @@ fn number(settings: &Settings, key: &str, problems: &mut Vec<Problem>) -> String
     id
 }
 
-fn goals(settings: &Settings, problems: &mut Vec<Problem>) -> BTreeMap<String, Vec<String>> {
+/// A conversion goal of the account.
+#[derive(Debug)]
+struct Goal {
+    name: String,
+    /// What counted the originals; `None`: as an adjustment's fields tell.
+    counted_by: Option<CountedBy>,
+}
+
+/// The two kinds of conversions, adjusted by calls of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CountedBy {
+    /// Offline ones, found by click or person and time.
+    Upload,
+    /// Those of the UET tag, found by transaction id.
+    Tag,
+}
+
+fn goals(settings: &Settings, problems: &mut Vec<Problem>) -> BTreeMap<String, Vec<Goal>> {
     let mut goals = BTreeMap::new();
     for (event, entries) in &settings.entries {
-        let goal = |entry: &Entry| match entry {
+        let name = |entry: &Entry| match entry {
             Entry::Table(table) => table
                 .get("goal")
                 .and_then(toml::Value::as_str)
@@ -170,9 +191,22 @@ fn goals(settings: &Settings, problems: &mut Vec<Problem>) -> BTreeMap<String, V
             Entry::Name(name) => name.trim().to_owned(),
             Entry::Standard => String::new(),
         };
-        let list: Vec<String> = entries.iter().map(goal).collect();
+        let mut counted_by = |entry: &Entry| {
+            let Entry::Table(table) = entry else { return None };
+            match table.get("counted_by")?.as_str() {
+                Some("upload") => Some(CountedBy::Upload),
+                Some("tag") => Some(CountedBy::Tag),
+                _ => {
+                    let message = "counted_by must be \"upload\" or \"tag\"";
+                    problems.push(Problem::new(format!("events.{event}"), message));
+                    None
+                }
+            }
+        };
+        let goal = |entry: &Entry| Goal { name: name(entry), counted_by: counted_by(entry) };
+        let list: Vec<Goal> = entries.iter().map(goal).collect();
         // DOC/offlineconversion, `ConversionName`: at most 100 characters.
-        if list.iter().any(|goal| goal.is_empty() || goal.chars().count() > 100) {
+        if list.iter().any(|goal| goal.name.is_empty() || goal.name.chars().count() > 100) {
             let message =
                 "must name a conversion goal of the account: { goal = \"Offline purchase\" }";
             problems.push(Problem::new(format!("events.{event}"), message));
@@ -189,7 +223,7 @@ struct Offline {
     customer: String,
     needs_click_id: bool,
     oldest: Duration,
-    goals: BTreeMap<String, Vec<String>>,
+    goals: BTreeMap<String, Vec<Goal>>,
     token_url: String,
     client_id: String,
     client_secret: Option<SecretString>,
@@ -204,9 +238,9 @@ impl Destination for Offline {
         permit: &Permit,
         now: Timestamp,
     ) -> Result<Preparation, Refusal> {
-        if self.goal(occasion.plan_event, occasion.entry).is_none() {
+        let Some(goal) = self.goal(occasion.plan_event, occasion.entry) else {
             return Err(Refusal::Skip(Skip::new(SkipCode::NotMapped, "no entry for this event")));
-        }
+        };
         // There is no field to say so (sheet, B4).
         let grants = permit.grants;
         if grants.ad_storage == Grant::Denied || grants.ad_user_data == Grant::Denied {
@@ -221,7 +255,7 @@ impl Destination for Offline {
             _ => true,
         });
         if let Some(adjusts) = &occasion.event.adjusts {
-            adjust(prepared, adjusts, occasion)?;
+            adjust(prepared, adjusts, occasion, goal.counted_by)?;
             return Ok(preparation);
         }
         if prepared.value.is_some_and(|it| it.amount.is_sign_negative() && !it.amount.is_zero()) {
@@ -245,7 +279,7 @@ impl Destination for Offline {
         let mapped: Vec<(usize, &Prepared, &str)> = jobs
             .iter()
             .enumerate()
-            .filter_map(|(index, job)| Some((index, job, self.goal(&job.event, job.entry)?)))
+            .filter_map(|(index, job)| Some((index, job, &*self.goal(&job.event, job.entry)?.name)))
             .collect();
         let kinds = mapped.iter().enumerate().map(|(i, (_, job, _))| (i, body::Kind::of(job)));
         let mut calls = Vec::new();
@@ -289,8 +323,8 @@ impl Destination for Offline {
 }
 
 impl Offline {
-    fn goal(&self, event: &str, entry: u16) -> Option<&str> {
-        self.goals.get(event)?.get(usize::from(entry)).map(String::as_str)
+    fn goal(&self, event: &str, entry: u16) -> Option<&Goal> {
+        self.goals.get(event)?.get(usize::from(entry))
     }
 
     fn call(
@@ -315,17 +349,28 @@ impl Offline {
 ///
 /// An offline conversion is found by its click or person and its time, which only
 /// `adjusts.timestamp` can say; one that a tag counted by its transaction id, for which nothing of
-/// the person has to leave (DOC/applyonlineconversionadjustments).
+/// the person has to leave (DOC/applyonlineconversionadjustments). Where the settings say that the
+/// originals are offline ones, an adjustment that cannot find its own is none of the tag's.
 fn adjust(
     prepared: &mut Prepared,
     adjusts: &Adjustment,
     occasion: &Occasion<'_>,
+    counted_by: Option<CountedBy>,
 ) -> Result<(), Refusal> {
     prepared.value = match change(occasion, adjusts, "Microsoft")? {
         Change::Restated(value) => Some(value),
         Change::Refunded | Change::Cancelled => None,
     };
+    if counted_by == Some(CountedBy::Tag) {
+        prepared.texts.clear();
+    }
     if body::Kind::of(prepared) == body::Kind::OnlineAdjustment {
+        if counted_by == Some(CountedBy::Upload) {
+            return Err(missing(
+                "adjusts.timestamp (when the original happened), or its click id, e-mail or phone, \
+                 by which an offline conversion is found,",
+            ));
+        }
         if prepared.transaction_id.is_empty() {
             return Err(missing("adjusts.order_id (or adjusts.event_id)"));
         }

@@ -35,7 +35,7 @@ pub(super) fn tidy(job: &mut Prepared) {
 }
 
 pub(super) fn event(job: &Prepared, kind: &Kind, now: Timestamp) -> Object {
-    Object::default()
+    Object::large()
         .with("id", job.event_id.as_str())
         .with("type", kind.event)
         .maybe("custom_event_name", kind.custom_name.as_deref())
@@ -67,7 +67,7 @@ fn source(source: ActionSource) -> &'static str {
 
 /// Lists of digests and of places, the rest one by one (DOC).
 fn user(job: &Prepared) -> Object {
-    let mut user = Object::default();
+    let mut user = Object::large();
     for (key, field) in [
         ("emails_sha256", Field::Email),
         ("phone_numbers_sha256", Field::Phone),

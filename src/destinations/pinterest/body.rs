@@ -24,7 +24,7 @@ pub(super) fn event(job: &Prepared, name: &str, wording: &Wording, now: Timestam
     // Of an app it also means that its system limits tracking (SPEC).
     let opted_out = job.flags.personalization_denied
         || matches!(job.clear(Field::AttStatus), Some("denied" | "restricted"));
-    Object::default()
+    Object::large()
         .with("event_name", name)
         .with("action_source", source(job).unwrap_or("offline"))
         // Seconds, and not in the future.
@@ -61,7 +61,7 @@ fn language(locale: &str) -> Option<&str> {
 
 /// Hashes are lists, also of one.
 fn user_data(job: &Prepared) -> Object {
-    let mut data = Object::default();
+    let mut data = Object::large();
     for (key, field) in [
         ("em", Field::Email),
         ("ph", Field::Phone),
@@ -95,7 +95,7 @@ fn custom_data(job: &Prepared, wording: &Wording) -> Object {
     let has_amount = job.value.is_some() || ltv.is_some() || has_price;
     let other = job.other();
     let text = |key: &str| other.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let data = Object::default()
+    let data = Object::large()
         .maybe("value", job.value.map(|value| value.amount_text()))
         .maybe("currency", currency.filter(|_| has_amount).map(|c| c.code().to_owned()))
         .maybe("predicted_ltv", ltv)

@@ -18,7 +18,7 @@ pub(super) fn event(job: &Prepared, name: &str, limited_option: &str, now: Times
         ActionSource::App => "MOBILE_APP",
         _ => "OFFLINE",
     };
-    let mut event = Object::default()
+    let mut event = Object::large()
         .with("event_name", name)
         // Seconds as documented, though milliseconds are taken too; times to come are refused.
         .with("event_time", job.time.min(now).as_second())
@@ -42,7 +42,7 @@ pub(super) fn event(job: &Prepared, name: &str, limited_option: &str, now: Times
 }
 
 fn user_data(job: &Prepared) -> Object {
-    let mut data = Object::default();
+    let mut data = Object::large();
     for (key, field) in [
         ("em", Field::Email),
         ("ph", Field::Phone),
@@ -84,7 +84,7 @@ fn custom_data(job: &Prepared) -> Object {
     let has_amount = job.value.is_some() || ltv.is_some() || has_price;
     let other = job.other();
     let text = |key: &str| other.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let data = Object::default()
+    let data = Object::large()
         .maybe("value", job.value.map(|value| wire::number(value.amount)))
         .maybe("currency", currency.filter(|_| has_amount).map(|c| c.code().to_owned()))
         .maybe("predicted_ltv", ltv)

@@ -18,7 +18,7 @@ pub(super) fn event(job: &Prepared, name: &str, limited_flag: &str, now: Timesta
     };
     let app = [("app_id", Field::AppId), ("app_version", Field::AppVersion)];
     let lead = [("lead_id", Field::LeadTiktok), ("lead_event_source", Field::LeadCrm)];
-    Object::default()
+    Object::large()
         .with("event", name)
         // Seconds, and not in the future: how far ahead is taken is not documented.
         .with("event_time", job.time.min(now).as_second())
@@ -35,7 +35,7 @@ pub(super) fn event(job: &Prepared, name: &str, limited_flag: &str, now: Timesta
 /// DOC 1771101186666498; what is absent has no key, since the hash of nothing is refused.
 fn user(job: &Prepared) -> Object {
     let hash = |field| job.hashed(field).next();
-    let mut user = Object::default();
+    let mut user = Object::large();
     for (key, field) in
         [("email", Field::Email), ("phone", Field::Phone), ("external_id", Field::ExternalId)]
     {
@@ -86,7 +86,7 @@ fn properties(job: &Prepared) -> Object {
     let text = |key: &str| other.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     let among = |key: &str, values: &[&str]| text(key).filter(|text| values.contains(text));
     let kind = among("content_type", &["product", "product_group"]);
-    let properties = Object::default()
+    let properties = Object::large()
         .maybe("value", job.value.map(|value| wire::number(value.amount)))
         .maybe("currency", currency.filter(|_| has_amount).map(|c| c.code().to_owned()))
         .maybe("predicted_ltv", ltv)

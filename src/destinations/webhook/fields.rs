@@ -254,7 +254,7 @@ impl Fields {
                 put(&mut body, key, value);
             }
         }
-        body.into_iter().fold(Object::default(), |object, (key, value)| object.with(&key, value))
+        body.into_iter().fold(Object::large(), |object, (key, value)| object.with(&key, value))
     }
 
     /// A value in the body's first level has its currency beside it, unless the currency has a key

@@ -270,6 +270,11 @@ impl Destination for Webhook {
             .collect()
     }
 
+    /// The event's own amounts stand as they came, beside the value that was decided.
+    fn has_one_currency(&self) -> bool {
+        false
+    }
+
     fn chosen(&self) -> Option<FieldSet> {
         Some(self.chosen.union(self.fields.beside()))
     }

@@ -14,7 +14,7 @@ pub(super) fn conversion(job: &Prepared, tag: &str, now: Timestamp) -> Object {
     let contents: Vec<Object> = job.items.iter().filter_map(|item| content(item, fits)).collect();
     let is_priced = job.value.is_some() || contents.iter().any(|it| it.has("content_price"));
     let count = wire::units(&job.items).filter(|count| *count > Decimal::ZERO);
-    Object::default()
+    Object::large()
         // UTC with exactly three digits of milliseconds (DOC), and not in the future.
         .with("conversion_time", format!("{:.3}", job.time.min(now)))
         .with("event_id", tag)
