@@ -94,7 +94,8 @@ impl Writer {
                     () = stop.cancelled() => true,
                     () = tokio::time::sleep(EVERY) => false,
                 };
-                if let Err(error) = self.turn().await {
+                let until = if is_stopping { u64::MAX } else { self.queue.committed() };
+                if let Err(error) = self.turn_until(until).await {
                     // Read anew: only the store knows what counts.
                     self.chain = None;
                     tracing::error!("{error}; it waits in the queue's outbox and is tried again");
@@ -108,18 +109,22 @@ impl Writer {
 
     /// Everything that is due: moves what waits, ends days and what is too old.
     pub async fn turn(&mut self) -> Result<(), WriterError> {
+        self.turn_until(self.queue.committed()).await
+    }
+
+    /// The same; what waits is moved at least up to a commit's number.
+    async fn turn_until(&mut self, until: u64) -> Result<(), WriterError> {
         let mut chain = match self.chain.take() {
             Some(chain) => chain,
             None => self.resume().await?,
         };
-        let began = (self.clock)();
         loop {
             let waiting = self.queue.evidence(COMMITS).await?;
             // What was moved before a crash is not there any more; nothing is written twice.
             let Some(last) = waiting.last() else { break };
             // What came meanwhile has time until the next turn: each move costs two syncs, and where
             // events never stop, whoever moved until nothing is left would move after every one.
-            let is_meanwhile = last.at > began;
+            let is_meanwhile = last.number >= until;
             chain = self.take(chain, &waiting).await?;
             if is_meanwhile {
                 break;

@@ -51,7 +51,9 @@ pub(super) fn of_event(
         .filter(|(field, _)| clicks::is_click(*field))
         .map(|(field, text)| (field, text.to_owned()))
         .collect();
-    let at_ms = event.clicked_at.unwrap_or(event.timestamp).as_millisecond();
+    // A clock that is fast says nothing that an erasure of a minute later does not reach.
+    let clicked_at = event.clicked_at.unwrap_or(event.timestamp).min(event.received_at);
+    let at_ms = clicked_at.as_millisecond();
     let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
     let click = Click { at_ms, until_ms: at_ms.saturating_add(keep_ms), ids };
     (!click.ids.is_empty()).then_some(click)

@@ -55,6 +55,7 @@ pub(super) fn in_one_currency<'e>(
         return (Cow::Borrowed(event), None);
     };
     let takes_own = config.handler.takes_currency(own);
+    let wanted = wanted.filter(|currency| config.handler.takes_currency(*currency));
     let target = match value.map(|value| value.currency).or(wanted) {
         Some(currency) => Some(currency),
         None if takes_own => Some(own),

@@ -216,6 +216,11 @@ impl Queue {
         self.inner.shared.keeps_evidence.store(keep, std::sync::atomic::Ordering::Relaxed);
     }
 
+    /// Every commit below this number is on disk, and what it tells waits for the log or is in it.
+    pub fn committed(&self) -> u64 {
+        self.inner.shared.synced()
+    }
+
     /// What waits for the log, oldest first: at most so many commits, and no more than about a
     /// mebibyte.
     pub async fn evidence(&self, at_most: usize) -> Result<Vec<Waiting>, Refused> {

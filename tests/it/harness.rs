@@ -236,7 +236,7 @@ impl Relay {
         received(&self.http, &self.sandbox, platform).await
     }
 
-    /// Every event id that the sandbox accepted on a platform, in order of arrival.
+    /// Every event id that the sandbox accepted on a platform, sorted: requests overtake each other.
     pub(crate) async fn accepted_ids(&self, platform: &str) -> Vec<String> {
         accepted_ids(&self.received(platform).await)
     }
@@ -317,7 +317,9 @@ fn accepted_ids(received: &[Value]) -> Vec<String> {
         let ids = line["accepted"].as_array().cloned().unwrap_or_default();
         ids.iter().map(|id| id.as_str().expect("each event had its id").to_owned()).collect()
     };
-    received.iter().flat_map(ids).collect()
+    let mut ids: Vec<String> = received.iter().flat_map(ids).collect();
+    ids.sort();
+    ids
 }
 
 /// The platforms in a process of their own, so that they outlive a relay that is killed.

@@ -136,7 +136,12 @@ impl Store for Screened {
             }
         }
         self.store.commit(batch)?;
-        self.fill()
+        // The batch is on disk, whatever becomes of this: an unfilled filter hides nothing, and the
+        // next commit goes on with it.
+        if let Err(error) = self.fill() {
+            tracing::warn!("people's keys cannot be read for the filter: {error}");
+        }
+        Ok(())
     }
 
     fn scan(
