@@ -67,6 +67,15 @@ pub struct State {
 }
 
 impl State {
+    /// Whether somebody else than a framework's string made it stricter: an opt-out that is none of a
+    /// GPP section's (GPC, the event's own, US privacy), or a remembered choice. The string alone then
+    /// says more than was decided.
+    pub fn is_overruled(&self) -> bool {
+        let is_other = |source: &String| !source.starts_with("gpp");
+        self.sources.iter().any(|source| source == super::memory::MEMORY)
+            || self.opt_out.sources.iter().any(is_other)
+    }
+
     /// Whether the event came without a signal of its own: then, and only then, a remembered choice
     /// speaks for the person, and an opt-in region holds with `no_signal`.
     ///

@@ -15,6 +15,7 @@ use crate::{
         memory::{Remembered, Terms},
     },
     destinations::Mode,
+    event::Field,
     job::{Prepared, SkipCode, Stored},
     queue::{Attempt, JobVerdict, Judgement, LeasedJob},
 };
@@ -59,6 +60,8 @@ pub fn recheck(
         if later.choice.bind(&mut state, prepared.time, job.accepted_at_ms) {
             // It stands as it is: read anew from its signals it would know nothing of that.
             prepared.consent = State { said: None, ..state };
+            // Its strings of frameworks say otherwise.
+            prepared.texts.retain(|(field, _)| !matches!(field, Field::Tcf | Field::Gpp));
         }
     }
     outdate(config, &mut prepared, now);

@@ -146,12 +146,6 @@ pub fn run(
         event.currency = event.currency.or(site.currency);
     }
     let (Reading { seen, mut state }, model) = consent::read(street, site, &event, whereabouts);
-    // Its own alone: a remembered choice has left no string.
-    for (field, text) in
-        [Field::Tcf, Field::Gpp].into_iter().zip(seen.own_strings(&event.consent, &config.consent))
-    {
-        event.texts.push(field, text.unwrap_or_default());
-    }
     let country = event.texts.first(Field::Country).or(site.country.as_deref());
     let memo = Memo::default();
     let identifiers = subject_digests(&memo, &event, country);
@@ -174,6 +168,16 @@ pub fn run(
     } else {
         Vec::new()
     };
+    // Its own alone: a remembered choice has left no string. Where somebody else than a string opted
+    // out, none leaves: a platform would read both, and believe the one it likes.
+    if !state.is_overruled() {
+        for (field, text) in [Field::Tcf, Field::Gpp]
+            .into_iter()
+            .zip(seen.own_strings(&event.consent, &config.consent))
+        {
+            event.texts.push(field, text.unwrap_or_default());
+        }
+    }
     let recalled = clicks::recall(street, &mut event, &click_keys, &state, now);
     let enriched = traits::recall(street, &memo, &mut event, &trait_keys, &state, now);
 

@@ -67,9 +67,13 @@ fn value(
     }
     let mut forms: Vec<(u8, [u8; 32])> = Vec::new();
     let rules = takes.iter().filter(|take| take.form == Form::Hashed).map(|take| take.rule);
-    // A setting may choose the other form of a number.
-    let phones = [Rule::PhoneE164, Rule::PhoneDigits].into_iter().filter(|_| field == Field::Phone);
-    for rule in rules.chain(phones) {
+    // A setting may choose the other form of a number, and of Google's e-mail.
+    let others: &[Rule] = match field {
+        Field::Phone => &[Rule::PhoneE164, Rule::PhoneDigits],
+        Field::Email => &[Rule::EmailGoogle, Rule::EmailGoogleKeepSuffix],
+        _ => &[],
+    };
+    for rule in rules.chain(others.iter().copied()) {
         if forms.iter().any(|(number, _)| *number == rule.number()) {
             continue;
         }

@@ -148,14 +148,18 @@ impl Round<'_> {
         if is_seen && to.is_empty() && !brings {
             return Ok(Some(home));
         }
+        let since_ms =
+            whose.choice.as_ref().and_then(Choice::newest_ms).unwrap_or(whose.happened_ms);
         if let Some(known) = self.register.of(&home) {
+            // What was refused while the event was on its way: it is followed no more.
+            let is_refused = known.choice.refuses_clicks() && known.choice.refuses_since(since_ms);
             if !is_seen {
                 known.seen_ms = self.now_ms;
             }
-            if let Some(click) = &whose.click {
-                known.note_click(click.clone());
+            if !is_refused {
+                whose.click.iter().for_each(|click| known.note_click(click.clone()));
+                whose.traits.iter().for_each(|one| known.note_trait(one.clone()));
             }
-            whose.traits.iter().for_each(|one| known.note_trait(one.clone()));
             if !to.is_empty() {
                 known.entrust(Queued { id: trace_id, event_id, at_ms: accepted_at_ms, to });
             }
