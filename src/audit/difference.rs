@@ -7,7 +7,7 @@ use super::{
     regions::{place, sorted},
 };
 use crate::{
-    consent::{Lock, Recipient, StateKind},
+    consent::{Lock, Recipient, StateKind, event_of},
     event::ActionSource,
 };
 
@@ -99,7 +99,21 @@ pub fn beyond(new: &Lock, old: &Lock) -> Vec<Beyond> {
             let entity = recipient.legal_entity.as_deref();
             let role = recipient.role.as_deref();
             let other = before.differs(&recipient.account, entity, role);
-            if before.platform != recipient.platform || elsewhere || !other.is_empty() {
+            let own: BTreeSet<&str> = other.iter().filter_map(|key| event_of(key)).collect();
+            let is_another = before.platform != recipient.platform
+                || elsewhere
+                || other.iter().any(|key| event_of(key).is_none());
+            // One event's entries may go to another account; an event that is new altogether is news
+            // by its combinations.
+            let was_sent = |event: &str| {
+                old.combinations().iter().any(|one| one.destination == *name && one.event == event)
+            };
+            let told: Vec<String> = events
+                .keys()
+                .filter(|event| is_another || own.contains(*event) && was_sent(event))
+                .map(|event| (*event).to_owned())
+                .collect();
+            if !told.is_empty() {
                 let describe = |one: &Recipient| {
                     let account = |key: &String| match key.as_str() {
                         "recipient" => one.legal_entity.as_deref(),
@@ -114,7 +128,7 @@ pub fn beyond(new: &Lock, old: &Lock) -> Vec<Beyond> {
                 let what = format!("{} instead of {}", describe(recipient), describe(before));
                 found.push(Beyond {
                     destination: name.clone(),
-                    events: events.keys().map(|event| (*event).to_owned()).collect(),
+                    events: told,
                     sites: Vec::new(),
                     sources: Vec::new(),
                     regions: Vec::new(),

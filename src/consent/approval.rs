@@ -362,7 +362,12 @@ impl Lock {
             let approved = &recipient.address;
             return Err(format!("consent.lock approves {approved:?}, not {address:?}"));
         }
-        if let Some(other) = recipient.differs(on.account, on.legal_entity, on.role).first() {
+        let others = recipient.differs(on.account, on.legal_entity, on.role);
+        // An event that is new altogether is told by its combinations.
+        let is_known = self.index.get(destination).is_some_and(|events| events.contains_key(event));
+        let concerns =
+            |other: &&String| event_of(other).is_none_or(|named| is_known && named == event);
+        if let Some(other) = others.iter().find(concerns) {
             return Err(format!("consent.lock approves {destination:?} with another {other}"));
         }
         if let Some(name) = on.incoming
@@ -406,6 +411,11 @@ impl Recipient {
         let role = (self.role.as_deref() != role).then(|| "role".to_owned());
         accounts.cloned().chain(entity).chain(role).collect()
     }
+}
+
+/// The event whose entries a key of an account stands in (`events.NAME.KEY`); `None`: every event's.
+pub fn event_of(key: &str) -> Option<&str> {
+    Some(key.strip_prefix("events.")?.rsplit_once('.')?.0)
 }
 
 /// The most specific pattern that covers a region.

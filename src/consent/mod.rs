@@ -34,7 +34,7 @@ pub mod us_privacy;
 pub mod us_section;
 
 pub use approval::{
-    Approval, Combination, Lock, Occasion, Recipient, StateKind, Terms, UNKNOWN_REGION,
+    Approval, Combination, Lock, Occasion, Recipient, StateKind, Terms, UNKNOWN_REGION, event_of,
 };
 pub use categories::{is_for_email, known as known_categories};
 pub use decide::{Decision, Permit, PropertyRule, Purposes, Question, Reason, ReasonCode, decide};

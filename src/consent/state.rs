@@ -5,10 +5,14 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Grants, Region, Rules, Signals,
+    Grants, Purpose, Region, Rules, Signals,
     said::{Said, VendorIds},
     seen::Seen,
 };
+
+/// What frameworks' strings grant to those who read them.
+const ADVERTISING: [Purpose; 3] =
+    [Purpose::AdStorage, Purpose::AdUserData, Purpose::AdPersonalization];
 
 /// What a person has opted out of, and by which signals.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -68,12 +72,17 @@ pub struct State {
 
 impl State {
     /// Whether somebody else than a framework's string made it stricter: an opt-out that is none of a
-    /// GPP section's (GPC, the event's own, US privacy), or a remembered choice. The string alone then
-    /// says more than was decided.
-    pub fn is_overruled(&self) -> bool {
-        let is_other = |source: &String| !source.starts_with("gpp");
+    /// GPP section's (GPC, the event's own, US privacy), a purpose of advertising that another signal
+    /// denies, or a remembered choice. The string alone then says more than was decided.
+    pub fn is_overruled(&self, rules: &Rules) -> bool {
+        let is_framework = |source: &str| source.starts_with("gpp") || source.starts_with("tcf");
+        let denied_by_another = |said: &Said| {
+            let mut denying = ADVERTISING.iter().flat_map(|purpose| said.denying(rules, *purpose));
+            denying.any(|source| !is_framework(source))
+        };
         self.sources.iter().any(|source| source == super::memory::MEMORY)
-            || self.opt_out.sources.iter().any(is_other)
+            || self.opt_out.sources.iter().any(|source| !source.starts_with("gpp"))
+            || self.said.as_ref().is_some_and(denied_by_another)
     }
 
     /// Whether the event came without a signal of its own: then, and only then, a remembered choice

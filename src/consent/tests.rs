@@ -312,3 +312,28 @@ fn regions_are_read_in_order_and_canonical() {
     assert_eq!(server.region(&order, Some("US"), &geoip), Some("US".to_owned()));
     assert_eq!(server.region(&order, None, &geoip), Some("FR".to_owned()));
 }
+
+#[test]
+fn a_string_is_overruled_by_whoever_else_is_stricter() {
+    let overruled = |change: fn(&mut Signals)| {
+        let tcf = "CQlH_MAQlH_MAAcADBENCyFgALIAAAAAAAYgF5wAQF5gAAABHAAQF5gA.IF5wAQF5gAAA";
+        let mut signals = Signals { tcf: Some(tcf.to_owned()), ..Signals::default() };
+        change(&mut signals);
+        let state = read(&rules(), &signals, Some("DE".to_owned()), false).state;
+        assert!(state.sources.iter().any(|source| source == "tcf"), "{state:?}");
+        state.is_overruled(&rules())
+    };
+    assert!(!overruled(|_| {}));
+    assert!(!overruled(|signals| signals.grants.ad_storage = Grant::Granted));
+    assert!(
+        !overruled(|signals| signals.grants.analytics_storage = Grant::Denied),
+        "no string of TCF speaks of it"
+    );
+    assert!(overruled(|signals| signals.grants.ad_storage = Grant::Denied));
+    assert!(overruled(|signals| signals.grants.ad_user_data = Grant::Denied));
+    assert!(overruled(|signals| signals.grants.ad_personalization = Grant::Denied));
+    assert!(overruled(|signals| signals.gcs = Some("G100".to_owned())));
+    assert!(overruled(|signals| signals.gpc = Some(true)));
+    assert!(overruled(|signals| signals.opt_out.sale = Some(true)));
+    assert!(overruled(|signals| signals.us_privacy = Some("1YYN".to_owned())));
+}

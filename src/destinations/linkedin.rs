@@ -114,7 +114,7 @@ pub(super) static PLATFORM: Platform = Platform {
         Key::new("api_version", KeyKind::Text, "another monthly version, such as 202609"),
         Key::new(
             "account_id",
-            KeyKind::Text,
+            KeyKind::Recipient,
             "the ad account's number, with which probes list its rules (scope r_ads)",
         ),
         Key::new(
@@ -125,7 +125,7 @@ pub(super) static PLATFORM: Platform = Platform {
     ],
     entry_keys: &[Key::new(
         "conversion_rule",
-        KeyKind::Text,
+        KeyKind::Recipient,
         "the conversion rule's number; a rule for the API alone, not the Insight Tag's",
     )],
     has_test_mode: false,

@@ -78,7 +78,7 @@ pub(super) static PLATFORM: Platform = Platform {
     tcf_vendor_id: None,
     ac_provider_id: None,
     keys: &[
-        Key::new("account_id", KeyKind::Text, "the ad account's number"),
+        Key::new("account_id", KeyKind::Recipient, "the ad account's number"),
         Key::new("access_token", KeyKind::Secret, "the conversion API's token of Ads Manager"),
         Key::new("currency", KeyKind::Text, "the ad account's, in which Quora reads every value"),
         Key::new("max_age_days", KeyKind::Number, "the oldest event, in days; default 30"),

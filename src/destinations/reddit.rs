@@ -126,7 +126,11 @@ pub(super) static PLATFORM: Platform = Platform {
     tcf_vendor_id: None,
     ac_provider_id: None,
     keys: &[
-        Key::new("pixel_id", KeyKind::Text, "the pixel that gets the events, such as a2_example"),
+        Key::new(
+            "pixel_id",
+            KeyKind::Recipient,
+            "the pixel that gets the events, such as a2_example",
+        ),
         Key::new("access_token", KeyKind::Secret, "the conversion access token of Events Manager"),
         Key::new("test_id", KeyKind::Text, "routes test events to Events Manager's Events testing"),
         Key::new("partner", KeyKind::Text, "sent as data.partner, which the schema does not list"),

@@ -21,6 +21,9 @@ pub struct Key {
 pub enum KeyKind {
     /// A string (or a number, read as one).
     Text,
+    /// The same, where it says whose account, pixel or address events go to: another one is another
+    /// recipient, and nobody approved that.
+    Recipient,
     /// A reference to a secret.
     Secret,
     /// true or false.
@@ -35,14 +38,6 @@ impl Key {
     /// A key with what it takes and means.
     pub const fn new(name: &'static str, kind: KeyKind, help: &'static str) -> Self {
         Self { name, kind, help }
-    }
-
-    /// Whether it says whose account, pixel or address events go to, by how such keys are named;
-    /// others say in what form.
-    pub fn names_recipient(&self) -> bool {
-        let is_named = ["_id", "_code", "_key"].iter().any(|end| self.name.ends_with(end))
-            || matches!(self.name, "url" | "partner" | "data_set" | "data_provider");
-        self.kind == KeyKind::Text && is_named && !self.name.starts_with("test_")
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) static PLATFORM: Platform = Platform {
     keys: &[
         Key::new(
             "account_id",
-            KeyKind::Text,
+            KeyKind::Recipient,
             "the account's number; without it events go one by one, without their time",
         ),
         Key::new("max_age_days", KeyKind::Number, "the oldest event, in days; default 30"),

@@ -103,10 +103,14 @@ pub(super) static PLATFORM: Platform = Platform {
     tcf_vendor_id: Some(21),
     ac_provider_id: None,
     keys: &[
-        Key::new("advertiser_id", KeyKind::Text, "the advertiser"),
-        Key::new("merchant_id", KeyKind::Text, "the merchant, instead of the advertiser or beside"),
-        Key::new("tracker_id", KeyKind::Text, "the event tracker"),
-        Key::new("upixel_id", KeyKind::Text, "the universal pixel, instead of the tracker"),
+        Key::new("advertiser_id", KeyKind::Recipient, "the advertiser"),
+        Key::new(
+            "merchant_id",
+            KeyKind::Recipient,
+            "the merchant, instead of the advertiser or beside",
+        ),
+        Key::new("tracker_id", KeyKind::Recipient, "the event tracker"),
+        Key::new("upixel_id", KeyKind::Recipient, "the universal pixel, instead of the tracker"),
         Key::new("ttd_id_is", KeyKind::Text, "what click_ids.ttd_id holds: imp (default) or tdid"),
         Key::new("amounts", KeyKind::Text, "how amounts are written: text (default) or number"),
         Key::new("custom", KeyKind::Any, "properties to send: { td1 = \"channel\" }, up to td10"),

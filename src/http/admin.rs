@@ -221,7 +221,7 @@ async fn discard(
 /// `{"destination", "reason", "group", "ids"}`, any of them. The object must be there: `{}` means all, and
 /// nobody should mean all by accident.
 async fn filter(mut body: Body, headers: &HeaderMap) -> Result<DeadFilter, ApiError> {
-    let body = body::read(&mut body, headers, BODY_BYTES).await?;
+    let body = body::read(&mut body, headers, body::AtMost::always(BODY_BYTES)).await?;
     serde_json::from_slice(&body).map_err(|error| {
         let detail = format!(
             "expected {{\"destination\", \"reason\", \"group\", \"ids\"}}, any of them: {error}"

@@ -99,7 +99,8 @@ async fn take(
     }
     // Of somebody unknown no more is read than one event.
     let limits = &config.limits;
-    let at_most = if outside.is_some() { limits.request_bytes } else { limits.event_bytes };
+    let at_most =
+        if outside.is_some() { body::AtMost::request(limits) } else { body::AtMost::event(limits) };
     let body = body::read(body, &parts.headers, at_most).await?;
     let Beacon { key, pieces, consent } = beacon::open(&body, form, limits)?;
     let given = match (&outside, key) {

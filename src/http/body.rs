@@ -14,26 +14,53 @@ use super::{
     connections::{Cut, Hold},
     error::ApiError,
 };
+use crate::config::Limits;
 
 /// Of a refused body so much is taken in, and for so long.
 const DRAINED_BYTES: usize = 64 << 20;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads a body of at most `at_most` bytes, packed and unpacked.
+/// How large a body may be, packed and unpacked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AtMost {
+    bytes: usize,
+    /// The setting that says so; none for what nobody may change.
+    setting: Option<&'static str>,
+}
+
+impl AtMost {
+    /// A request of many events.
+    pub(super) fn request(limits: &Limits) -> Self {
+        Self { bytes: limits.request_bytes, setting: Some("limits.request_bytes") }
+    }
+
+    /// One event.
+    pub(super) fn event(limits: &Limits) -> Self {
+        Self { bytes: limits.event_bytes, setting: Some("limits.event_bytes") }
+    }
+
+    /// So much, whatever the settings say.
+    pub(super) fn always(bytes: usize) -> Self {
+        Self { bytes, setting: None }
+    }
+}
+
+/// Reads a body within its bound.
 pub(super) async fn read(
     body: &mut Body,
     headers: &HeaderMap,
-    at_most: usize,
+    at_most: AtMost,
 ) -> Result<Read, ApiError> {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if length.and_then(|text| text.parse::<usize>().ok()).is_some_and(|bytes| bytes > at_most) {
+    if length.and_then(|text| text.parse::<usize>().ok()).is_some_and(|bytes| bytes > at_most.bytes)
+    {
         return Err(too_large(at_most));
     }
     let encoding = Encoding::of(headers)?;
     // As large as it says, so that no copy is left where it would have grown.
     let expected = length.and_then(|text| text.parse().ok()).unwrap_or(0);
     let mut read = Read::new(Vec::with_capacity(expected));
-    let mut body = Limited::new(body, at_most);
+    let mut body = Limited::new(body, at_most.bytes);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             if error.is::<LengthLimitError>() {
@@ -107,23 +134,24 @@ impl Encoding {
 }
 
 /// Unpacks no further than the limit, however well the body was packed.
-fn unpack(packed: &[u8], at_most: usize) -> Result<Read, ApiError> {
+fn unpack(packed: &[u8], at_most: AtMost) -> Result<Read, ApiError> {
     let mut unpacked = Read::default();
-    let bound = u64::try_from(at_most).unwrap_or(u64::MAX).saturating_add(1);
+    let bound = u64::try_from(at_most.bytes).unwrap_or(u64::MAX).saturating_add(1);
     let read = flate2::read::MultiGzDecoder::new(packed).take(bound).read_to_end(&mut unpacked);
     if read.is_err() {
         let detail = "Content-Encoding says gzip, and the body is not valid gzip";
         return Err(ApiError::bad_request("malformed_gzip", detail));
     }
-    if unpacked.len() > at_most {
+    if unpacked.len() > at_most.bytes {
         return Err(too_large(at_most));
     }
     Ok(unpacked)
 }
 
-fn too_large(at_most: usize) -> ApiError {
+fn too_large(AtMost { bytes, setting }: AtMost) -> ApiError {
+    let by = setting.map(|setting| format!(" ({setting})")).unwrap_or_default();
     ApiError::too_large(format!(
-        "a request may have {at_most} bytes, unpacked (limits.request_bytes); send smaller ones"
+        "this body may have {bytes} bytes, unpacked{by}; send smaller ones"
     ))
 }
 
@@ -144,8 +172,18 @@ mod tests {
     }
 
     async fn status(bytes: Vec<u8>, pairs: &[(header::HeaderName, &str)]) -> Result<Vec<u8>, u16> {
-        let read = read(&mut Body::from(bytes), &headers(pairs), 1000).await;
+        let read = read(&mut Body::from(bytes), &headers(pairs), AtMost::always(1000)).await;
         read.map(|bytes| bytes.to_vec()).map_err(|error| error.status.as_u16())
+    }
+
+    #[test]
+    fn a_refusal_names_the_setting_that_would_have_to_change() {
+        let limits =
+            Limits { request_bytes: 2000, event_bytes: 300, events_per_request: 2, nesting: 4 };
+        let told = |at_most| too_large(at_most).detail;
+        assert!(told(AtMost::request(&limits)).contains("2000 bytes, unpacked (limits.request_b"));
+        assert!(told(AtMost::event(&limits)).contains("300 bytes, unpacked (limits.event_b"));
+        assert!(!told(AtMost::always(5)).contains("limits."));
     }
 
     #[tokio::test]

@@ -58,7 +58,7 @@ async fn take(relay: &Relay, parts: &Parts, body: &mut Body) -> Result<Value, Ap
     if Form::of(content_type) != Some(Form::Json) {
         return Err(ApiError::unsupported("a choice comes as application/json"));
     }
-    let body = body::read(body, &parts.headers, config.limits.event_bytes).await?;
+    let body = body::read(body, &parts.headers, body::AtMost::event(&config.limits)).await?;
     let now = (relay.clock)();
     let made = {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();

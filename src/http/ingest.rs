@@ -80,7 +80,7 @@ async fn take(
     let form = Form::of(content_type).ok_or_else(|| {
         ApiError::unsupported("events come as application/json or application/x-ndjson")
     })?;
-    let body = body::read(body, &parts.headers, config.limits.request_bytes).await?;
+    let body = body::read(body, &parts.headers, body::AtMost::request(&config.limits)).await?;
 
     let now = (relay.clock)();
     let batch = {

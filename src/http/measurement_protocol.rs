@@ -85,7 +85,7 @@ async fn came<'c>(
     check_origin(key, &parts.headers)?;
     throttle(relay, key)?;
     // Google's own endpoint looks at no content type.
-    let bytes = body::read(body, &parts.headers, config.limits.request_bytes).await?;
+    let bytes = body::read(body, &parts.headers, body::AtMost::request(&config.limits)).await?;
     Ok((key, bytes))
 }
 

@@ -54,7 +54,7 @@ impl Asked {
     ) -> Result<Self, ApiError> {
         let config = relay.config.load_full();
         let who = auth::admin(&config, headers, &[AdminRole::Privacy])?.name.clone();
-        let body = body::read(&mut body, headers, BODY_BYTES).await?;
+        let body = body::read(&mut body, headers, body::AtMost::always(BODY_BYTES)).await?;
         let now = (relay.clock)();
         let node = sources::one(&body, &config.limits)?;
         let (node, purposes) = split(node, may_have_purposes)?;

@@ -94,7 +94,7 @@ async fn read(
     if let Ok(key) = auth::write_key_or(&config, &parts.headers, in_query.as_deref()) {
         throttle(relay, key)?;
     }
-    let bytes = body::read(body, &parts.headers, config.limits.request_bytes).await?;
+    let bytes = body::read(body, &parts.headers, body::AtMost::request(&config.limits)).await?;
     let now = (relay.clock)();
     let (batch, calls) = {
         let node = sources::one(&bytes, &config.limits)?;

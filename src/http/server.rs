@@ -326,7 +326,12 @@ mod tests {
     fn reading() -> Router {
         let read = |request: axum::extract::Request| async move {
             let (parts, mut body) = request.into_parts();
-            let read = super::super::body::read(&mut body, &parts.headers, 1 << 20).await;
+            let read = super::super::body::read(
+                &mut body,
+                &parts.headers,
+                super::super::body::AtMost::always(1 << 20),
+            )
+            .await;
             read.map(|bytes| bytes.len().to_string())
         };
         Router::new().route("/", get(|| async { "fine" }).post(read))

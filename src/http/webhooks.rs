@@ -67,7 +67,7 @@ async fn take(
     let Some(source) = config.webhooks.get(name) else {
         return Err(ApiError::not_found("no webhook of this name is configured"));
     };
-    let bytes = body::read(body, &parts.headers, config.limits.request_bytes).await?;
+    let bytes = body::read(body, &parts.headers, body::AtMost::request(&config.limits)).await?;
     let now = (relay.clock)();
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let delivery = signed::verify(source, &header, &bytes, now)

@@ -170,7 +170,7 @@ pub fn run(
     };
     // Its own alone: a remembered choice has left no string. Where somebody else than a string opted
     // out, none leaves: a platform would read both, and believe the one it likes.
-    if !state.is_overruled() {
+    if !state.is_overruled(&config.consent) {
         for (field, text) in [Field::Tcf, Field::Gpp]
             .into_iter()
             .zip(seen.own_strings(&event.consent, &config.consent))

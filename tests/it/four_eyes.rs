@@ -368,3 +368,48 @@ async fn a_first_lock_says_how_much_it_holds_and_no_more() {
     assert!(told.contains("no lock before: ") && told.contains(" combinations"), "{told}");
     assert!(told.lines().count() <= 4, "{told}");
 }
+
+/// LinkedIn's account is told by the rule of each event: another rule is another recipient, of that
+/// event alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_conversion_rule_waits_for_approval() {
+    let mut folder = Folder::shipped();
+    folder.edit("relay.toml", |text| text.replace("mode = \"sandbox\"", "mode = \"live\""));
+    folder.edit("destinations.toml", |text| {
+        text + "\n[linkedin]\nplatform = \"linkedin\"\nsites = [\"shop_eu\", \"shop_us\"]\n\
+                access_token = { env = \"LINKEDIN_TOKEN\" }\n"
+    });
+    folder.edit("consent.toml", |text| {
+        text + "\n[destinations.linkedin]\nmay_send = [\"user.email\", \"properties\"]\n"
+    });
+    let rule = |event: &str, rule: &str| {
+        let head = format!("[events.{event}.destinations]\n");
+        let line = format!("{head}linkedin = {{ conversion_rule = \"{rule}\" }}\n");
+        folder.edit("events.toml", |text| text.replace(&head, &line));
+    };
+    rule("purchase", "104012");
+    rule("generate_lead", "104013");
+    folder.env = folder.secrets();
+    approve(&folder).await;
+    let told = async |name: &str| {
+        let mut event = purchase(name);
+        event["event"] = json!(name);
+        let file = folder.dir.path().join("event.json");
+        std::fs::write(&file, event.to_string()).unwrap();
+        let lines = succeeds(&folder, &["explain", file.to_str().unwrap()]).await;
+        let line: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+        line["destinations"]["linkedin"].clone()
+    };
+    assert_eq!(told("purchase").await["decision"], "send");
+    folder.edit("events.toml", |text| text.replace("104012", "999999"));
+    let held = told("purchase").await;
+    assert_eq!(held["reasons"][0]["code"], "not_approved", "{held:#}");
+    let message = held["reasons"][0]["message"].as_str().unwrap();
+    assert!(message.contains("events.purchase.conversion_rule"), "{message}");
+    assert_eq!(told("generate_lead").await["decision"], "send", "another event's is its own");
+    let output = run(&folder, &["audit", "--lock"]).await;
+    let news = String::from_utf8(output.stderr).unwrap();
+    let new: Vec<&str> = news.lines().filter(|line| line.starts_with("new: ")).collect();
+    assert!(new.len() == 1 && new[0].contains("999999"), "{news}");
+    assert!(!new[0].contains("generate_lead"), "{news}");
+}

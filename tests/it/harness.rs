@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Stdio,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -10,8 +11,8 @@ use conversion_relay::config::Engine;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
-    process::{Child, Command},
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, ChildStderr, Command},
 };
 
 pub(crate) const KEY: &str = "dev-key";
@@ -113,14 +114,44 @@ pub(crate) struct Relay {
     pub(crate) admin: String,
     pub(crate) sandbox: String,
     pub(crate) http: reqwest::Client,
-    log: tokio::task::JoinHandle<String>,
+    log: Log,
+}
+
+/// What a relay wrote to stderr so far, and whoever reads it.
+struct Log {
+    text: Arc<Mutex<String>>,
+    reader: tokio::task::JoinHandle<()>,
+}
+
+impl Log {
+    fn of(stderr: ChildStderr) -> Self {
+        let text = Arc::new(Mutex::new(String::new()));
+        let kept = text.clone();
+        let reader = tokio::spawn(async move {
+            let mut lines = BufReader::new(stderr).split(b'\n');
+            while let Ok(Some(line)) = lines.next_segment().await {
+                let mut text = kept.lock().unwrap();
+                text.push_str(&String::from_utf8_lossy(&line));
+                text.push('\n');
+            }
+        });
+        Self { text, reader }
+    }
+
+    /// All of it, once the relay has ended.
+    async fn whole(self) -> String {
+        self.reader.await.unwrap();
+        std::mem::take(&mut *self.text.lock().unwrap())
+    }
 }
 
 #[allow(clippy::disallowed_methods, reason = "the test is the user, not the relay")]
 pub(crate) fn client() -> reqwest::Client {
     // Whoever comes second finds it there.
     rustls::crypto::ring::default_provider().install_default().ok();
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap()
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30));
+    // Shorter than a listener keeps an idle connection, which it may close as a request sets out.
+    client.pool_idle_timeout(Duration::from_secs(5)).build().unwrap()
 }
 
 /// The command with the binary under test.
@@ -148,18 +179,13 @@ impl Relay {
     /// Starts a relay by a command of one's own; what it wrote to stderr if it ended.
     pub(crate) async fn of(mut command: Command) -> Result<Self, String> {
         let mut child = command.spawn().unwrap();
-        let mut stderr = child.stderr.take().unwrap();
-        let log = tokio::spawn(async move {
-            let mut log = Vec::new();
-            stderr.read_to_end(&mut log).await.ok();
-            String::from_utf8_lossy(&log).into_owned()
-        });
+        let log = Log::of(child.stderr.take().unwrap());
         let stdout = child.stdout.take().unwrap();
         let mut lines = BufReader::new(stdout).lines();
         let ready = tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await;
         let Ok(Ok(Some(line))) = ready else {
             child.kill().await.ok();
-            return Err(log.await.unwrap());
+            return Err(log.whole().await);
         };
         let ready: Value = serde_json::from_str(&line).unwrap();
         let url = |name: &str| {
@@ -218,10 +244,20 @@ impl Relay {
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
-        let answer = request.send().await.unwrap();
+        let answer = request.send().await.unwrap_or_else(|error| self.silent(path, &error));
         let status = answer.status().as_u16();
-        let text = answer.text().await.unwrap();
+        let text = answer.text().await.unwrap_or_else(|error| self.silent(path, &error));
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// A relay that gave no answer: whether it still runs, and the end of what it said.
+    fn silent(&self, path: &str, error: &reqwest::Error) -> ! {
+        let pid = self.child.id().unwrap_or_default();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let state = status.lines().find(|line| line.starts_with("State")).unwrap_or("it is gone");
+        let log = self.log.text.lock().unwrap();
+        let from = log.char_indices().rev().nth(4000).map_or(0, |(at, _)| at);
+        panic!("{path}: no answer: {error:?}; {state}; its log ends:\n{}", &log[from..]);
     }
 
     /// The books.
@@ -292,7 +328,7 @@ impl Relay {
     /// Kills it without warning.
     pub(crate) async fn kill(mut self) -> String {
         self.child.kill().await.ok();
-        self.log.await.unwrap()
+        self.log.whole().await
     }
 
     /// Stops it as an operator would, and returns its log.
@@ -300,7 +336,7 @@ impl Relay {
         self.signal(Signal::TERM);
         let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
         let status = status.expect("it stops within its deadline").unwrap();
-        let log = self.log.await.unwrap();
+        let log = self.log.whole().await;
         assert!(status.success(), "it stops cleanly: {status}\n{log}");
         log
     }

@@ -339,7 +339,7 @@ fn build_one(
         values.insert(mapped.event.clone(), worth.collect());
     }
     let shown_endpoint = draft.called().to_owned();
-    let account = draft.account(platform);
+    let account = draft.account(platform, &entries);
     // In sandbox mode everything but a shadow goes to the sandbox.
     if let Some(base) = context.sandbox_base
         && context.mode == Mode::Sandbox
@@ -387,17 +387,36 @@ impl Draft {
         self.table.get("url").and_then(toml::Value::as_str).unwrap_or(&self.endpoint)
     }
 
-    /// Whose account events go to, as it is written.
-    fn account(&self, platform: &Platform) -> BTreeMap<String, String> {
-        let named = platform.keys.iter().filter(|key| key.names_recipient());
-        let written = named.filter_map(|key| {
-            let text = match self.table.get(key.name)? {
-                toml::Value::String(text) => text.trim().to_owned(),
-                other => other.to_string(),
-            };
-            Some((key.name.to_owned(), text))
-        });
-        written.collect()
+    /// Whose account events go to, as it is written: the destination's own keys, and those of an
+    /// event's entries as `events.NAME.KEY`.
+    fn account(
+        &self,
+        platform: &Platform,
+        entries: &BTreeMap<String, Vec<Entry>>,
+    ) -> BTreeMap<String, String> {
+        let text = |value: &toml::Value| match value {
+            toml::Value::String(text) => text.trim().to_owned(),
+            other => other.to_string(),
+        };
+        let mut account = BTreeMap::new();
+        for key in platform.keys.iter().filter(|key| key.kind == KeyKind::Recipient) {
+            if let Some(value) = self.table.get(key.name) {
+                account.insert(key.name.to_owned(), text(value));
+            }
+        }
+        for key in platform.entry_keys.iter().filter(|key| key.kind == KeyKind::Recipient) {
+            for (event, entries) in entries {
+                let written = entries.iter().filter_map(|entry| match entry {
+                    Entry::Table(table) => table.get(key.name).map(text),
+                    Entry::Standard | Entry::Name(_) => None,
+                });
+                let written: Vec<String> = written.collect();
+                if !written.is_empty() {
+                    account.insert(format!("events.{event}.{}", key.name), written.join(", "));
+                }
+            }
+        }
+        account
     }
 
     fn settings(&self, entries: BTreeMap<String, Vec<Entry>>) -> Settings {

@@ -334,7 +334,7 @@ impl Reading<'_> {
 /// Whether a value is what a platform's key takes; reports where it is not.
 pub(super) fn is_of_kind(node: &Node<'_>, kind: KeyKind) -> bool {
     match kind {
-        KeyKind::Text => match node.to_toml() {
+        KeyKind::Text | KeyKind::Recipient => match node.to_toml() {
             toml::Value::Integer(_) => true,
             _ => node.text().is_some(),
         },

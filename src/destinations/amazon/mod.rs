@@ -120,14 +120,14 @@ pub(super) static PLATFORM: Platform = Platform {
     keys: &[
         Key::new(
             "account_id",
-            KeyKind::Text,
+            KeyKind::Recipient,
             "the advertiser's number at the DSP, not its ENTITY id",
         ),
         Key::new("region", KeyKind::Text, "where the account is: NA, EU or FE"),
         Key::new("client_id", KeyKind::Text, "the Login with Amazon application"),
         Key::new("client_secret", KeyKind::Secret, "its secret"),
         Key::new("refresh_token", KeyKind::Secret, "the grant of a user of the account"),
-        Key::new("data_set", KeyKind::Text, "the data set's name; default Default_Events"),
+        Key::new("data_set", KeyKind::Recipient, "the data set's name; default Default_Events"),
         Key::new("country", KeyKind::Text, "for events that tell no country, such as US"),
         Key::new("phone_plus", KeyKind::Bool, "hash phone numbers with their plus; default false"),
         Key::new("custom_data", KeyKind::Any, "names of properties to send as custom attributes"),

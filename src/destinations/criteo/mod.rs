@@ -118,10 +118,14 @@ pub(super) static PLATFORM: Platform = Platform {
     keys: &[
         Key::new(
             "account_id",
-            KeyKind::Text,
+            KeyKind::Recipient,
             "the partner id; sent as it is written, a number or a text",
         ),
-        Key::new("mapping_key", KeyKind::Text, "the caller id that Criteo gave for its user ids"),
+        Key::new(
+            "mapping_key",
+            KeyKind::Recipient,
+            "the caller id that Criteo gave for its user ids",
+        ),
         Key::new("max_age_minutes", KeyKind::Number, "the oldest event, in minutes; default 15"),
         Key::new("user_agent_key", KeyKind::Text, "the key of the user agent; default useragent"),
     ],

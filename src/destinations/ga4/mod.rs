@@ -138,8 +138,12 @@ pub(super) static PLATFORM: Platform = Platform {
     tcf_vendor_id: Some(755),
     ac_provider_id: None,
     keys: &[
-        Key::new("measurement_id", KeyKind::Text, "the web stream, such as G-XXXXXXX"),
-        Key::new("firebase_app_id", KeyKind::Text, "the app stream, instead of the web stream"),
+        Key::new("measurement_id", KeyKind::Recipient, "the web stream, such as G-XXXXXXX"),
+        Key::new(
+            "firebase_app_id",
+            KeyKind::Recipient,
+            "the app stream, instead of the web stream",
+        ),
         Key::new("api_secret", KeyKind::Secret, "made under Data streams, Measurement Protocol"),
     ],
     entry_keys: &[Key::new("name", KeyKind::Text, "the event name in GA4")],

@@ -112,9 +112,9 @@ pub(super) static PLATFORM: Platform = Platform {
     tcf_vendor_id: Some(755),
     ac_provider_id: None,
     keys: &[
-        Key::new("customer_id", KeyKind::Text, "the account that owns the conversion actions"),
-        Key::new("login_customer_id", KeyKind::Text, "the manager account of the credentials"),
-        Key::new("merchant_id", KeyKind::Text, "Merchant Center id, to send cart data"),
+        Key::new("customer_id", KeyKind::Recipient, "the account that owns the conversion actions"),
+        Key::new("login_customer_id", KeyKind::Recipient, "the manager account of the credentials"),
+        Key::new("merchant_id", KeyKind::Recipient, "Merchant Center id, to send cart data"),
         Key::new("merchant_feed_label", KeyKind::Text, "the feed's label, such as US"),
         Key::new("merchant_feed_language", KeyKind::Text, "the feed's language, such as en"),
         Key::new("client_id", KeyKind::Text, "the OAuth application"),

@@ -145,8 +145,8 @@ pub(super) static PLATFORM: Platform = Platform {
     tcf_vendor_id: None,
     ac_provider_id: Some(89),
     keys: &[
-        Key::new("dataset_id", KeyKind::Text, "the dataset (or pixel) that gets the events"),
-        Key::new("pixel_id", KeyKind::Text, "the same under its older name"),
+        Key::new("dataset_id", KeyKind::Recipient, "the dataset (or pixel) that gets the events"),
+        Key::new("pixel_id", KeyKind::Recipient, "the same under its older name"),
         Key::new("access_token", KeyKind::Secret, "the token generated in Events Manager"),
         Key::new("test_event_code", KeyKind::Text, "routes test events to the Test Events tab"),
         Key::new("api_version", KeyKind::Text, "another version of the Graph API, such as v25.0"),

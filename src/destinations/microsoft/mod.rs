@@ -112,7 +112,7 @@ pub(super) static PLATFORM: Platform = Platform {
     tcf_vendor_id: Some(1126),
     ac_provider_id: None,
     keys: &[
-        Key::new("tag_id", KeyKind::Text, "the UET tag's number"),
+        Key::new("tag_id", KeyKind::Recipient, "the UET tag's number"),
         Key::new(
             "access_token",
             KeyKind::Secret,

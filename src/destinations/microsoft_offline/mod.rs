@@ -84,8 +84,8 @@ pub(super) static PLATFORM: Platform = Platform {
     tcf_vendor_id: Some(1126),
     ac_provider_id: None,
     keys: &[
-        Key::new("account_id", KeyKind::Text, "the ad account's number (not its name)"),
-        Key::new("customer_id", KeyKind::Text, "the customer's (manager account's) number"),
+        Key::new("account_id", KeyKind::Recipient, "the ad account's number (not its name)"),
+        Key::new("customer_id", KeyKind::Recipient, "the customer's (manager account's) number"),
         Key::new("client_id", KeyKind::Text, "the application registered with Microsoft"),
         Key::new("client_secret", KeyKind::Secret, "its secret; a public application has none"),
         Key::new(

@@ -108,7 +108,11 @@ pub(super) static PLATFORM: Platform = Platform {
     tcf_vendor_id: None,
     ac_provider_id: None,
     keys: &[
-        Key::new("pixel_id", KeyKind::Text, "the pixel, from the conversions tab of Ads Manager"),
+        Key::new(
+            "pixel_id",
+            KeyKind::Recipient,
+            "the pixel, from the conversions tab of Ads Manager",
+        ),
         Key::new("api_key", KeyKind::Secret, "the Conversions API key of the same tab"),
         Key::new("max_age_days", KeyKind::Number, "the oldest event, in days; default 7"),
     ],

@@ -117,7 +117,7 @@ pub(super) static PLATFORM: Platform = Platform {
     tcf_vendor_id: None,
     ac_provider_id: None,
     keys: &[
-        Key::new("ad_account_id", KeyKind::Text, "the ad account's number (not the tag's)"),
+        Key::new("ad_account_id", KeyKind::Recipient, "the ad account's number (not the tag's)"),
         Key::new("access_token", KeyKind::Secret, "the conversion access token of Ads Manager"),
         Key::new("partner_name", KeyKind::Text, "who sends, in the form ss-partnername"),
         Key::new("brand_key", KeyKind::Text, "the key of a product's brand; default item_brand"),

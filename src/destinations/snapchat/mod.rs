@@ -119,8 +119,12 @@ pub(super) static PLATFORM: Platform = Platform {
     tcf_vendor_id: None,
     ac_provider_id: None,
     keys: &[
-        Key::new("pixel_id", KeyKind::Text, "the pixel that gets events of websites and shops"),
-        Key::new("app_id", KeyKind::Text, "the Snap App ID that gets events of apps"),
+        Key::new(
+            "pixel_id",
+            KeyKind::Recipient,
+            "the pixel that gets events of websites and shops",
+        ),
+        Key::new("app_id", KeyKind::Recipient, "the Snap App ID that gets events of apps"),
         Key::new("access_token", KeyKind::Secret, "the Conversions API token of Ads Manager"),
         Key::new("test_event_code", KeyKind::Text, "for test events, instead of the validator"),
         Key::new("token_in", KeyKind::Text, "where the token goes: query (default) or header"),

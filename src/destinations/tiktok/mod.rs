@@ -135,10 +135,14 @@ pub(super) static PLATFORM: Platform = Platform {
     tcf_vendor_id: None,
     ac_provider_id: None,
     keys: &[
-        Key::new("pixel_code", KeyKind::Text, "the pixel that gets events of websites"),
-        Key::new("app_id", KeyKind::Text, "the TikTok App ID that gets events of apps"),
-        Key::new("event_set_id", KeyKind::Text, "the offline event set, for shops, calls and such"),
-        Key::new("crm_event_set_id", KeyKind::Text, "the CRM event set, for stages of leads"),
+        Key::new("pixel_code", KeyKind::Recipient, "the pixel that gets events of websites"),
+        Key::new("app_id", KeyKind::Recipient, "the TikTok App ID that gets events of apps"),
+        Key::new(
+            "event_set_id",
+            KeyKind::Recipient,
+            "the offline event set, for shops, calls and such",
+        ),
+        Key::new("crm_event_set_id", KeyKind::Recipient, "the CRM event set, for stages of leads"),
         Key::new("access_token", KeyKind::Secret, "the long-lived token made in Events Manager"),
         Key::new("test_event_code", KeyKind::Text, "routes test events to the Test Events tab"),
         Key::new("max_age_days", KeyKind::Number, "oldest event of websites and apps; default 7"),

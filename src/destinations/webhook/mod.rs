@@ -91,7 +91,7 @@ pub(super) static PLATFORM: Platform = Platform {
     tcf_vendor_id: None,
     ac_provider_id: None,
     keys: &[
-        Key::new("url", KeyKind::Text, "where events are posted"),
+        Key::new("url", KeyKind::Recipient, "where events are posted"),
         Key::new("secret", KeyKind::Secret, "signs the body: x-hub-signature-256: sha256=HEX"),
         Key::new("bearer", KeyKind::Secret, "a token, instead of secret"),
         Key::new("basic", KeyKind::Secret, "user:password, instead of secret"),

@@ -86,7 +86,7 @@ pub(super) static PLATFORM: Platform = Platform {
     tcf_vendor_id: None,
     ac_provider_id: None,
     keys: &[
-        Key::new("pixel_id", KeyKind::Text, "the pixel, in base 36, such as o8z6j"),
+        Key::new("pixel_id", KeyKind::Recipient, "the pixel, in base 36, such as o8z6j"),
         Key::new("consumer_key", KeyKind::Secret, "the app's API key"),
         Key::new("consumer_secret", KeyKind::Secret, "its secret"),
         Key::new("access_token", KeyKind::Secret, "of a user who manages the ad account"),

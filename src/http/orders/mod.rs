@@ -74,7 +74,7 @@ async fn orders(
     mut body: Body,
 ) -> Result<Json<Value>, ApiError> {
     admin::allow(&relay, &headers, &admin::READERS)?;
-    let body = body::read(&mut body, &headers, BODY_BYTES).await?;
+    let body = body::read(&mut body, &headers, body::AtMost::always(BODY_BYTES)).await?;
     let Asked { orders } = serde_json::from_slice(&body).map_err(|error| {
         let detail = format!(
             "expected {{\"orders\": [{{\"order_id\": \"1001\", \"site\": \"shop_us\"}}]}}, the \
