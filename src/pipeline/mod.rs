@@ -181,32 +181,13 @@ pub fn run(
     let recalled = clicks::recall(street, &mut event, &click_keys, &state, now);
     let enriched = traits::recall(street, &memo, &mut event, &trait_keys, &state, now);
 
-    let Some(names) = config.plan.by_incoming.get(&event.name) else {
-        return match config.plan.unknown_events {
-            UnknownEvents::Reject if !asked.counts_unplanned => Err(unknown_event(config, &event)),
-            UnknownEvents::Keep | UnknownEvents::Reject => {
-                let status = AdmissionStatus::Unplanned;
-                Ok(Verdict {
-                    event,
-                    status,
-                    state,
-                    seen,
-                    model,
-                    parts: Vec::new(),
-                    warnings,
-                    subjects,
-                    choice,
-                    click,
-                    recalled,
-                    traits: said,
-                    enriched,
-                })
-            }
-        };
-    };
-
+    let names = config.plan.by_incoming.get(&event.name);
+    let counts = asked.counts_unplanned || config.plan.unknown_events == UnknownEvents::Keep;
+    if names.is_none() && !counts {
+        return Err(unknown_event(config, &event));
+    }
     let mut parts = Vec::new();
-    for name in names {
+    for name in names.into_iter().flatten() {
         let Some(planned) = config.plan.events.get(name) else { continue };
         let facts = Facts { event: &event, numbers: &[] };
         if let Some(when) = &planned.when {
@@ -236,8 +217,11 @@ pub fn run(
         };
         parts.push(part::decide(&scene, &mut warnings));
     }
-    let status =
-        if parts.is_empty() { AdmissionStatus::CriteriaNotMet } else { AdmissionStatus::Accepted };
+    let status = match names {
+        None => AdmissionStatus::Unplanned,
+        Some(_) if parts.is_empty() => AdmissionStatus::CriteriaNotMet,
+        Some(_) => AdmissionStatus::Accepted,
+    };
     let all_unheard = parts
         .iter()
         .flat_map(|part| &part.decisions)
