@@ -174,3 +174,105 @@ async fn bots_and_crowds_are_turned_away() {
     assert!(headers.contains_key(header::RETRY_AFTER));
     assert!(headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN), "the tag may read it");
 }
+
+/// Every door that takes events knows a browser's key, and what such a key may not do.
+#[tokio::test]
+async fn a_browsers_key_has_the_same_limits_at_every_door() {
+    const CRAWLER: &str = "Mozilla/5.0 (compatible; Googlebot/2.1)";
+    const VISITOR: &str = "Mozilla/5.0 (X11; Linux x86_64) Chrome/150.0.0.0 Safari/537.36";
+    for (path, one) in [
+        ("/v1/beacon", r#"{"event": "begin_checkout", "event_id": "ID"}"#),
+        ("/v1/events", r#"{"event": "begin_checkout", "event_id": "ID"}"#),
+        (
+            "/v1/t",
+            r#"{"event": "begin_checkout", "messageId": "ID", "anonymousId": "a"}"#,
+        ),
+        (
+            "/v1/batch",
+            r#"{"batch": [{"type": "track", "event": "begin_checkout", "messageId": "ID"}]}"#,
+        ),
+        (
+            "/mp/collect",
+            r#"{"client_id": "1.2", "events": [{"name": "begin_checkout", "params": {"event_id": "ID"}}]}"#,
+        ),
+    ] {
+        let fixture = with_a_tag(|config| {
+            config.write_keys[1].rate_limit_per_address = RateLimit {
+                requests_per_second: 1.try_into().ok(),
+                burst: 4.try_into().ok(),
+                ..RateLimit::default()
+            };
+        });
+        let post = async |agent: &str, id: &str| {
+            let request = Request::post(format!("{path}?api_secret=tag-key"))
+                .header("origin", "https://www.shop.example")
+                .header("authorization", "Bearer tag-key")
+                .header("content-type", "application/json")
+                .header("user-agent", agent)
+                .body(Body::from(one.replace("ID", id)));
+            let (status, _, answer) = fixture.public(request.unwrap()).await;
+            (status, answer)
+        };
+        let (status, answer) = post(CRAWLER, "bot").await;
+        assert!(matches!(status, 400 | 422), "{path}: {status} {answer}");
+        assert_eq!(answer["rejected"][0]["code"], "not_allowed", "{path}: {answer}");
+        assert_eq!(answer["rejected"][0]["event_id"], "bot", "{path}: {answer}");
+        assert_eq!(fixture.relay.queue.stats().await.accepted, 0, "{path}");
+        let (status, answer) = post(VISITOR, "visitor").await;
+        assert!((200..300).contains(&status), "{path}: {status} {answer}");
+        // On a slow machine the bucket fills a little meanwhile.
+        let mut last = status;
+        for at in 0..50 {
+            last = post(VISITOR, &format!("v{at}")).await.0;
+            if last == 429 {
+                break;
+            }
+        }
+        assert_eq!(last, 429, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_formula_makes_no_more_of_it_than_the_key_may_claim() {
+    let usd = crate::event::Currency::parse("USD");
+    let fixture = with_a_tag(|config| {
+        config.write_keys[1].may.push(Right::Explain);
+        let site = config.sites.get_mut("shop_us").unwrap();
+        Arc::make_mut(site).currency = usd;
+        let event = config.plan.events.get_mut("begin_checkout").unwrap();
+        event.value = Some(crate::value::ValueRule {
+            source: crate::value::Source::Formula(
+                crate::plan::Expression::compile("value * 30 - tax", true).unwrap(),
+            ),
+            currency: None,
+            bounds: Default::default(),
+        });
+        config.rates = crate::value::Rates::parse(
+            "USD,1,2026-11-22\nKWD,0.5,2026-11-22\n",
+            std::time::Duration::from_hours(96),
+        )
+        .ok();
+    });
+    for (properties, expected) in [
+        (json!({"value": 3, "tax": 0}), json!({"amount": "90.00", "currency": "USD"})),
+        (json!({"value": 100, "tax": 0}), json!({"amount": "100.00", "currency": "USD"})),
+        (json!({"value": "49", "tax": 0, "currency": "KWD"}), json!({"amount": "50.000", "currency": "KWD"})),
+        (json!({"value": 1, "tax": -100_000}), Value::Null),
+        (json!({"value": 100.01, "tax": 0}), Value::Null),
+        (json!({"value": 51, "tax": 0, "currency": "KWD"}), Value::Null),
+        (json!({"value": 1, "tax": 0, "currency": "EUR"}), Value::Null),
+        (json!({"value": 1, "tax": 0, "predicted_ltv": 101}), Value::Null),
+        (json!({"value": 1, "tax": 0, "items": [{"id": "a", "price": 101}]}), Value::Null),
+    ] {
+        let event = json!({"event": "begin_checkout", "event_id": properties.to_string(), "properties": properties});
+        let (_, _, answer) =
+            beacon(&fixture, "?key=tag-key&explain=true", &[], &event.to_string()).await;
+        let own = &answer["explain"][0]["value"];
+        let own = json!({"amount": own["amount"], "currency": own["currency"]});
+        if expected.is_null() {
+            assert_eq!(answer["rejected"][0]["code"], "not_allowed", "{properties}: {answer}");
+        } else {
+            assert_eq!(own, expected, "{properties}: {answer}");
+        }
+    }
+}

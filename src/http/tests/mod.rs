@@ -1,5 +1,8 @@
 //! The calls in process, over a queue in memory.
 
+mod admin_calls;
+mod browser;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,

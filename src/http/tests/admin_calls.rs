@@ -222,4 +222,3 @@ async fn who_guesses_is_slowed_and_shut_out() {
     assert_eq!(Fixture::ask(router.clone(), health).await.0, 200);
 }
 
-/// A relay with a browser's key.
