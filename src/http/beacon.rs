@@ -1,12 +1,7 @@
 //! `POST /v1/beacon`: where the browser's tag posts. Same events, limits and answers as
-//! `POST /v1/events`; besides, what a door that anybody can find needs: origins, a pace for each
-//! address and session, an eye for bots. It sets the site's own cookies, with consent only.
+//! `POST /v1/events`, for a browser's key only. It sets the site's own cookies, with consent only.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    num::NonZeroU32,
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -24,17 +19,17 @@ use super::{
     cookies::Jar,
     cors, count,
     error::ApiError,
-    ingest::{self, Visit, check_origin, throttle},
+    ingest::{self, Visit},
+    visitor,
 };
 use crate::{
     clock::Stopwatch,
     config::{Config, KeyKind, Right, WriteKey},
-    destinations::Mode,
     event::Field,
     pipeline::{self, Street},
     sources::{
-        self, Door, Form, Read, Rejection, RejectionCode,
-        beacon::{self, Beacon, Strictness},
+        self, Form, Read, Rejection,
+        beacon::{self, Beacon},
         json::{self, Node},
         native,
     },
@@ -44,17 +39,6 @@ const ROUTE: &str = "/v1/beacon";
 
 /// The door's name, where a rule asks by which one an event came.
 const DOOR: &str = "beacon";
-
-/// Faster than this in one session is no visitor: each a second, and at once. What was held until
-/// the visitor chose comes at once, at most 100 events.
-const SESSION_PACE: (NonZeroU32, NonZeroU32) = (at_least_one(10), at_least_one(200));
-
-const fn at_least_one(number: u32) -> NonZeroU32 {
-    match NonZeroU32::new(number) {
-        Some(number) => number,
-        None => NonZeroU32::MIN,
-    }
-}
 
 pub(super) fn routes() -> Router<Arc<Relay>> {
     Router::new().route(ROUTE, post(posted).options(cors::preflight))
@@ -95,7 +79,7 @@ async fn take(
     let form = Form::of(content_type)
         .ok_or_else(|| ApiError::unsupported("events come as text/plain or application/json"))?;
     if let Some(given) = &outside {
-        check(relay, auth::known(config, given)?, parts, peer)?;
+        check(relay, config, auth::known(config, given)?, parts)?;
     }
     // Of somebody unknown no more is read than one event.
     let limits = &config.limits;
@@ -110,7 +94,7 @@ async fn take(
     };
     let key = auth::known(config, &given)?;
     if outside.is_none() {
-        check(relay, key, parts, peer)?;
+        check(relay, config, key, parts)?;
     }
     let explain = auth::parameter(query, "explain").is_some_and(|value| value == "true");
     if explain {
@@ -147,38 +131,14 @@ async fn take(
 }
 
 /// Whether this key may be used here, from there, and so often.
-fn check(
-    relay: &Relay,
-    key: &WriteKey,
-    parts: &Parts,
-    peer: Option<SocketAddr>,
-) -> Result<(), ApiError> {
+fn check(relay: &Relay, config: &Config, key: &WriteKey, parts: &Parts) -> Result<(), ApiError> {
     if key.kind != KeyKind::Browser {
         let detail = "a server's key may not be used here, where anybody could read it; make one \
                       with kind = \"browser\"";
         return Err(ApiError::not_allowed(detail));
     }
     auth::right(key, Right::Events)?;
-    check_origin(key, &parts.headers)?;
-    let address = peer.map(|peer| {
-        let config = relay.config.load();
-        super::client::address(peer.ip(), &parts.headers, &config.listen)
-    });
-    if let Some(address) = address {
-        relay.throttle.take_address(key, network(address)).map_err(|wait| {
-            let detail = "too many requests from one address (the key's rate_limit_per_address)";
-            ApiError::too_many_requests(detail, wait.as_secs() + 1)
-        })?;
-    }
-    throttle(relay, key)
-}
-
-/// Whoever has one IPv6 address has all of its /64.
-fn network(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(address) => address.to_bits() >> 64 << 64,
-    }
+    visitor::admit(relay, config, key, parts)
 }
 
 /// Looks at each event before the street does.
@@ -193,11 +153,7 @@ struct Screen<'s> {
 impl Screen<'_> {
     fn read(&mut self, node: &Node<'_>, street: &Street<'_>) -> Result<Read, Rejection> {
         let door = &self.visit.door;
-        if let Some(why) = self.bot(node, door) {
-            let mut rejection = Rejection::new(RejectionCode::NotAllowed, why, "");
-            rejection.event_id = node.get("event_id").and_then(Node::as_text).map(str::to_owned);
-            return Err(rejection);
-        }
+        visitor::screen(self.relay, self.config, door, node, self.jar.known())?;
         let mut read = native::read(node, door, self.config, self.now)?;
         let whereabouts = &self.visit.whereabouts;
         if let Some((state, model)) = pipeline::state(street, &read.event, whereabouts) {
@@ -207,25 +163,6 @@ impl Screen<'_> {
             }
         }
         Ok(read)
-    }
-
-    /// Why the sender is no visitor.
-    fn bot(&self, node: &Node<'_>, door: &Door<'_>) -> Option<&'static str> {
-        let strictness = match self.config.mode {
-            Mode::Live => Strictness::Tools,
-            _ => Strictness::Crawlers,
-        };
-        if beacon::is_bot(door.user_agent, strictness) {
-            return Some("the user agent is a program's");
-        }
-        if beacon::is_impossible(node) {
-            return Some("no visitor does this so soon after the page was shown");
-        }
-        let session = node.get("context").and_then(|context| context.get("session_id"));
-        let session = session.and_then(Node::as_text).or(self.jar.known())?;
-        let (per_second, burst) = SESSION_PACE;
-        let is_too_fast = !self.relay.throttle.take_session(session, per_second, burst);
-        is_too_fast.then_some("more events in one session than a visitor can cause")
     }
 }
 

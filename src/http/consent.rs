@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 use super::{
     Relay, auth, body, count,
     error::ApiError,
-    ingest::{Visit, check_origin, street, throttle},
+    ingest::{Visit, street},
+    visitor,
 };
 use crate::{
     clock::Stopwatch,
@@ -52,8 +53,7 @@ async fn take(relay: &Relay, parts: &Parts, body: &mut Body) -> Result<Value, Ap
     let config = relay.config.load_full();
     let key = auth::write_key(&config, &parts.headers, parts.uri.query())?;
     auth::right(key, Right::Consent)?;
-    check_origin(key, &parts.headers)?;
-    throttle(relay, key)?;
+    visitor::admit(relay, &config, key, parts)?;
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     if Form::of(content_type) != Some(Form::Json) {
         return Err(ApiError::unsupported("a choice comes as application/json"));

@@ -16,9 +16,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Relay, auth, body, client, cors,
+    Relay, auth, body, client,
     count::{self, Counted, Tally},
     error::ApiError,
+    visitor,
 };
 use crate::{
     clock::Stopwatch,
@@ -74,8 +75,7 @@ async fn take(
     if explain {
         auth::right(key, Right::Explain)?;
     }
-    check_origin(key, &parts.headers)?;
-    throttle(relay, key)?;
+    visitor::admit(relay, &config, key, parts)?;
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let form = Form::of(content_type).ok_or_else(|| {
         ApiError::unsupported("events come as application/json or application/x-ndjson")
@@ -87,8 +87,10 @@ async fn take(
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let visit = Visit::of(key, peer.map(|info| info.0), &parts.headers, &config);
         let pieces = sources::split(&body, form, &config.limits)?;
-        let mut read =
-            |node: &Node<'_>, _: &Street<'_>| native::read(node, &visit.door, &config, now);
+        let mut read = |node: &Node<'_>, _: &Street<'_>| {
+            visitor::screen(relay, &config, &visit.door, node, None)?;
+            native::read(node, &visit.door, &config, now)
+        };
         work(relay, &config, pieces, &mut read, &visit.whereabouts, explain, now).await
     };
     settle(relay, &config, batch, now).await
@@ -178,7 +180,8 @@ pub(super) fn run_told(
                 continue;
             }
         };
-        let verdict = sources::told::read(&told, &visit.door, config, now)
+        let verdict = visitor::screen(relay, config, &visit.door, &told.node, None)
+            .and_then(|()| sources::told::read(&told, &visit.door, config, now))
             .and_then(|read| pipeline::run(&street, read, &visit.whereabouts, now));
         match verdict {
             Ok(verdict) => {
@@ -215,22 +218,6 @@ fn remembered(relay: &Relay, subjects: &[IdHash]) -> Remembered {
         tracing::error!("what is remembered of a person cannot be read: {why}");
         Remembered { choice: Choice::unreadable(), ..Remembered::default() }
     })
-}
-
-/// Refuses a key that is used more than it may be.
-pub(super) fn throttle(relay: &Relay, key: &WriteKey) -> Result<(), ApiError> {
-    relay.throttle.take(key).map_err(|wait| {
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        ApiError::too_many_requests("this write key's rate_limit is used up", seconds)
-    })
-}
-
-/// A page of another origin may not use a browser's key.
-pub(super) fn check_origin(key: &WriteKey, headers: &HeaderMap) -> Result<(), ApiError> {
-    if cors::may_use(key, headers) {
-        return Ok(());
-    }
-    Err(ApiError::not_allowed("this write key may not be used from this origin; see its `origins`"))
 }
 
 /// What the connection tells, for every event of the request.

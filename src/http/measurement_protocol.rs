@@ -17,7 +17,8 @@ use zeroize::Zeroizing;
 use super::{
     Relay, auth, body, cors, count,
     error::ApiError,
-    ingest::{Visit, check_origin, run_told, settle, throttle},
+    ingest::{Visit, run_told, settle},
+    visitor,
 };
 use crate::{
     clock::Stopwatch,
@@ -82,8 +83,7 @@ async fn came<'c>(
 ) -> Result<(&'c WriteKey, Zeroizing<Vec<u8>>), ApiError> {
     let key = auth::write_key(config, &parts.headers, parts.uri.query())?;
     auth::right(key, Right::Events)?;
-    check_origin(key, &parts.headers)?;
-    throttle(relay, key)?;
+    visitor::admit(relay, config, key, parts)?;
     // Google's own endpoint looks at no content type.
     let bytes = body::read(body, &parts.headers, body::AtMost::request(&config.limits)).await?;
     Ok((key, bytes))

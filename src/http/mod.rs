@@ -31,6 +31,7 @@ mod tag;
 mod throttle;
 mod tls;
 mod trace;
+mod visitor;
 mod watch;
 mod webhooks;
 

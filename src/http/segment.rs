@@ -19,7 +19,8 @@ use serde_json::{Value, json};
 use super::{
     Relay, auth, body, cors, count,
     error::ApiError,
-    ingest::{Visit, check_origin, run_told, settle, throttle},
+    ingest::{Visit, run_told, settle},
+    visitor,
 };
 use crate::{
     clock::Stopwatch,
@@ -90,9 +91,10 @@ async fn read(
     // bodies of a backend's come as a form.
     let query = parts.uri.query().unwrap_or_default();
     let in_query = auth::parameter(query, "writeKey");
-    // A key that is known before the body is read is held to its limit before it is read.
-    if let Ok(key) = auth::write_key_or(&config, &parts.headers, in_query.as_deref()) {
-        throttle(relay, key)?;
+    // A key that is known before the body is read is held to its limits before it is read.
+    let early = auth::write_key_or(&config, &parts.headers, in_query.as_deref()).ok();
+    if let Some(key) = early {
+        visitor::admit(relay, &config, key, parts)?;
     }
     let bytes = body::read(body, &parts.headers, body::AtMost::request(&config.limits)).await?;
     let now = (relay.clock)();
@@ -102,11 +104,8 @@ async fn read(
         let given = in_query.as_deref().or(in_body);
         let key = auth::write_key_or(&config, &parts.headers, given)?;
         auth::right(key, Right::Events)?;
-        check_origin(key, &parts.headers)?;
-        if in_body.is_some()
-            && auth::write_key_or(&config, &parts.headers, in_query.as_deref()).is_err()
-        {
-            throttle(relay, key)?;
+        if early.is_none() {
+            visitor::admit(relay, &config, key, parts)?;
         }
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let visit = Visit::of(key, peer.map(|info| info.0), &parts.headers, &config);
@@ -144,7 +143,7 @@ async fn settings(
     let config = relay.config.load_full();
     let answer = auth::write_key_or(&config, &HeaderMap::new(), Some(&key));
     let known = answer.and_then(|key| match key.kind {
-        KeyKind::Browser => check_origin(key, &headers),
+        KeyKind::Browser => visitor::check_origin(key, &headers),
         KeyKind::Server => Err(ApiError::not_allowed("a server's key has no place in a browser")),
     });
     let mut response = match known {
@@ -171,7 +170,7 @@ async fn source_config(State(relay): State<Arc<Relay>>, request: Request) -> Res
     let given = auth::parameter(parts.uri.query().unwrap_or_default(), "writeKey");
     let known = auth::write_key_or(&config, &parts.headers, given.as_deref());
     let known = known.and_then(|key| match key.kind {
-        KeyKind::Browser => check_origin(key, &parts.headers).map(|()| key),
+        KeyKind::Browser => visitor::check_origin(key, &parts.headers).map(|()| key),
         KeyKind::Server => Err(ApiError::not_allowed("a server's key has no place in a browser")),
     });
     let mut response = match known {

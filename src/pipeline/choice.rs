@@ -116,7 +116,7 @@ pub fn choice(
     read: Read,
     whereabouts: &Whereabouts,
 ) -> Result<ChoiceMade, Rejection> {
-    let Read { event, warnings, asked: _ } = read;
+    let Read { event, warnings, .. } = read;
     let (site, subjects) = whom(street.config, street.key, &event)?;
     let (Reading { seen, state }, _) = consent::read(street, site, &event, whereabouts);
     let Some(choice) = Choice::of(&state, event.received_at) else {

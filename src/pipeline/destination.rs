@@ -87,7 +87,10 @@ pub(super) fn decide(
         let own = entry_value.rule.is_some() || entry_value.currency.is_some();
         let (value, unconverted) = if own {
             let rates = scene.street.config.rates.as_ref();
-            let valued = value_for_entry(entry_value, &amounts, rates, scene.now);
+            let mut valued = value_for_entry(entry_value, &amounts, rates, scene.now);
+            if entry_value.rule.is_some() {
+                valued = money::at_most(scene, valued, warnings);
+            }
             let what = format!("{} for {}", scene.planned.name, config.name);
             warn_no_value(&what, valued.warning.as_ref(), warnings);
             (valued.value, matches!(valued.warning, Some(NoValue::NoRate(_))))

@@ -129,7 +129,7 @@ pub fn run(
     whereabouts: &Whereabouts,
     now: Timestamp,
 ) -> Result<Verdict, Rejection> {
-    let Read { mut event, mut warnings, asked } = read;
+    let Read { mut event, mut warnings, at_most, asked } = read;
     if event.event_id.derived {
         // Platforms see this id. A plain hash of the content could be tried against guesses of who
         // it was; a keyed one cannot.
@@ -212,6 +212,7 @@ pub fn run(
             identifiers: &identifiers,
             subjects: &subjects,
             switches: &asked.switches,
+            at_most,
             planned,
             now,
         };

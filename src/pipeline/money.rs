@@ -14,7 +14,41 @@ use crate::{
     consent,
     event::{Currency, Event, Item, Money},
     job::{Decided, Prepared},
+    sources::{Warning, WarningCode},
+    value::{FIXED, NoValue, Valued},
 };
+
+/// A value that a key which anybody can read claims, bounded: a formula may make more of small amounts
+/// than the key may claim. What the plan fixes is nobody's claim.
+pub(super) fn at_most(scene: &Scene<'_>, valued: Valued, warnings: &mut Vec<Warning>) -> Valued {
+    let (Some(most), Some(value)) = (scene.at_most, valued.value) else { return valued };
+    if valued.rule == FIXED {
+        return valued;
+    }
+    let limit = scene.site.currency.unwrap_or(value.currency);
+    let most = Money { amount: most, currency: limit };
+    let rates = scene.street.config.rates.as_ref();
+    let most = match rates {
+        _ if limit == value.currency => Ok(most),
+        Some(rates) => rates.convert(most, value.currency, scene.now),
+        None => Err("no [rates]".to_owned()),
+    };
+    match most {
+        Ok(most) if value.amount <= most.amount => valued,
+        Ok(most) => {
+            let message = format!(
+                "{}: {} {} is more than the write key's max_value: {} {} counts",
+                scene.planned.name, value.amount, value.currency, most.amount, most.currency
+            );
+            warnings.push(Warning::new(WarningCode::Ignored, message));
+            Valued { value: Some(most), ..valued }
+        }
+        Err(why) => {
+            let why = format!("it cannot be held against the write key's max_value: {why}");
+            Valued { value: None, warning: Some(NoValue::NoRate(why)), ..valued }
+        }
+    }
+}
 
 /// The value as it is where the platform takes its currency, else converted to the site's or to
 /// US dollars where a rate is configured. What cannot be converted is left to the platform, which

@@ -2,8 +2,9 @@
 //! decision for each destination.
 
 use jiff::Timestamp;
+use rust_decimal::Decimal;
 
-use super::{Street, destination};
+use super::{Street, destination, money};
 use crate::{
     config::Site,
     consent::{Seen, State},
@@ -50,6 +51,8 @@ pub(super) struct Scene<'a> {
     pub(super) subjects: &'a [IdHash],
     /// What the sender switches off.
     pub(super) switches: &'a Switches,
+    /// The highest value that its write key may claim, in the site's currency.
+    pub(super) at_most: Option<Decimal>,
     pub(super) planned: &'a PlanEvent,
     pub(super) now: Timestamp,
 }
@@ -57,7 +60,7 @@ pub(super) struct Scene<'a> {
 pub(super) fn decide(scene: &Scene<'_>, warnings: &mut Vec<Warning>) -> PartVerdict {
     let Scene { street, site, event, planned, .. } = *scene;
     let amounts = Amounts { event, site_currency: site.currency, event_value: None };
-    let value = value_of(planned.value.as_ref(), &amounts);
+    let value = money::at_most(scene, value_of(planned.value.as_ref(), &amounts), warnings);
     warn_no_value(&planned.name, value.warning.as_ref(), warnings);
 
     let same_as = planned.same_as.as_ref().and_then(|expression| {

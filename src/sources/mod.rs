@@ -42,6 +42,8 @@ pub use switches::Switches;
 pub use told::{Asked, Envelope, Format, Outcome};
 pub use words::Told;
 
+use rust_decimal::Decimal;
+
 use crate::{config::WriteKey, event::Event};
 
 /// An event that was read, and what its sender should know.
@@ -51,6 +53,8 @@ pub struct Read {
     pub event: Event,
     /// In the order in which they were found.
     pub warnings: Vec<Warning>,
+    /// The highest value that its write key may claim, in the site's currency.
+    pub at_most: Option<Decimal>,
     /// What its sender asks for besides.
     pub asked: Asked,
 }
@@ -190,5 +194,10 @@ impl Door<'_> {
     /// Whether the sender is the visitor's browser.
     pub fn is_browser(&self) -> bool {
         self.key.is_some_and(|key| key.kind == crate::config::KeyKind::Browser)
+    }
+
+    /// The highest value that the sender may claim, in the site's currency: a browser's `max_value`.
+    pub fn at_most(&self) -> Option<Decimal> {
+        self.key.filter(|_| self.is_browser()).and_then(|key| key.max_value)
     }
 }

@@ -113,7 +113,7 @@ fn somebody(
         removed: 0,
     };
     person::user(&mut draft, member("user"))?;
-    Ok(Read { event: draft.event, warnings: draft.warnings, asked: Asked::default() })
+    Ok(draft.read())
 }
 
 /// An event being read, and what its sections need to know of each other.
@@ -128,6 +128,12 @@ pub(super) struct Draft<'d> {
 }
 
 impl Draft<'_> {
+    /// Done.
+    fn read(self) -> Read {
+        let at_most = self.door.at_most();
+        Read { event: self.event, warnings: self.warnings, at_most, asked: Asked::default() }
+    }
+
     pub(super) fn warn(&mut self, code: WarningCode, message: impl Into<String>) {
         self.warnings.push(Warning::new(code, message));
     }
@@ -225,6 +231,7 @@ fn event(
     context::context(&mut draft, member("context"))?;
     properties::properties(&mut draft, member("properties"))?;
     properties::adjusts(&mut draft, member("adjusts"))?;
+    properties::limit(&draft, site, config)?;
 
     if draft.removed > 0 {
         let message = format!(
@@ -235,7 +242,7 @@ fn event(
         let warning = Warning::new(WarningCode::IdentityRemoved, message);
         draft.warnings.push(Warning { count: draft.removed, ..warning });
     }
-    Ok(Read { event: draft.event, warnings: draft.warnings, asked: Asked::default() })
+    Ok(draft.read())
 }
 
 fn members<'n, 'a>(

@@ -10,7 +10,10 @@ use super::{
     native::Draft,
     typed::{self, Path},
 };
-use crate::event::{Adjustment, AdjustmentKind, Currency, Field, Item};
+use crate::{
+    config::{Config, Site},
+    event::{Adjustment, AdjustmentKind, Currency, Field, Item, Money},
+};
 
 /// The money fields, by their keys.
 const AMOUNTS: [(&str, Field); 7] = [
@@ -63,7 +66,6 @@ pub(super) fn properties(draft: &mut Draft<'_>, node: &Node<'_>) -> Result<(), R
             }
         }
     }
-    limit_value(draft, &properties)?;
     if currency_is_unknown {
         leave_amounts_out(draft);
     }
@@ -94,16 +96,54 @@ fn leave_amounts_out(draft: &mut Draft<'_>) {
     draft.warn(WarningCode::NoCurrency, message);
 }
 
-/// Anyone can read a browser's key: it may not claim any value.
-fn limit_value(draft: &Draft<'_>, properties: &Path<'_>) -> Result<(), Rejection> {
-    let most = draft.door.key.filter(|_| draft.door.is_browser()).and_then(|key| key.max_value);
-    match (draft.event.amount(Field::Value), most) {
-        (Some(value), Some(most)) if value > most => {
-            let message = format!("this write key may not claim more than {most}");
-            Err(properties.key("value").reject(RejectionCode::NotAllowed, message))
-        }
-        _ => Ok(()),
+/// Anyone can read a browser's key: it may not claim any amount. What is in another currency than the
+/// site's, which is the limit's, is converted; what cannot be is refused.
+pub(super) fn limit(draft: &Draft<'_>, site: &Site, config: &Config) -> Result<(), Rejection> {
+    if !draft.door.is_browser() {
+        return Ok(());
     }
+    let event = &draft.event;
+    let properties = Path::Root.key("properties");
+    let fits = |amount: Decimal, path: &Path<'_>| {
+        let refused = |message: String| Err(path.reject(RejectionCode::NotAllowed, message));
+        if amount < Decimal::ZERO {
+            return refused("a browser's write key may not claim an amount below zero".to_owned());
+        }
+        let Some(most) = draft.door.at_most() else { return Ok(()) };
+        let counted = match (event.currency, site.currency) {
+            (Some(own), Some(limit)) if own != limit && !amount.is_zero() => {
+                let money = Money { amount, currency: own };
+                let rates = config.rates.as_ref().ok_or_else(|| "no [rates]".to_owned());
+                let converted = rates.and_then(|r| r.convert(money, limit, event.received_at));
+                match converted {
+                    Ok(money) => money.amount,
+                    Err(why) => {
+                        return refused(format!(
+                            "an amount in {own} cannot be held against the write key's max_value, \
+                             which is in {limit}: {why}"
+                        ));
+                    }
+                }
+            }
+            _ => amount,
+        };
+        if counted > most {
+            return refused(format!("this write key may not claim more than {most} (max_value)"));
+        }
+        Ok(())
+    };
+    for (field, amount) in &event.amounts {
+        if let Some((key, _)) = AMOUNTS.iter().find(|(_, own)| own == field) {
+            fits(*amount, &properties.key(key))?;
+        }
+    }
+    let list = properties.key("items");
+    for (at, item) in event.items.iter().enumerate() {
+        let place = Path::Index(&list, at);
+        fits(item.price.unwrap_or_default(), &place.key("price"))?;
+    }
+    let adjusted = event.adjusts.as_ref().and_then(|adjusts| adjusts.amount);
+    fits(adjusted.unwrap_or_default(), &Path::Root.key("adjusts").key("amount"))
 }
 
 fn items(draft: &mut Draft<'_>, node: &Node<'_>, path: &Path<'_>) -> Result<Vec<Item>, Rejection> {

@@ -5,5 +5,6 @@ mod rule;
 
 pub use rates::{Rates, RatesError};
 pub use rule::{
-    Amounts, Bounds, EntryValue, NoValue, Source, ValueRule, Valued, value_for_entry, value_of,
+    Amounts, Bounds, EntryValue, FIXED, NoValue, Source, ValueRule, Valued, value_for_entry,
+    value_of,
 };

@@ -29,6 +29,9 @@ pub struct ValueRule {
     pub bounds: Bounds,
 }
 
+/// The name of a rule whose amount somebody decided.
+pub const FIXED: &str = "fixed";
+
 /// Where an amount comes from.
 #[derive(Debug, Clone)]
 pub enum Source {
@@ -51,7 +54,7 @@ impl Source {
     /// The name in traces.
     pub fn name(&self) -> &'static str {
         match self {
-            Source::Fixed(_) | Source::FixedBySite(_) => "fixed",
+            Source::Fixed(_) | Source::FixedBySite(_) => FIXED,
             Source::Field { .. } => "field",
             Source::Formula(_) => "formula",
         }
