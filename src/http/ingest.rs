@@ -170,7 +170,7 @@ pub(super) fn run_told(
     };
     let refused_since = |subjects: &[IdHash], at_ms: i64| refused_since(relay, subjects, at_ms);
     let street = street(relay, config, &remembered, &refused_since);
-    let mut batch = Batch::default();
+    let mut batch = Batch { is_told: true, ..Batch::default() };
     for (index, outcome) in outcomes.into_iter().enumerate() {
         let told = match outcome {
             Ok(Some(told)) => told,
@@ -190,6 +190,8 @@ pub(super) fn run_told(
             }
             Err(mut rejection) => {
                 told.place(&mut rejection);
+                let id = told.node.get("event_id").and_then(Node::as_text);
+                rejection.event_id = rejection.event_id.or_else(|| id.map(str::to_owned));
                 batch.reject(index, &told.node, rejection);
             }
         }
@@ -281,6 +283,8 @@ pub(super) struct Batch {
     /// One for each admission.
     counted: Vec<Counted>,
     tally: Tally,
+    /// Of another's format: a rejection's path is within what was sent, not within its event.
+    is_told: bool,
     /// What `explain` needs when the queue has answered; `None` where nobody asked.
     explain: Option<Vec<Explained>>,
 }
@@ -386,6 +390,9 @@ impl Batch {
             })
             .collect();
         counts.insert("warnings".to_owned(), Value::Array(warnings));
+        let place = |index: usize, path: &str| {
+            if self.is_told { path.to_owned() } else { format!("/{index}{path}") }
+        };
         let all_rejected = admitted.is_empty() && !self.rejected.is_empty();
         let rejected: Vec<Value> = self
             .rejected
@@ -396,7 +403,7 @@ impl Batch {
                     "event_id": rejection.event_id,
                     "code": rejection.code.name(),
                     "message": rejection.message,
-                    "path": format!("/{index}{}", rejection.path),
+                    "path": place(index, &rejection.path),
                 })
             })
             .collect();

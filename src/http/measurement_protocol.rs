@@ -23,7 +23,7 @@ use super::{
 use crate::{
     clock::Stopwatch,
     config::{Config, Right, WriteKey},
-    sources::{self, measurement_protocol, told},
+    sources::{self, Outcome, json::Node, measurement_protocol, told},
 };
 
 const ROUTE: &str = "/mp/collect";
@@ -104,9 +104,7 @@ async fn take(
     let batch = {
         let node = sources::one(&bytes, &config.limits)?;
         let visit = visit(key, parts, &config);
-        let call = is_app(parts).then_some("app");
-        let outcomes =
-            told::around(&config, call, None, |e| told::MEASUREMENT_PROTOCOL.read(&node, e));
+        let outcomes = outcomes(&config, parts, &node);
         run_told(relay, &config, outcomes, &visit, now)?
     };
     settle(relay, &config, batch, now).await
@@ -120,14 +118,19 @@ async fn judge(relay: &Relay, parts: &Parts, body: &mut Body) -> Result<Vec<Valu
     let mut messages = measurement_protocol::validate(&node, is_app(parts));
     if messages.is_empty() {
         let visit = visit(key, parts, &config);
-        let call = is_app(parts).then_some("app");
-        let outcomes =
-            told::around(&config, call, None, |e| told::MEASUREMENT_PROTOCOL.read(&node, e));
+        let outcomes = outcomes(&config, parts, &node);
         let batch = run_told(relay, &config, outcomes, &visit, now)?;
         let rejections = batch.rejections();
         messages.extend(rejections.map(measurement_protocol::explained));
     }
     Ok(messages)
+}
+
+/// The events of a request. Google's format knows no sites: the query may name one of the key's.
+fn outcomes<'a>(config: &Config, parts: &Parts, node: &Node<'a>) -> Vec<Outcome<'a>> {
+    let call = is_app(parts).then_some("app");
+    let site = auth::parameter(parts.uri.query().unwrap_or_default(), "site");
+    told::around(config, call, site.as_deref(), |e| told::MEASUREMENT_PROTOCOL.read(node, e))
 }
 
 fn visit<'a>(key: &'a WriteKey, parts: &'a Parts, config: &Config) -> Visit<'a> {

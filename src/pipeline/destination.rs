@@ -3,13 +3,13 @@
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    config::{DestinationConfig, Named},
+    config::{Config, DestinationConfig, Named},
     consent::{self, Question},
-    destinations::{Mode, Occasion, Refusal},
+    destinations::{Mode, Occasion, Platform, REGISTRY, Refusal},
     event::Field,
     job::{Decided, Fate, Skip, SkipCode},
     plan::Facts,
-    sources::{Warning, WarningCode},
+    sources::{Switches, Warning, WarningCode},
     value::{Amounts, NoValue, Valued, value_for_entry},
 };
 
@@ -148,6 +148,23 @@ pub(super) fn decide(
     }
 }
 
+/// The names by which a sender may switch a platform off.
+fn names<'n>(platform: &'static Platform) -> impl Iterator<Item = &'n str> {
+    [platform.name, platform.title].into_iter().chain(platform.also_called.iter().copied())
+}
+
+/// A switch that switches nothing off is likely misspelt: nobody would notice what goes on.
+pub(super) fn warn_of_switches(asked: &Switches, config: &Config, warnings: &mut Vec<Warning>) {
+    let own = config.destinations.keys().map(String::as_str);
+    let known = REGISTRY.iter().copied().flat_map(names);
+    for name in asked.in_vain(own.chain(known)) {
+        let message = format!(
+            "the sender's `integrations` switch {name:?} off, which is no destination here"
+        );
+        warnings.push(Warning::new(WarningCode::Ignored, message));
+    }
+}
+
 /// Why an event is not for a destination at all.
 fn not_for_it(
     scene: &Scene<'_>,
@@ -158,9 +175,7 @@ fn not_for_it(
         let message = format!("{} takes no events of {}", config.name, scene.site.name);
         return Some(Skip::new(SkipCode::OtherSite, message));
     }
-    let names = [config.name.as_str(), config.platform.name, config.platform.title];
-    let names = names.into_iter().chain(config.platform.also_called.iter().copied());
-    if scene.switches.are_off(names) {
+    if scene.switches.are_off(names(config.platform).chain([config.name.as_str()])) {
         let message = format!("the sender's `integrations` switch {} off", config.name);
         return Some(Skip::new(SkipCode::Condition, message));
     }

@@ -186,6 +186,7 @@ pub fn run(
     if names.is_none() && !counts {
         return Err(unknown_event(config, &event));
     }
+    destination::warn_of_switches(&asked.switches, config, &mut warnings);
     let mut parts = Vec::new();
     for name in names.into_iter().flatten() {
         let Some(planned) = config.plan.events.get(name) else { continue };

@@ -67,6 +67,13 @@ pub(super) fn from_context(
             let mut choices = Vec::new();
             for (name, allowed) in [("allowedConsentIds", true), ("deniedConsentIds", false)] {
                 let path = path.key(name);
+                if let Some(Node::Object(ids)) = node.get(name) {
+                    // Some consent platforms name their ids: `{"C0002": "Analytics"}`.
+                    choices.extend(ids.iter().map(|(id, said)| {
+                        (id.as_ref().to_owned(), allowed && *said != Node::Bool(false))
+                    }));
+                    continue;
+                }
                 let ids = typed::list(node.get(name).unwrap_or(&Node::Null), &path)?;
                 for (i, id) in ids.iter().enumerate() {
                     if let Some(id) = typed::text(id, &Path::Index(&path, i))? {

@@ -16,7 +16,7 @@ use super::{
     json::Node,
     words::{Words, amount, at, click_id},
 };
-use crate::plan::Kind;
+use crate::{consent::Purpose, plan::Kind};
 
 /// Events of one request.
 const MOST_EVENTS: usize = 25;
@@ -170,8 +170,11 @@ fn event<'a>(
         name.as_text().is_some_and(|name| (envelope.planned)(name) == Some(Kind::Adjustment));
     time(&mut words, event, &format!("{place}/timestamp_micros"))?;
     time(&mut words, body, "/timestamp_micros")?;
+    words.stands(place);
+    words.say("site", envelope.site.unwrap_or_default().to_owned());
     person(&mut words, body);
-    consent(&mut words, body);
+    consent(&mut words, body)?;
+    user_properties(&mut words, body);
 
     let params = event.get("params").unwrap_or(&Node::Null);
     if let Node::Object(members) = params {
@@ -261,24 +264,47 @@ fn person<'a>(words: &mut Words<'a>, body: &Node<'a>) {
     }
 }
 
-fn consent<'a>(words: &mut Words<'a>, body: &Node<'a>) {
-    for purpose in ["ad_user_data", "ad_personalization"] {
-        let path = format!("consent.{purpose}");
-        let said = at(body, &["consent", purpose]);
-        let theirs = format!("/consent/{purpose}");
-        if purpose == "ad_personalization"
-            && body.get("non_personalized_ads") == Some(&Node::Bool(true))
-        {
-            words.say(&path, "denied");
-        }
-        match said {
-            Some(Node::Text(text)) => {
-                let word = Node::Text(Cow::Owned(text.trim().to_ascii_lowercase()));
-                words.whole(&path, &word, &theirs);
-            }
-            other => words.put(&path, other, &theirs),
-        }
+/// Google reads two purposes; here all are, and whatever else is said. What cannot be read is refused:
+/// it may have been a refusal.
+fn consent<'a>(words: &mut Words<'a>, body: &Node<'a>) -> Result<(), Rejection> {
+    let is_set = match body.get("non_personalized_ads") {
+        Some(Node::Bool(value)) => *value,
+        Some(Node::Text(text)) => matches!(text.trim(), "true" | "1"),
+        Some(Node::Number(number)) => number.as_ref() == "1",
+        _ => false,
+    };
+    if is_set {
+        words.say("consent.ad_personalization", "denied");
     }
+    match body.get("consent") {
+        Some(Node::Object(members)) => {
+            for (key, said) in members {
+                let (path, theirs) = (format!("consent.{key}"), format!("/consent/{key}"));
+                match said {
+                    Node::Text(text) if Purpose::parse(key).is_some() => {
+                        let word = Node::Text(Cow::Owned(text.trim().to_ascii_lowercase()));
+                        words.whole(&path, &word, &theirs);
+                    }
+                    other => words.put(&path, Some(other), &theirs),
+                }
+            }
+            Ok(())
+        }
+        Some(other) if !super::typed::is_absent(other) => {
+            let message = format!("expected an object of purposes, not {}", other.kind());
+            Err(Rejection::new(RejectionCode::InvalidField, message, "/consent"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a user's properties say, without the envelope that each has: `{"tier": {"value": "gold"}}`.
+fn user_properties<'a>(words: &mut Words<'a>, body: &Node<'a>) {
+    let Some(Node::Object(members)) = body.get("user_properties") else { return };
+    let plain =
+        members.iter().map(|(key, one)| (key.clone(), one.get("value").unwrap_or(one).clone()));
+    let plain = Node::Object(plain.collect());
+    words.whole("context.user_properties", &plain, "/user_properties");
 }
 
 fn items<'a>(node: &Node<'a>) -> Node<'a> {
@@ -302,10 +328,14 @@ pub fn validate(body: &Node<'_>, is_app: bool) -> Vec<Value> {
     if at(body, &[id]).is_none() {
         found.push(message(name, &format!("[{name}] is required."), "VALUE_REQUIRED"));
     }
-    let Some(Node::List(events)) = body.get("events") else {
+    let events = match body.get("events") {
+        Some(Node::List(events)) => events.as_slice(),
+        _ => &[],
+    };
+    if events.is_empty() {
         found.push(message("events", "Measurement requires at least one event.", "VALUE_REQUIRED"));
         return found;
-    };
+    }
     if events.len() > MOST_EVENTS {
         let description = format!("A request has at most {MOST_EVENTS} events.");
         found.push(message("events", &description, "EXCEEDED_MAX_ENTITIES"));
@@ -367,4 +397,59 @@ fn bad_name(name: &str) -> Option<&'static str> {
         return Some("Names may only have alphanumeric characters and underscores.");
     }
     (name.chars().count() > LONGEST_NAME).then_some("Names have at most 40 characters.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::json;
+
+    /// What a body says of consent, or what is refused.
+    fn consent_of(more: &str) -> Result<Value, String> {
+        let body = format!(r#"{{"client_id": "1.2", {more}, "events": [{{"name": "x"}}]}}"#);
+        let node = json::parse(&body, 9).unwrap();
+        let envelope = Envelope { call: None, site: None, live: false, planned: &|_| None };
+        let told = read(&node, &envelope).remove(0).map_err(|rejection| rejection.path)?.unwrap();
+        let Some(Node::Object(members)) = told.node.get("consent") else { return Ok(json!({})) };
+        let text = |node: &Node<'_>| node.as_text().map_or(Value::Null, Value::from);
+        Ok(Value::Object(members.iter().map(|(key, one)| (key.to_string(), text(one))).collect()))
+    }
+
+    #[test]
+    fn every_refusal_is_read_and_what_is_none_is_refused() {
+        for (more, expected) in [
+            (r#""consent": {"ad_storage": "DENIED"}"#, Ok(json!({"ad_storage": "denied"}))),
+            (
+                r#""consent": {"analytics_storage": " DENIED "}"#,
+                Ok(json!({"analytics_storage": "denied"})),
+            ),
+            (r#""consent": {"ad_user_data": "GRANTED"}"#, Ok(json!({"ad_user_data": "granted"}))),
+            // For the reader to refuse, by its name or its type.
+            (r#""consent": {"ad_storge": "DENIED"}"#, Ok(json!({"ad_storge": "DENIED"}))),
+            (r#""consent": {"ad_storage": false}"#, Ok(json!({"ad_storage": null}))),
+            (r#""non_personalized_ads": true"#, Ok(json!({"ad_personalization": "denied"}))),
+            (
+                r#""non_personalized_ads": 1, "consent": {"ad_personalization": "GRANTED"}"#,
+                Ok(json!({"ad_personalization": "denied"})),
+            ),
+            (r#""consent": "denied""#, Err("/consent".to_owned())),
+            (r#""consent": ["denied"]"#, Err("/consent".to_owned())),
+            (r#""consent": false"#, Err("/consent".to_owned())),
+            (r#""consent": null"#, Ok(json!({}))),
+        ] {
+            assert_eq!(consent_of(more), expected, "{more}");
+        }
+    }
+
+    #[test]
+    fn a_request_has_an_event_to_be_valid() {
+        for (body, expected) in [
+            (r#"{"client_id": "1.2", "events": []}"#, 1),
+            (r#"{"client_id": "1.2"}"#, 1),
+            (r#"{"client_id": "1.2", "events": [{"name": "x"}]}"#, 0),
+        ] {
+            let found = validate(&json::parse(body, 9).unwrap(), false);
+            assert_eq!(found.len(), expected, "{body}: {found:?}");
+        }
+    }
 }

@@ -52,7 +52,7 @@ const TRAITS: [(&[&str], &str); 20] = [
     (&["title"], "user.job_title"),
 ];
 
-const CONTEXT: [(&[&str], &str); 23] = [
+const CONTEXT: [(&[&str], &str); 22] = [
     (&["ip"], "context.ip"),
     (&["userAgent"], "context.user_agent"),
     (&["page", "url"], "context.page_url"),
@@ -68,7 +68,6 @@ const CONTEXT: [(&[&str], &str); 23] = [
     (&["campaign", "content"], "context.campaign.content"),
     (&["app", "namespace"], "context.app.id"),
     (&["app", "version"], "context.app.version"),
-    (&["os", "name"], "context.app.os"),
     (&["os", "version"], "context.app.os_version"),
     (&["device", "model"], "context.app.device_model"),
     (&["device", "advertisingId"], "context.app.advertising_id"),
@@ -169,6 +168,7 @@ fn translate<'a>(
         return Ok(None);
     }
     let mut words = Words::default();
+    words.stands(place);
     name(&mut words, call, kind, envelope, &here)?;
 
     words.put_text("event_id", call.get("messageId"), &here("/messageId"));
@@ -185,7 +185,12 @@ fn translate<'a>(
         identity(&mut words, context.get("traits"), &format!("{at}/traits"));
         circumstances(&mut words, context, at);
         external_ids(&mut words, context.get("externalId"), &format!("{at}/externalId"));
+        // Nothing of the format's own says it: a key of several sites needs it where there is no page.
+        if let Some(site @ Node::Text(_)) = context.get("site") {
+            words.put("site", Some(site), &format!("{at}/site"));
+        }
     }
+    tracking(&mut words, [own, shared]);
     let integrations = [(call, here("/integrations")), (batch, "/integrations".to_owned())];
     for (holder, at) in &integrations {
         analytics_ids(&mut words, holder.get("integrations"), at);
@@ -198,6 +203,11 @@ fn translate<'a>(
     words.say("action_source", source);
     if let Some(properties) = call.get("properties") {
         self::properties(&mut words, properties, &here("/properties"), envelope)?;
+    }
+    if matches!(kind, "page" | "screen") {
+        for key in ["name", "category"] {
+            words.put(&format!("properties.{key}"), call.get(key), &here(&format!("/{key}")));
+        }
     }
     words.count_items();
     let switches = [call.get("integrations"), batch.get("integrations")];
@@ -267,11 +277,50 @@ fn circumstances<'a>(words: &mut Words<'a>, context: &Node<'a>, place: &str) {
             words.put_text(path, node, &theirs);
         }
     }
+    // Apple's telephones have said it so; everybody else says iOS.
+    match at(context, &["os", "name"]) {
+        Some(Node::Text(name)) if name.trim().eq_ignore_ascii_case("iPhone OS") => {
+            words.say("context.app.os", "iOS");
+        }
+        name => words.put_text("context.app.os", name, &format!("{place}/os/name")),
+    }
     click_ids(words, context, place);
     for key in ["clickIds", "click_ids"] {
         if let Some(ids) = context.get(key) {
             click_ids(words, ids, &format!("{place}/{key}"));
         }
+    }
+}
+
+/// What the device's owner said to being tracked: Segment's `adTrackingEnabled`, RudderStack's
+/// `attTrackingStatus` (0 to 3, as Apple numbers them). Who said no has no advertising id here.
+///
+/// <https://www.twilio.com/docs/segment/connections/sources/catalog/libraries/mobile/ios>,
+/// <https://www.rudderstack.com/docs/sources/event-streams/sdks/rudderstack-ios-sdk/> (checked
+/// 2026-11-22).
+fn tracking(words: &mut Words<'_>, contexts: [Option<&Node<'_>>; 2]) {
+    let devices = || contexts.iter().flatten().filter_map(|context| context.get("device"));
+    let known = ["not_determined", "restricted", "denied", "authorized"];
+    let status = devices().find_map(|device| {
+        let number = amount(device.get("attTrackingStatus")?)?;
+        known.into_iter().zip(0u8..).find(|(_, own)| number == Decimal::from(*own))
+    });
+    let status = status.map(|(status, _)| status);
+    let says = |device: &Node<'_>, word: &str| match device.get("adTrackingEnabled") {
+        Some(Node::Bool(enabled)) => enabled.to_string() == word,
+        Some(Node::Text(text)) => text.trim().eq_ignore_ascii_case(word),
+        _ => false,
+    };
+    // Of two words the stricter counts.
+    let status = match status {
+        Some(refused @ ("restricted" | "denied")) => Some(refused),
+        _ if devices().any(|device| says(device, "false")) => Some("denied"),
+        None if devices().any(|device| says(device, "true")) => Some("authorized"),
+        other => other,
+    };
+    words.say("context.app.att_status", status.unwrap_or_default());
+    if matches!(status, Some("restricted" | "denied")) {
+        words.take_back("context.app.advertising_id");
     }
 }
 
@@ -472,5 +521,59 @@ mod tests {
         let external = r#"{"type": "track", "event": "x", "context": {"externalId": [
             {"type": "brazeExternalId", "id": "7"}, {"type": "ga4ClientId", "id": "1.2"}]}}"#;
         assert_eq!(ids(external).0.as_deref(), Some("1.2"));
+    }
+
+    /// A dotted path of what a call says.
+    fn said(call: &str, path: &str) -> String {
+        let node = json::parse(call, 9).unwrap();
+        let envelope = Envelope { call: None, site: None, live: false, planned: &|_| None };
+        let told = read(&node, &envelope).remove(0).unwrap().unwrap();
+        let found = path.split('.').try_fold(&told.node, |node, key| node.get(key));
+        found.and_then(Node::as_text).unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn who_is_not_to_be_tracked_has_no_advertising_id() {
+        for (device, status, id) in [
+            (r#""advertisingId": "x""#, "", "x"),
+            (r#""advertisingId": "x", "adTrackingEnabled": true"#, "authorized", "x"),
+            (r#""advertisingId": "x", "adTrackingEnabled": false"#, "denied", ""),
+            (r#""advertisingId": "x", "adTrackingEnabled": "false""#, "denied", ""),
+            (r#""advertisingId": "x", "attTrackingStatus": 3"#, "authorized", "x"),
+            (r#""advertisingId": "x", "attTrackingStatus": "2""#, "denied", ""),
+            (r#""advertisingId": "x", "attTrackingStatus": 1"#, "restricted", ""),
+            (r#""advertisingId": "x", "attTrackingStatus": 0"#, "not_determined", "x"),
+            (r#""advertisingId": "x", "attTrackingStatus": 9"#, "", "x"),
+            (
+                r#""advertisingId": "x", "attTrackingStatus": 3, "adTrackingEnabled": false"#,
+                "denied",
+                "",
+            ),
+            (
+                r#""advertisingId": "x", "attTrackingStatus": 2, "adTrackingEnabled": true"#,
+                "denied",
+                "",
+            ),
+        ] {
+            let context = format!(r#"{{"device": {{{device}}}, "os": {{"name": "iPhone OS"}}}}"#);
+            let own = format!(r#"{{"type": "track", "event": "x", "context": {context}}}"#);
+            let shared = format!(
+                r#"{{"batch": [{{"type": "track", "event": "x"}}], "context": {context}}}"#
+            );
+            for call in [own, shared] {
+                assert_eq!(said(&call, "context.app.att_status"), status, "{call}");
+                assert_eq!(said(&call, "context.app.advertising_id"), id, "{call}");
+                assert_eq!(said(&call, "context.app.os"), "iOS", "{call}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_names_its_site_and_a_page_itself() {
+        let call = r#"{"type": "track", "event": "x", "context": {"site": "shop_eu"}}"#;
+        assert_eq!(said(call, "site"), "shop_eu");
+        let page = r#"{"type": "page", "name": "Home", "category": "Docs", "properties": {"name": "Own"}}"#;
+        assert_eq!(said(page, "properties.name"), "Own");
+        assert_eq!(said(page, "properties.category"), "Docs");
     }
 }

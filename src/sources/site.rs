@@ -43,8 +43,9 @@ pub(super) fn of<'c>(
     match (allowed, config.sites.values().next()) {
         (None, Some(only)) if config.sites.len() == 1 => Ok(only),
         _ => {
-            let message = "say which site it belongs to: \"site\", or a context.page_url on one of \
-                           its hosts";
+            let message = "nothing says which site it belongs to: \"site\" (Segment's calls: \
+                           context.site; the Measurement Protocol: ?site=), a page URL on one of its \
+                           hosts, or a write key of one site";
             Err(path.reject(RejectionCode::SiteUnknown, message))
         }
     }

@@ -22,7 +22,7 @@ impl Switches {
                 "all" => switches.all_off = !on,
                 // A dead switch: it is the sender's own platform.
                 "segment.io" => {}
-                _ => switches.named.push((plain(key), on)),
+                _ => switches.named.push((key.to_string(), on)),
             }
         }
         switches
@@ -34,14 +34,32 @@ impl Switches {
             return false;
         }
         let mut found = None;
-        for own in names.by_ref().map(plain) {
-            for (_, on) in self.named.iter().filter(|(name, _)| *name == own) {
+        for own in names.by_ref().map(stem) {
+            for (_, on) in self.named.iter().filter(|(name, _)| stem(name) == own) {
                 // Of several names that mean it, one that is off is enough.
                 found = Some(found.unwrap_or(true) && *on);
             }
         }
         found.map_or(self.all_off, |on| !on)
     }
+
+    /// Those that switch something off which none of these names means.
+    pub fn in_vain<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<&str> {
+        let off = self.named.iter().filter(|(_, on)| !on);
+        let mut off: Vec<&str> = off.map(|(name, _)| name.as_str()).collect();
+        if !off.is_empty() {
+            let known: Vec<String> = names.map(stem).collect();
+            off.retain(|name| !known.contains(&stem(name)));
+        }
+        off
+    }
+}
+
+/// A name without the word by which Segment marks one kind of its integrations: `Actions X`,
+/// `X (Actions)`.
+fn stem(name: &str) -> String {
+    let plain = plain(name);
+    plain.trim_start_matches("actions").trim_end_matches("actions").to_owned()
 }
 
 /// Letters and digits only: names are written in many ways.
@@ -75,8 +93,18 @@ mod tests {
             (r#"{"facebook_pixel": false}"#, true),
             (r#"{"Facebook Pixel": false, "meta": true}"#, true),
             (r#"{"Mixpanel": false, "Segment.io": false}"#, false),
+            (r#"{"Actions Facebook Pixel": false}"#, true),
+            (r#"{"Facebook Pixel (Actions)": false}"#, true),
+            (r#"{"FACEBOOK_PIXEL": false}"#, true),
         ] {
             assert_eq!(off(integrations, &names), expected, "{integrations}");
         }
+    }
+
+    #[test]
+    fn what_means_nobody_is_told() {
+        let node = json::parse(r#"{"Mixpanel": false, "Meta": false, "Kissmetrics": true}"#, 9);
+        let switches = Switches::read(Some(&node.unwrap()));
+        assert_eq!(switches.in_vain(["meta"].into_iter()), ["Mixpanel"]);
     }
 }

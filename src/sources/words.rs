@@ -90,9 +90,23 @@ impl<'a> Words<'a> {
         self.members.push((key, node));
     }
 
-    fn drop_member(&mut self, group: &str, key: &str) {
-        let group = self.members.iter_mut().find(|(name, _)| name == group);
-        if let Some((_, Node::Object(members))) = group {
+    /// Says where in what was sent the event stands: at the pointer `theirs`.
+    pub(super) fn stands(&mut self, theirs: &str) {
+        self.places.push((String::new(), theirs.to_owned()));
+    }
+
+    /// Takes back what is under a dotted path.
+    pub(super) fn take_back(&mut self, path: &str) {
+        let (groups, key) = path.rsplit_once('.').unwrap_or(("", path));
+        let groups = groups.split('.').filter(|group| !group.is_empty());
+        let members =
+            groups.into_iter().try_fold(&mut self.members, |members, group| {
+                match members.iter_mut().find(|(name, _)| name == group) {
+                    Some((_, Node::Object(below))) => Some(below),
+                    _ => None,
+                }
+            });
+        if let Some(members) = members {
             members.retain(|(name, _)| name != key);
         }
     }
@@ -122,6 +136,14 @@ impl<'a> Words<'a> {
     /// of the Customer Privacy API (`marketingAllowed`). Whether it was one of these.
     pub(super) fn pair(&mut self, name: &str, node: &Node<'a>, theirs: &str) -> bool {
         let plain = name.trim().trim_start_matches('_').to_ascii_lowercase();
+        if plain == "ga" {
+            // The cookie is a version, a depth and the client id: `GA1.2.1234567890.1700000000`.
+            // https://developers.google.com/tag-platform/security/guides/customize-cookies (2026-11-22)
+            if let Some(id) = node.as_text().and_then(ga_client_id) {
+                self.put("click_ids.ga_client_id", Some(&Node::Text(id.into())), theirs);
+            }
+            return true;
+        }
         if let Some(field) = click_id(&plain) {
             self.put_text(&format!("click_ids.{}", field.key()), Some(node), theirs);
             return true;
@@ -184,7 +206,7 @@ impl<'a> Words<'a> {
                 let path = format!("consent.{purpose}");
                 if !allowed {
                     // Of two words of one moment the stricter counts.
-                    self.drop_member("consent", purpose);
+                    self.take_back(&path);
                 }
                 self.say(&path, if allowed { "granted" } else { "denied" });
             }
@@ -210,6 +232,18 @@ impl<'a> Words<'a> {
 /// The click id of a name; `None`: it is none.
 pub(super) fn click_id(name: &str) -> Option<Field> {
     Field::parse(&format!("click_ids.{name}")).filter(|field| !field.holds_json())
+}
+
+/// The client id in the cookie `_ga`, or the value that is one.
+fn ga_client_id(cookie: &str) -> Option<String> {
+    let parts: Vec<&str> = cookie.trim().split('.').collect();
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    match parts.as_slice() {
+        [random, time] | ["GA1", _, random, time] if is_number(random) && is_number(time) => {
+            Some(format!("{random}.{time}"))
+        }
+        _ => None,
+    }
 }
 
 /// The decimal of a number, or of a text that is one.

@@ -107,6 +107,7 @@ pub(super) static PLATFORM: Platform = Platform {
         "Google Analytics 4 Cloud",
         "Google Analytics 4 Web",
         "Google Analytics 4 (GA4)",
+        "GA4 V2",
     ],
     docs: "https://developers.google.com/analytics/devguides/collection/protocol/ga4",
     api: None,

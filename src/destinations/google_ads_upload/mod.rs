@@ -106,7 +106,14 @@ const CLICKS: FieldSet = FieldSet::of(&[Field::Gclid, Field::Gbraid, Field::Wbra
 pub(super) static PLATFORM: Platform = Platform {
     name: "google_ads_upload",
     title: "Google Ads API (conversion upload)",
-    also_called: &["Google Ads Conversions", "Google Ads", "Google Adwords Offline Conversions"],
+    also_called: &[
+        "Google Ads Conversions",
+        "Google Ads",
+        "Google Adwords Offline Conversions",
+        "Google Ads Offline Conversions",
+        "Google Adwords Enhanced Conversions",
+        "Google Enhanced Conversions",
+    ],
     docs: "https://developers.google.com/google-ads/api/docs/conversions/overview",
     api: Some(ApiVersion { version: VERSION, ends: None }),
     endpoint: "https://googleads.googleapis.com",

@@ -221,4 +221,3 @@ async fn who_guesses_is_slowed_and_shut_out() {
     let health = Request::get("/healthz").body(Body::empty()).unwrap();
     assert_eq!(Fixture::ask(router.clone(), health).await.0, 200);
 }
-

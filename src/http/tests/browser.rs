@@ -183,10 +183,7 @@ async fn a_browsers_key_has_the_same_limits_at_every_door() {
     for (path, one) in [
         ("/v1/beacon", r#"{"event": "begin_checkout", "event_id": "ID"}"#),
         ("/v1/events", r#"{"event": "begin_checkout", "event_id": "ID"}"#),
-        (
-            "/v1/t",
-            r#"{"event": "begin_checkout", "messageId": "ID", "anonymousId": "a"}"#,
-        ),
+        ("/v1/t", r#"{"event": "begin_checkout", "messageId": "ID", "anonymousId": "a"}"#),
         (
             "/v1/batch",
             r#"{"batch": [{"type": "track", "event": "begin_checkout", "messageId": "ID"}]}"#,
@@ -256,7 +253,10 @@ async fn a_formula_makes_no_more_of_it_than_the_key_may_claim() {
     for (properties, expected) in [
         (json!({"value": 3, "tax": 0}), json!({"amount": "90.00", "currency": "USD"})),
         (json!({"value": 100, "tax": 0}), json!({"amount": "100.00", "currency": "USD"})),
-        (json!({"value": "49", "tax": 0, "currency": "KWD"}), json!({"amount": "50.000", "currency": "KWD"})),
+        (
+            json!({"value": "49", "tax": 0, "currency": "KWD"}),
+            json!({"amount": "50.000", "currency": "KWD"}),
+        ),
         (json!({"value": 1, "tax": -100_000}), Value::Null),
         (json!({"value": 100.01, "tax": 0}), Value::Null),
         (json!({"value": 51, "tax": 0, "currency": "KWD"}), Value::Null),
