@@ -10,6 +10,7 @@ use super::{
     moment,
     native::Draft,
     typed::{self, Path},
+    words::click_id,
 };
 use crate::event::{Field, FieldSet};
 
@@ -36,7 +37,6 @@ impl Group {
 }
 
 static USER: LazyLock<Group> = LazyLock::new(|| Group::below("user"));
-static CLICK_IDS: LazyLock<Group> = LazyLock::new(|| Group::below("click_ids"));
 static LEAD: LazyLock<Group> = LazyLock::new(|| Group::below("lead"));
 
 /// Of these platforms take several values.
@@ -114,7 +114,7 @@ pub(super) fn click_ids(draft: &mut Draft<'_>, node: &Node<'_>) -> Result<(), Re
         if key == "clicked_at" {
             draft.event.clicked_at = moment::moment(node, &path)?;
         } else {
-            id_of(draft, CLICK_IDS.find(key), key, node, &path, &mut others)?;
+            id_of(draft, click_id(key), key, node, &path, &mut others)?;
         }
     }
     put_others(draft, Field::OtherClickIds, others);
@@ -168,7 +168,8 @@ mod tests {
     fn groups_follow_the_field_list() {
         assert_eq!(USER.find("email"), Some(Field::Email));
         assert_eq!(USER.keys().count(), 17);
-        assert_eq!(CLICK_IDS.find("gclid"), Some(Field::Gclid));
+        assert_eq!(click_id("gclid"), Some(Field::Gclid));
+        assert_eq!(click_id("dicbo"), Some(Field::ObClickId));
         assert_eq!(LEAD.find("id"), Some(Field::LeadId));
         assert_eq!(Group::below("context").find("app"), None);
     }

@@ -53,9 +53,7 @@ fn event<'a>(body: &Node<'a>, envelope: &Envelope<'_>) -> Outcome<'a> {
         return missing("an event has its object", "/data/object");
     };
     let is_checkout = kind.starts_with("checkout.");
-    let status = object.get("payment_status").and_then(Node::as_text);
-    if is_checkout && status == Some("unpaid") {
-        // It is told again once the money has come.
+    if moves_nothing(kind, body, object) {
         return Ok(None);
     }
     let name = if (envelope.planned)(kind).is_some() { kind } else { usual };
@@ -82,6 +80,22 @@ fn event<'a>(body: &Node<'a>, envelope: &Envelope<'_>) -> Outcome<'a> {
         return Err(Rejection::new(RejectionCode::InvalidField, message, path));
     }
 
+    let total = match *kind {
+        "invoice.paid" | "invoice.payment_succeeded" => money("amount_paid"),
+        "charge.refunded" => {
+            // What a charge says is all that was ever paid back of it.
+            let before = at(body, &["data", "previous_attributes", "amount_refunded"]);
+            let before = before.and_then(|node| minor(node, &currency)).unwrap_or(Decimal::ZERO);
+            money("amount_refunded").map(|all| all - before)
+        }
+        "refund.created" => money("amount"),
+        _ => money("amount_total"),
+    };
+    // A trial's first invoice, an order that a coupon pays whole: no money moved.
+    if total.is_some_and(|total| total.is_zero()) {
+        return Ok(None);
+    }
+
     let is_renewal = object.get("billing_reason").and_then(Node::as_text).is_some_and(|reason| {
         // A subscription's own order id is not that of each of its renewals.
         reason.starts_with("subscription_cycle")
@@ -94,15 +108,8 @@ fn event<'a>(body: &Node<'a>, envelope: &Envelope<'_>) -> Outcome<'a> {
         words.say("event_id", format!("refund-{}", refund_id(object).unwrap_or(event_id)));
         words.say("adjusts.type", "refund");
         words.say("adjusts.order_id", order.unwrap_or_default().to_owned());
-        // What a charge says is all that was ever paid back of it.
-        let before = at(body, &["data", "previous_attributes", "amount_refunded"]);
-        let before = before.and_then(|node| minor(node, &currency)).unwrap_or(Decimal::ZERO);
-        let amount = match *kind {
-            "charge.refunded" => money("amount_refunded").map(|all| all - before),
-            _ => money("amount"),
-        };
-        if let Some(amount) = amount {
-            words.number("adjusts.amount", amount);
+        if let Some(total) = total {
+            words.number("adjusts.amount", total);
         }
         return Ok(Some(words.told(Asked::default())));
     }
@@ -112,7 +119,6 @@ fn event<'a>(body: &Node<'a>, envelope: &Envelope<'_>) -> Outcome<'a> {
     words.say("event_id", format!("order-{order}"));
     words.say("properties.order_id", order.to_owned());
     words.say("action_source", if is_checkout { "website" } else { "system_generated" });
-    let total = if is_checkout { money("amount_total") } else { money("amount_paid") };
     for (path, amount) in [
         ("properties.value", total),
         (
@@ -138,6 +144,26 @@ fn event<'a>(body: &Node<'a>, envelope: &Envelope<'_>) -> Outcome<'a> {
     items(&mut words, object, &currency);
     words.count_items();
     Ok(Some(words.told(Asked::default())))
+}
+
+/// Whether no money came or went, or another delivery tells it.
+fn moves_nothing(kind: &str, body: &Node<'_>, object: &Node<'_>) -> bool {
+    let text = |key: &str| object.get(key).and_then(Node::as_text);
+    match kind {
+        // A card is put down for later; or it is told again once the money has come.
+        _ if kind.starts_with("checkout.") => {
+            text("mode") == Some("setup") || text("payment_status") == Some("unpaid")
+        }
+        "refund.created" => matches!(text("status"), Some("failed" | "canceled")),
+        // Since that version a charge lists its refunds no more, and `refund.created` tells each by
+        // its id: taken from both, one refund would be two.
+        // https://docs.stripe.com/upgrades#2022-11-15 (checked 2026-11-22)
+        "charge.refunded" => {
+            let version = body.get("api_version").and_then(Node::as_text);
+            refund_id(object).is_none() && version.is_some_and(|version| version >= "2022-11-15")
+        }
+        _ => false,
+    }
 }
 
 fn order_id<'n>(object: &'n Node<'_>, is_renewal: bool) -> Option<&'n str> {
@@ -268,6 +294,105 @@ mod tests {
             let node = Node::Number(units.into());
             let expected: Decimal = expected.parse().unwrap();
             assert_eq!(minor(&node, currency), Some(expected), "{units} {currency}");
+        }
+    }
+
+    /// What it is, of which order and how much; `none` for what is ignored.
+    fn told(kind: &str, object: &str, more: &str) -> String {
+        let body =
+            format!(r#"{{"id": "evt_1", "type": "{kind}", "data": {{"object": {object}}}{more}}}"#);
+        let node = crate::sources::json::parse(&body, 9).unwrap();
+        let envelope = Envelope { call: None, site: None, live: false, planned: &|_| None };
+        let Some(told) = read(&node, &envelope).remove(0).unwrap() else {
+            return "none".to_owned();
+        };
+        let of = |path: &[&str]| match at(&told.node, path) {
+            Some(Node::Text(text)) => text.to_string(),
+            Some(Node::Number(number)) => number.to_string(),
+            _ => String::new(),
+        };
+        let order = of(&["adjusts", "order_id"]) + &of(&["properties", "order_id"]);
+        let amount = of(&["adjusts", "amount"]) + &of(&["properties", "value"]);
+        format!("{} {order} {amount}", of(&["event_id"]))
+    }
+
+    #[test]
+    fn only_money_that_moves_is_an_event_and_once() {
+        const CHECKOUT: &str = "checkout.session.completed";
+        let (old, new) =
+            (r#", "api_version": "2020-08-27""#, r#", "api_version": "2025-03-31.basil""#);
+        for (kind, object, more, expected) in [
+            (CHECKOUT, r#""mode": "setup", "payment_status": "no_payment_required""#, "", "none"),
+            (
+                CHECKOUT,
+                r#""mode": "payment", "payment_status": "unpaid", "amount_total": 5"#,
+                "",
+                "none",
+            ),
+            (
+                CHECKOUT,
+                r#""mode": "subscription", "payment_status": "no_payment_required", "amount_total": 0"#,
+                "",
+                "none",
+            ),
+            (
+                CHECKOUT,
+                r#""mode": "payment", "payment_status": "paid", "amount_total": 500, "payment_intent": "pi_1""#,
+                "",
+                "order-pi_1 pi_1 5.00",
+            ),
+            ("invoice.paid", r#""object": "invoice", "id": "in_1", "amount_paid": 0"#, "", "none"),
+            (
+                "invoice.paid",
+                r#""object": "invoice", "id": "in_1", "amount_paid": 500"#,
+                "",
+                "order-in_1 in_1 5.00",
+            ),
+            (
+                "refund.created",
+                r#""object": "refund", "id": "re_1", "status": "pending", "amount": 500, "payment_intent": "pi_1""#,
+                new,
+                "refund-re_1 pi_1 5.00",
+            ),
+            (
+                "refund.created",
+                r#""object": "refund", "id": "re_1", "amount": 500, "metadata": {"order_id": "1001"}"#,
+                new,
+                "refund-re_1 1001 5.00",
+            ),
+            (
+                "refund.created",
+                r#""object": "refund", "id": "re_1", "status": "failed", "amount": 5"#,
+                new,
+                "none",
+            ),
+            (
+                "refund.created",
+                r#""object": "refund", "id": "re_1", "status": "canceled", "amount": 5"#,
+                new,
+                "none",
+            ),
+            (
+                "charge.refunded",
+                r#""object": "charge", "id": "ch_1", "amount_refunded": 500"#,
+                new,
+                "none",
+            ),
+            (
+                "charge.refunded",
+                r#""object": "charge", "id": "ch_1", "amount_refunded": 500, "refunds": {"data": [{"id": "re_1"}]}"#,
+                new,
+                "refund-re_1 ch_1 5.00",
+            ),
+            (
+                "charge.refunded",
+                r#""object": "charge", "id": "ch_1", "amount_refunded": 500"#,
+                old,
+                "refund-evt_1 ch_1 5.00",
+            ),
+        ] {
+            let object = format!(r#"{{"currency": "usd", {object}}}"#);
+            assert_eq!(told(kind, &object, more), expected, "{kind} {object}");
         }
     }
 }

@@ -231,6 +231,8 @@ impl<'a> Words<'a> {
 
 /// The click id of a name; `None`: it is none.
 pub(super) fn click_id(name: &str) -> Option<Field> {
+    // Outbrain's parameter of a landing page, and its pixel's name: the same id.
+    let name = if matches!(name, "dicbo" | "outbrainclickid") { "ob_click_id" } else { name };
     Field::parse(&format!("click_ids.{name}")).filter(|field| !field.holds_json())
 }
 

@@ -189,6 +189,26 @@ const cases = {
     assert.equal(sent.length, 1);
   },
 
+  async "what happened during a refusal is not sent once consent is given"(tab) {
+    page = html({ before: GTAG });
+    await tab.goto(SITE + "/?dicbo=o1");
+    await tab.evaluate((denied) => {
+      relay("view_item", {}, { eventID: "before" });
+      gtag("consent", "update", eval(`(${denied})`));
+    }, DENIED);
+    await pause(700);
+    await tab.evaluate(() => relay("begin_checkout", {}, { eventID: "during", user: { email: "jane@example.com" } }));
+    await tab.evaluate((granted) => {
+      gtag("consent", "update", eval(`(${granted})`));
+      relay("add_to_cart", {}, { eventID: "after" });
+    }, GRANTED);
+    await until("the event", () => events().length > 0 && sent[0].status);
+    await taken();
+    assert.deepEqual(ids(), ["after"]);
+    assert.equal(events()[0].click_ids.ob_click_id, "o1");
+    assert.equal(sent[0].body.includes("jane"), false);
+  },
+
   async "only measuring was allowed: no click ids"(tab) {
     const consent = `{ad_storage:"denied",ad_user_data:"denied",analytics_storage:"granted"}`;
     page = html({ before: `${GTAG};gtag("consent","update",${consent})` });
@@ -306,12 +326,17 @@ const cases = {
     await tab.goto(SITE + "/");
     await until("the tag", () => tab.evaluate(() => !!relay.loaded));
     await tab.setOfflineMode(true);
-    await tab.evaluate(() => relay("begin_checkout", {}, { eventID: "offline-1" }));
+    await tab.evaluate(() =>
+      relay("begin_checkout", {}, { eventID: "offline-1", user: { email: "jane@example.com" } })
+    );
     await pause(500);
     assert.equal(sent.length, 0);
+    const stored = await tab.evaluate(() => localStorage._relay_q);
+    assert.ok(stored.includes("offline-1") && !stored.includes("jane"), stored);
     await tab.setOfflineMode(false);
     await until("the event", () => events().length === 1 && sent[0].status);
     await taken();
+    assert.equal(events()[0].user.email, "jane@example.com");
     // The relay is away, and the visitor goes on to another page.
     sent = [];
     down = true;

@@ -9,14 +9,26 @@ use crate::{
         Occasion, Problem,
         wire::{self, Object},
     },
-    event::{Event, Field, FieldSet, Item},
+    event::{AdjustmentKind, Event, Field, FieldSet, Item},
     job::{Prepared, Sent},
     plan::{Expression, Facts},
 };
 
 /// What is sent where `fields` does not say.
-const DEFAULT: [&str; 8] =
-    ["event", "event_id", "timestamp", "site", "value", "properties", "user.external_id", "lead"];
+const DEFAULT: [&str; 9] = [
+    "event",
+    "event_id",
+    "timestamp",
+    "site",
+    "value",
+    "properties",
+    "user.external_id",
+    "lead",
+    "adjusts",
+];
+
+/// What an adjustment says, below `adjusts`.
+const ADJUSTS: [&str; 6] = ["order_id", "event_id", "type", "amount", "currency", "timestamp"];
 
 /// The keys of a body and what each holds.
 #[derive(Debug)]
@@ -36,6 +48,8 @@ enum Content {
     TransactionId,
     /// The four purposes.
     Consent,
+    /// What an adjustment says: all of it, or one of [`ADJUSTS`].
+    Adjusts(Option<&'static str>),
     Field(Field),
     /// Every field below a path.
     Group(String),
@@ -58,6 +72,11 @@ impl Content {
             "currency" => Content::Currency,
             "transaction_id" => Content::TransactionId,
             "consent" => Content::Consent,
+            "adjusts" => Content::Adjusts(None),
+            path if path.starts_with("adjusts.") => {
+                let key = path.strip_prefix("adjusts.")?;
+                Content::Adjusts(Some(ADJUSTS.into_iter().find(|known| *known == key)?))
+            }
             path => match Field::parse(path) {
                 Some(field) => Content::Field(field),
                 None if FieldSet::group(path).is_some() => Content::Group(path.to_owned()),
@@ -165,6 +184,9 @@ impl Fields {
                 Content::Value => FieldSet::of(&[Field::Value, Field::Currency]),
                 Content::Currency => FieldSet::of(&[Field::Currency]),
                 Content::TransactionId => FieldSet::of(&[Field::OrderId]),
+                Content::Adjusts(_) => {
+                    FieldSet::of(&[Field::OrderId, Field::Value, Field::Currency])
+                }
                 Content::Computed(_) => ["properties", "context", "lead", "user.customer_type"]
                     .into_iter()
                     .filter_map(FieldSet::group)
@@ -242,6 +264,10 @@ impl Fields {
                 }
                 Content::Currency => job.value.and_then(|value| text(value.currency.code())),
                 Content::Consent => Some(consent(job)),
+                Content::Adjusts(key) => adjusts(job).and_then(|mut all| match key {
+                    Some(key) => all.remove(*key),
+                    None => Some(Value::Object(all)),
+                }),
                 Content::Field(field) => one(job, *field, &other),
                 Content::Group(path) => group(job, path, &other),
                 Content::Property(name) => other.get(name).cloned(),
@@ -394,6 +420,27 @@ fn product(item: &Item) -> Value {
         numbers.into_iter().filter_map(|(key, number)| Some((key, wire::number(number?).into())));
     product.extend(texts.chain(numbers).map(|(key, value)| (key.to_owned(), value)));
     Value::Object(product)
+}
+
+/// Which order an adjustment is about, and what of it. Without an amount a refund is of all of it.
+fn adjusts(job: &Prepared) -> Option<Map<String, Value>> {
+    let adjusts = job.adjusts.as_ref()?;
+    let text = |text: &str| Value::String(text.to_owned());
+    let kind = match adjusts.kind {
+        AdjustmentKind::Refund => "refund",
+        AdjustmentKind::Cancel => "cancel",
+        AdjustmentKind::Restate => "restate",
+    };
+    let currency = job.currency.filter(|_| adjusts.amount.is_some());
+    let said = [
+        ("order_id", adjusts.order_id.as_deref().map(text)),
+        ("event_id", adjusts.event_id.as_deref().map(text)),
+        ("type", Some(text(kind))),
+        ("amount", adjusts.amount.map(|amount| Value::Number(wire::number(amount)))),
+        ("currency", currency.map(|currency| text(currency.code()))),
+        ("timestamp", adjusts.at.map(|at| text(&at.to_string()))),
+    ];
+    Some(said.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect())
 }
 
 fn consent(job: &Prepared) -> Value {

@@ -123,6 +123,9 @@
     });
   };
 
+  // Whether anything may be sent: allowed, or refused where the site sends what was refused, too.
+  const mayGo = () => allowed || (denied && settings.denied === "send");
+
   // The strictest signal wins.
   const decide = () => {
     const out = said.gpc || optedOut || /^1.Y/i.test(said.us_privacy);
@@ -160,9 +163,9 @@
 
   const readClicks = () => {
     new URLSearchParams(location.search).forEach((value, name) => {
-      name = name.toLowerCase();
+      name = name.toLowerCase().replace(/^dicbo$/, "ob_click_id");
       if (
-        /^(gclid|gbraid|wbraid|dclid|fbclid|ctwa_clid|msclkid|ttclid|twclid|li_fat_id|sccid|epik|rdt_cid|amzn_click_id|oppref|qclid|tblci|dicbo|ob_click_id)$/.test(name) &&
+        /^(gclid|gbraid|wbraid|dclid|fbclid|ctwa_clid|msclkid|ttclid|twclid|li_fat_id|sccid|epik|rdt_cid|amzn_click_id|oppref|qclid|tblci|ob_click_id)$/.test(name) &&
         value && value.length < 500 && clicks[name] !== value
       ) {
         clicks[name] = value;
@@ -171,8 +174,10 @@
     });
   };
 
+  // Who the visitor is stays in memory: what is stored lies in clear on a machine that others use too.
   const store = () => {
-    if (allowed) attempt(() => localStorage.setItem(QUEUE, JSON.stringify(queue)));
+    const nobody = (event) => Object.assign({}, event, { user: undefined });
+    if (allowed) attempt(() => localStorage.setItem(QUEUE, JSON.stringify(queue.map(nobody))));
   };
 
   let session;
@@ -211,6 +216,8 @@
   // Consent was withdrawn, on this page or since an earlier one: the relay is told once, so that it
   // forgets too. Where there was none, nothing happens at all.
   const forget = () => {
+    // What happened before or during a refusal is not what a later grant is about.
+    if (!mayGo()) queue = [];
     forgetClicks();
     const had = attempt(() => localStorage.getItem(QUEUE));
     attempt(() => {
@@ -253,7 +260,7 @@
 
   const flush = (leaving) => {
     const waits = queue.slice(flying, flying + 50);
-    if (!waits.length || (flying && !leaving) || !(allowed || (denied && settings.denied === "send"))) return;
+    if (!waits.length || (flying && !leaving) || !mayGo()) return;
     let body;
     // What may be on its way when a page ends is limited to 64 KiB.
     while ((body = JSON.stringify({ key: settings.key, events: waits.map(wire) })).length > 6e4 && waits[1]) {
@@ -302,7 +309,7 @@
     });
     delete event.eventID;
     readClicks();
-    queue = queue.concat(event).slice(-100);
+    if (!denied || mayGo()) queue = queue.concat(event).slice(-100);
     if (allowed) keep();
     store();
     later(20);
