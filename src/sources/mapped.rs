@@ -23,6 +23,7 @@ pub fn read<'a>(map: &FieldMap, body: &Node<'a>, envelope: &Envelope<'_>) -> Out
     }
     let computes = map.iter().any(|(_, source)| matches!(source, FieldSource::Computed(_)));
     let value = if computes { value(body) } else { Value::Null };
+    let mut failed = Vec::new();
     for (key, source) in map.iter() {
         match source {
             FieldSource::Path(path) => {
@@ -37,8 +38,13 @@ pub fn read<'a>(map: &FieldMap, body: &Node<'a>, envelope: &Envelope<'_>) -> Out
                 }
             }
             FieldSource::Computed(expression) => {
-                // What fails is missing: a required field says so itself.
-                let result = expression.over_body(value.clone()).unwrap_or(Value::Null);
+                // What fails is missing, with a word about it: nobody sees a value that is not there.
+                // Why it failed is not said: that may name a part of the body.
+                let result = expression.over_body(value.clone()).unwrap_or_else(|_| {
+                    let source = expression.source();
+                    failed.push(format!("{key}: `{source}` cannot be computed from this body"));
+                    Value::Null
+                });
                 let node = node(result);
                 match node {
                     Node::Number(_) if takes_numbers_as_text(key) => {
@@ -51,7 +57,7 @@ pub fn read<'a>(map: &FieldMap, body: &Node<'a>, envelope: &Envelope<'_>) -> Out
     }
     words.say("site", site);
     words.count_items();
-    Ok(Some(words.told(Asked::default())))
+    Ok(Some(words.told(Asked { failed, ..Asked::default() })))
 }
 
 /// The id of a delivery, where the configuration says in which place of the body it stands.

@@ -214,8 +214,12 @@ fn translate<'a>(
     let switches = Switches::read(switches.into_iter().flatten().next());
     // Pages and identities are told by every snippet on its own: without a place in the plan they
     // are counted, not refused.
-    let asked =
-        Asked { switches, counts_unplanned: kind != "track", identifies: kind == "identify" };
+    let asked = Asked {
+        switches,
+        counts_unplanned: kind != "track",
+        identifies: kind == "identify",
+        ..Asked::default()
+    };
     Ok(Some(words.told(asked)))
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::{
-    Door, Read, Rejection, RejectionCode, Switches, Told, Unframed,
+    Door, Read, Rejection, RejectionCode, Switches, Told, Unframed, Warning, WarningCode,
     json::{self, Node},
     measurement_protocol, native, rows, segment, shopify, stripe,
     words::weight,
@@ -31,6 +31,8 @@ pub struct Asked {
     pub counts_unplanned: bool,
     /// It says who somebody is, for later events of theirs to be enriched with.
     pub identifies: bool,
+    /// What is to be said of fields of the door's own map that could not be computed.
+    pub failed: Vec<String>,
 }
 
 /// What stands around a document.
@@ -105,13 +107,17 @@ impl Format {
             }
             Ok(document) => Ok(self.read(&document, envelope)),
             Err(malformed) => {
-                let mut lines = text.lines().filter(|line| !line.trim().is_empty()).peekable();
-                if lines.peek().is_none_or(|first| json::parse(first, limits.nesting).is_err()) {
+                let lines = (1usize..).zip(text.lines());
+                let mut lines = lines.filter(|(_, line)| !line.trim().is_empty()).peekable();
+                let is_none =
+                    |(_, first): &(usize, &str)| json::parse(first, limits.nesting).is_err();
+                if lines.peek().is_none_or(is_none) {
                     return Err(malformed.into());
                 }
-                let line = |line: &'a str| match json::parse(line, limits.nesting) {
+                let line = |(at, line): (usize, &'a str)| match json::parse(line, limits.nesting) {
                     Ok(document) => self.read(&document, envelope),
                     Err(error) => {
+                        let error = json::Malformed { line: at, ..error };
                         let code = RejectionCode::InvalidField;
                         vec![Err(Rejection::new(code, error.to_string(), ""))]
                     }
@@ -152,6 +158,8 @@ pub fn read(
         );
         return Err(Rejection::new(RejectionCode::TooLarge, message, ""));
     }
-    let read = native::read(&told.node, door, config, now)?;
+    let mut read = native::read(&told.node, door, config, now)?;
+    let failed = told.asked.failed.iter().cloned();
+    read.warnings.extend(failed.map(|why| Warning::new(WarningCode::ExpressionFailed, why)));
     Ok(Read { asked: told.asked.clone(), ..read })
 }

@@ -204,7 +204,7 @@ const cases = {
     }, GRANTED);
     await until("the event", () => events().length > 0 && sent[0].status);
     await taken();
-    assert.deepEqual(ids(), ["after"]);
+    assert.deepEqual(events().map((event) => event.event_id), ["after"]);
     assert.equal(events()[0].click_ids.ob_click_id, "o1");
     assert.equal(sent[0].body.includes("jane"), false);
   },
@@ -279,7 +279,9 @@ const cases = {
     assert.equal(sent.length, 0);
     assert.deepEqual(await kept(tab), NOTHING);
     await choose(true);
-    await until("the event", () => events().length === 1 && sent[0].status);
+    await tab.evaluate(() => relay("add_to_cart", {}));
+    await until("the event", () => events().length > 0 && sent[0].status);
+    assert.deepEqual(events().map((event) => event.event), ["add_to_cart"], "nothing of before the refusal");
     const { consent } = events()[0];
     assert.deepEqual([consent.tcf, consent.gdpr_applies, consent.additional_consent], ["CAAA", true, "2~89~dv."]);
   },
@@ -296,8 +298,12 @@ const cases = {
     await tab.evaluate(() => tell(true, true));
     await pause(300);
     assert.equal(sent.length, 0);
-    await tab.evaluate(() => tell(true, false));
+    await tab.evaluate(() => {
+      tell(true, false);
+      relay("add_to_cart", {});
+    });
     await until("the event", () => events().length === 1 && sent[0].status);
+    assert.equal(events()[0].event, "add_to_cart", "nothing of before the opt-out");
     assert.deepEqual(events()[0].consent.gpp_sid, [8]);
   },
 

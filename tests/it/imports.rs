@@ -272,3 +272,28 @@ async fn events_of_an_import_come_by_its_door() {
     }
     relay.stop().await;
 }
+
+/// The file of refused rows is imported itself once they are mended: in the file's own form.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_rows_keep_the_form_of_their_file() {
+    let folder = Folder::shipped();
+    let relay = Relay::start(&folder).await;
+    let csv =
+        "Parameters:TimeZone=Asia/Tokyo\nOrder;When;E-Mail;Cents\nd1;soon;a@example.com;100\n";
+    let desk = Desk::new(csv, Some(&MAP.replace("time_zone = \"America/New_York\"\n", "")));
+    let (code, told, words) = desk.run(&["--url", relay.public.as_str()]).await;
+    assert_eq!((code, &told[0]["rejected"]), (1, &json!(1)), "{words}");
+    let refused = std::fs::read_to_string(desk.path("deals.csv.refused.csv")).unwrap();
+    let lines: Vec<&str> = refused.lines().collect();
+    assert_eq!(lines[0], "Parameters:TimeZone=Asia/Tokyo");
+    assert_eq!(lines[1], "Order;When;E-Mail;Cents;row;code;reason");
+    assert!(lines[2].starts_with("d1;soon;a@example.com;100;3;invalid_field;"), "{refused}");
+    assert!(lines[2].contains("time_formats"), "{refused}");
+    let now = conversion_relay::clock::system()()
+        .to_zoned(jiff::tz::TimeZone::get("Asia/Tokyo").unwrap());
+    let when = now.strftime("%Y-%m-%d 00:00").to_string();
+    std::fs::write(desk.path("deals.csv"), refused.replace("soon", &when)).unwrap();
+    let (code, told, words) = desk.run(&["--url", relay.public.as_str(), "--again"]).await;
+    assert_eq!((code, &told[0]["accepted"]), (0, &json!(1)), "{words}");
+    relay.stop().await;
+}

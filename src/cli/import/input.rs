@@ -11,7 +11,7 @@ use csv::{ByteRecord, StringRecord};
 use jiff::tz::TimeZone;
 
 use crate::sources::{
-    Rejection, RejectionCode, Told,
+    Rejection, Told,
     rows::{RowMap, Rows, Start},
 };
 
@@ -30,7 +30,10 @@ pub(super) struct Row {
 pub(super) struct Input {
     path: std::path::PathBuf,
     reader: csv::Reader<BufReader<File>>,
-    separator: u8,
+    /// What separates its columns.
+    pub(super) separator: u8,
+    /// The time zone that the file names, as it is written there.
+    pub(super) zone: Option<String>,
     /// Where the reader began: byte, and lines before it.
     base: (u64, u64),
     pub(super) headers: ByteRecord,
@@ -81,7 +84,8 @@ impl Input {
         let path = path.to_owned();
         let base = (at, start.lines);
         let site = None;
-        Ok(Ok(Self { path, reader, separator, base, headers, rows, length, site, two_bytes }))
+        let zone = start.zone;
+        Ok(Ok(Self { path, reader, separator, zone, base, headers, rows, length, site, two_bytes }))
     }
 
     /// The time zone of times without an offset, where neither the map nor the file names one.
@@ -116,20 +120,7 @@ impl Input {
 
     /// The event of a row.
     pub(super) fn event(&self, row: &Row) -> Result<Told<'static>, Rejection> {
-        let refuse =
-            |message: String| Rejection::new(RejectionCode::InvalidField, message, String::new());
-        let more = row.cells.iter().skip(self.headers.len());
-        if row.cells.len() < self.headers.len() || more.into_iter().any(|cell| !cell.is_empty()) {
-            let (has, header) = (row.cells.len(), self.headers.len());
-            return Err(refuse(format!(
-                "the row has {has} columns and the header {header}; is a quote or separator missing?"
-            )));
-        }
-        if row.cells.iter().any(|cell| std::str::from_utf8(cell).is_err()) {
-            return Err(refuse("is not UTF-8; save the file as CSV UTF-8".to_owned()));
-        }
-        let cell = |at: usize| row.cells.get(at).and_then(|cell| std::str::from_utf8(cell).ok());
-        self.rows.event(&cell, self.site.as_deref())
+        self.rows.record(&row.cells, self.site.as_deref())
     }
 }
 

@@ -69,7 +69,13 @@ impl Refused {
         if refusals.is_empty() {
             return Ok(());
         }
-        let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+        // As the file came, so that it can be imported itself once its rows are mended.
+        let mut begin = Vec::new();
+        if let (0, Some(zone)) = (self.bytes, &input.zone) {
+            writeln!(begin, "Parameters:TimeZone={zone}")?;
+        }
+        let mut writer =
+            csv::WriterBuilder::new().flexible(true).delimiter(input.separator).from_writer(begin);
         if self.bytes == 0 {
             let own: [&[u8]; 3] = [b"row", b"code", b"reason"];
             writer.write_record(input.headers.iter().chain(own))?;

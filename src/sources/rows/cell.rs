@@ -1,5 +1,5 @@
 //! What a cell's text is as the value of a field: times, amounts, yes and no in the form of the
-//! relay's own events. What is unclear stays a text, for the reading of events to refuse.
+//! relay's own events. What is unclear stays a text.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -45,6 +45,11 @@ const AMOUNTS: [&str; 8] = [
     "adjusts.amount",
 ];
 
+/// Whether a field is a time.
+pub(super) fn is_time(key: &str) -> bool {
+    TIMES.contains(&key)
+}
+
 /// How the cells of a file are written.
 #[derive(Debug)]
 pub(super) struct Cells {
@@ -83,7 +88,7 @@ impl Cells {
     /// The value of a field.
     pub(super) fn node(&self, key: &str, text: &str) -> Node<'static> {
         let written = || Node::Text(text.trim().to_owned().into());
-        if TIMES.contains(&key) {
+        if is_time(key) {
             return self.time(text.trim()).unwrap_or_else(written);
         }
         if TRUTHS.contains(&key) {
@@ -139,6 +144,22 @@ impl Cells {
             }
         }
         None
+    }
+
+    /// Why a text is no time here, and what to do.
+    pub(super) fn readable(&self, text: &str) -> Result<(), &'static str> {
+        if self.time(text.trim()).is_some() {
+            return Ok(());
+        }
+        let formats = || self.own.iter().chain(&self.known);
+        let names_a_time = |format: &String| strtime::parse(format, text.trim()).is_ok();
+        if self.zone.is_none() && formats().any(names_a_time) {
+            return Err(
+                "no time zone: give the map time_zone = \"Europe/Berlin\", or the times an offset",
+            );
+        }
+        Err("no time that can be read in one way only: say in the map how it is written, as in \
+             time_formats = [\"%d/%m/%Y %H:%M\"]")
     }
 
     fn by(&self, format: &str, text: &str) -> Option<Timestamp> {

@@ -3,8 +3,9 @@
 //! the relay's own events. Files of advertisers' own upload templates are known by their headers:
 //! a template is such a map that is shipped.
 //!
-//! It guesses neither a time zone nor the order of day and month: what is not clear goes on as it
-//! stands, and the one reading of events refuses it, with the column named.
+//! It guesses neither a time zone nor the order of day and month: a time that is not clear is refused
+//! with what the map could say of it. Whatever else is unclear goes on as it stands, and the one reading
+//! of events refuses it, with the column named.
 
 mod cell;
 mod map;
@@ -22,7 +23,7 @@ pub use map::RowMap;
 pub use start::Start;
 
 use self::{
-    cell::Cells,
+    cell::{Cells, is_time},
     map::{Column, Source},
 };
 use super::{
@@ -125,6 +126,30 @@ impl Rows {
         self.cells.set_zone(zone);
     }
 
+    /// The event of a row as it stands in a file: with the header's columns, and in UTF-8.
+    pub fn record(
+        &self,
+        row: &csv::ByteRecord,
+        site: Option<&str>,
+    ) -> Result<Told<'static>, Rejection> {
+        let refuse =
+            |message: String, path| Err(Rejection::new(RejectionCode::InvalidField, message, path));
+        let columns = self.headers.len();
+        let mut more = row.iter().skip(columns);
+        if row.len() < columns || more.any(|cell| !cell.is_empty()) {
+            let has = row.len();
+            let message = format!(
+                "the row has {has} columns and the header {columns}; is a quote or separator missing?"
+            );
+            return refuse(message, String::new());
+        }
+        let cells = || row.iter().zip(&self.headers);
+        if let Some((_, column)) = cells().find(|(cell, _)| std::str::from_utf8(cell).is_err()) {
+            return refuse("is not UTF-8; save the file as CSV UTF-8".to_owned(), pointer(column));
+        }
+        self.event(&|at| row.get(at).and_then(|cell| std::str::from_utf8(cell).ok()), site)
+    }
+
     /// The event of a row. `cell`: its text in a column, by the column's place.
     pub fn event<'c>(
         &self,
@@ -150,6 +175,12 @@ impl Rows {
                     });
                     let Some((at, text)) = filled else { continue };
                     let node = self.cells.node(key, text);
+                    if is_time(key) && matches!(&node, Node::Text(left) if left == text) {
+                        let place = self.headers.get(at).map_or(theirs.clone(), |at| pointer(at));
+                        self.cells.readable(text).map_err(|why| {
+                            Rejection::new(RejectionCode::InvalidField, why, place)
+                        })?;
+                    }
                     match self.headers.get(at).filter(|_| columns.first() != Some(&at)) {
                         Some(other) => put(&node, &pointer(other)),
                         None => put(&node, theirs),
@@ -249,14 +280,16 @@ pub fn file(
         .flexible(true)
         .delimiter(map.and_then(|map| map.separator).unwrap_or(start.separator))
         .from_reader(bytes.get(start.header_at..).unwrap_or_default());
-    let headers = reader.headers().map_err(|error| unframed(error.to_string()))?.clone();
+    let headers = reader.byte_headers().map_err(|error| unframed(error.to_string()))?.clone();
+    let headers = csv::StringRecord::from_byte_record(headers)
+        .map_err(|_| unframed("the header is not UTF-8; save the file as CSV UTF-8".to_owned()))?;
     let headers: Vec<&str> = headers.iter().map(str::trim).collect();
     let rows = Rows::bind(&headers, map, zone).map_err(|why| unframed(why.join("; ")))?;
-    let outcome = |record: Result<csv::StringRecord, csv::Error>| match record {
-        Ok(record) => rows.event(&|at| record.get(at), site).map(Some),
+    let outcome = |record: Result<csv::ByteRecord, csv::Error>| match record {
+        Ok(record) => rows.record(&record, site).map(Some),
         Err(error) => Err(Rejection::new(RejectionCode::InvalidField, error.to_string(), "")),
     };
-    Ok(reader.records().map(outcome).collect())
+    Ok(reader.byte_records().map(outcome).collect())
 }
 
 impl Filled {

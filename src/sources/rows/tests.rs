@@ -116,7 +116,7 @@ fn nothing_is_guessed() {
         assert_eq!(event["properties"]["value"].to_string(), expected, "{written}");
     }
     for unclear in ["11/12/2026 10:00", "2026-11-22 10:00", "yesterday", "12"] {
-        assert_eq!(read(unclear, "1").unwrap()["timestamp"], unclear, "goes on, to be refused");
+        assert_eq!(read(unclear, "1").unwrap_err().path, "/t", "{unclear}");
     }
     for clear in ["2026-11-22 10:00:00 Europe/Berlin", "2026-11-22T10:00:00+01:00"] {
         assert_eq!(read(clear, "1").unwrap()["timestamp"], "2026-11-22T09:00:00Z", "{clear}");
@@ -153,4 +153,37 @@ fn what_stands_before_a_templates_header_is_passed_over() {
     let numbered =
         "#,fbclid,event_name,event_time,value,currency\n1,IwAR0,Purchase,1795320000,9,EUR\n";
     assert_eq!(one(numbered, None)["click_ids"]["fbclid"], "IwAR0");
+}
+
+/// What `import` refuses of a file, whoever reads it refuses.
+#[test]
+fn a_row_has_the_headers_columns_and_says_which_it_is_about() {
+    let map = |more: &str| {
+        format!(
+            "{more}\n[fields]\ntimestamp = \"When\"\nuser.email = \"Mail\"\n[const]\nevent = \"x\"\n"
+        )
+    };
+    let zoned = map("time_zone = \"Europe/Berlin\"");
+    for (row, map, path, message) in [
+        ("2026-11-22 10:00", &zoned, "", "columns"),
+        ("2026-11-22 10:00,a@example.com,more", &zoned, "", "columns"),
+        ("03/04/2026,a@example.com", &zoned, "/When", "time_formats"),
+        ("2026-11-22 10:00,a@example.com", &map(""), "/When", "time_zone"),
+        ("2026-11-22T10:00:00Z,a@example.com", &map(""), "taken", ""),
+        ("1795357800,a@example.com,", &map(""), "taken", ""),
+    ] {
+        let csv = format!("When,Mail\n{row}\n");
+        match events(&csv, Some(map)).remove(0) {
+            Ok(_) => assert_eq!(path, "taken", "{row}"),
+            Err(rejection) => {
+                assert_eq!(rejection.path, path, "{row}");
+                assert!(rejection.message.contains(message), "{row}: {}", rejection.message);
+            }
+        }
+    }
+    let map = RowMap::parse(&zoned).unwrap();
+    let bytes = b"When,Mail\n2026-11-22 10:00,\xff@example.com\n";
+    let refused = file(bytes, Some(&map), None, None).unwrap().remove(0).unwrap_err();
+    assert_eq!((refused.path.as_str(), refused.message.contains("UTF-8")), ("/Mail", true));
+    assert!(file(b"When,\xff\n", Some(&map), None, None).is_err());
 }
