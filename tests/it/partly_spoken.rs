@@ -79,3 +79,31 @@ async fn an_opt_out_binds_until_an_explicit_grant() {
     assert_eq!(decided(&relay, "granted", "jane@example.com", all).await, ["send", "send"]);
     relay.stop().await;
 }
+
+/// Segment tells of a changed choice by an event of its own, which no plan has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_of_preferences_is_a_choice() {
+    let (_folder, relay) = start().await;
+    let update = |categories: Value| {
+        json!({
+            "type": "track", "event": "Segment Consent Preference Updated",
+            "messageId": format!("update-{categories}"), "userId": "u-1",
+            "context": {
+                "traits": {"email": "jane@example.com"},
+                "consent": {"categoryPreferences": categories},
+                "page": {"url": "https://shop.example/"},
+            },
+        })
+    };
+    let post = async |call: Value| {
+        let request = relay.http.post(format!("{}/v1/track", relay.public));
+        let request = request.basic_auth("dev-key-events_only", Some(""));
+        let request = request.header("content-type", "application/json");
+        request.body(call.to_string()).send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(post(update(json!({"C0004": false, "C0002": false}))).await, 200);
+    let held = decided(&relay, "after", "jane@example.com", json!({})).await;
+    assert_eq!(held, ["no_consent", "no_consent"]);
+    assert_eq!(relay.stats().await["unplanned"], 1);
+    relay.stop().await;
+}
