@@ -151,16 +151,10 @@ fn person(scene: &Scene<'_>) -> Option<IdHash> {
 /// A warning for each kind of missing value.
 pub(super) fn warn_no_value(what: &str, why: Option<&NoValue>, warnings: &mut Vec<Warning>) {
     let Some(why) = why else { return };
-    let (code, message) = match why {
-        NoValue::Missing(input) => (WarningCode::NoValue, format!("{what}: no value: {input}")),
-        NoValue::NoCurrency => (
-            WarningCode::NoCurrency,
-            format!("{what}: no value: neither the event nor its site has a currency"),
-        ),
-        NoValue::NoRate(rate) => (WarningCode::NoCurrency, format!("{what}: no value: {rate}")),
-        NoValue::Failed(error) => {
-            (WarningCode::ExpressionFailed, format!("{what}: no value: {error}"))
-        }
+    let code = match why {
+        NoValue::Missing(_) => WarningCode::NoValue,
+        NoValue::NoCurrency | NoValue::NoRate(_) => WarningCode::NoCurrency,
+        NoValue::Failed(_) => WarningCode::ExpressionFailed,
     };
-    warnings.push(Warning::new(code, message));
+    warnings.push(Warning::new(code, format!("{what}: {why}")));
 }
