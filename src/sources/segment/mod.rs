@@ -5,12 +5,15 @@
 //! <https://www.twilio.com/docs/segment/connections/spec/ecommerce/v2>,
 //! <https://www.rudderstack.com/docs/api/http-api/> (checked 2026-11-22).
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 
 use rust_decimal::Decimal;
 
 use super::{
-    Asked, Envelope, Outcome, Rejection, RejectionCode,
+    Asked, Envelope, Outcome, Rejection, RejectionCode, consent,
     json::Node,
     switches::{Switches, plain},
     typed::Path,
@@ -20,6 +23,12 @@ use crate::plan::Kind;
 
 /// The kinds of calls that become events; `group` and `alias` are answered and ignored.
 const CALLS: [&str; 6] = ["track", "page", "screen", "identify", "group", "alias"];
+
+/// Tells of a change of somebody's choice, often a withdrawal. It is heard wherever events are, and
+/// needs no place in the plan.
+/// <https://www.twilio.com/docs/segment/privacy/consent-management/consent-in-segment-connections>
+/// (checked 2026-11-22).
+const PREFERENCE: &str = "Segment Consent Preference Updated";
 
 /// Names under which a call without a name of its own may be planned.
 const NAMES: [(&str, &[&str]); 3] = [
@@ -183,6 +192,7 @@ fn translate<'a>(
     for (context, at) in &contexts {
         let Some(context) = context else { continue };
         identity(&mut words, context.get("traits"), &format!("{at}/traits"));
+        signals(&mut words, context.get("consent"), &format!("{at}/consent"));
         circumstances(&mut words, context, at);
         external_ids(&mut words, context.get("externalId"), &format!("{at}/externalId"));
         // Nothing of the format's own says it: a key of several sites needs it where there is no page.
@@ -190,6 +200,7 @@ fn translate<'a>(
             words.put("site", Some(site), &format!("{at}/site"));
         }
     }
+    signals(&mut words, call.get("consent"), &here("/consent"));
     tracking(&mut words, [own, shared]);
     let integrations = [(call, here("/integrations")), (batch, "/integrations".to_owned())];
     for (holder, at) in &integrations {
@@ -213,10 +224,12 @@ fn translate<'a>(
     let switches = [call.get("integrations"), batch.get("integrations")];
     let switches = Switches::read(switches.into_iter().flatten().next());
     // Pages and identities are told by every snippet on its own: without a place in the plan they
-    // are counted, not refused.
+    // are counted, not refused. So is a choice that comes as an event.
+    let is_choice =
+        call.get("event").and_then(Node::as_text).is_some_and(|name| name == PREFERENCE);
     let asked = Asked {
         switches,
-        counts_unplanned: kind != "track",
+        counts_unplanned: kind != "track" || is_choice,
         identifies: kind == "identify",
         ..Asked::default()
     };
@@ -268,6 +281,15 @@ fn identity<'a>(words: &mut Words<'a>, traits: Option<&Node<'a>>, place: &str) {
     }
     if let Some(company @ Node::Text(_)) = traits.get("company") {
         words.put("user.company", Some(company), &format!("{place}/company"));
+    }
+}
+
+/// Signals under the relay's own names, which stand beside the categories where a site puts more
+/// into its calls than Segment knows of: an opt-out must not be lost on the way.
+fn signals<'a>(words: &mut Words<'a>, consent: Option<&Node<'a>>, place: &str) {
+    let Some(consent @ Node::Object(_)) = consent else { return };
+    for key in consent::FIELDS {
+        words.put(&format!("consent.{key}"), consent.get(key), &format!("{place}/{key}"));
     }
 }
 
@@ -482,102 +504,4 @@ fn item<'a>(product: &Node<'a>) -> Node<'a> {
     let others = members.iter().filter(|(key, _)| !ITEM.iter().any(|(name, _)| name == key));
     of.extend(others.cloned());
     Node::Object(of)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sources::json;
-
-    fn ids(call: &str) -> (Option<String>, Option<String>) {
-        let node = json::parse(call, 9).unwrap();
-        let envelope = Envelope { call: None, site: None, live: false, planned: &|_| None };
-        let told = read(&node, &envelope).remove(0).unwrap().unwrap();
-        let of = |key: &str| {
-            let ids = told.node.get("click_ids")?;
-            ids.get(key).and_then(Node::as_text).map(str::to_owned)
-        };
-        (of("ga_client_id"), of("ga_session_id"))
-    }
-
-    #[test]
-    fn what_is_handed_over_to_google_analytics_is_the_events() {
-        for (integrations, client, session) in [
-            (r#"{"Google Analytics 4": {"clientId": "1.2", "sessionId": "9"}}"#, "1.2", "9"),
-            (r#"{"Google Analytics 4 (GA4)": {"clientId": "1.2", "sessionId": 9}}"#, "1.2", "9"),
-            (r#"{"GA4": {"client_id": "1.2", "session_id": "9"}}"#, "1.2", "9"),
-            (r#"{"GA4_V2": {"clientId": "1.2"}}"#, "1.2", ""),
-            (r#"{"Actions Google Analytics 4": {"clientId": "1.2"}}"#, "1.2", ""),
-            (r#"{"Amplitude": {"session_id": "9"}, "Gainsight": {"clientId": "4"}}"#, "", ""),
-            (r#"{"Google Analytics 4": true, "All": false}"#, "", ""),
-            (r#"[]"#, "", ""),
-        ] {
-            let own =
-                format!(r#"{{"type": "track", "event": "x", "integrations": {integrations}}}"#);
-            let shared = format!(
-                r#"{{"batch": [{{"type": "track", "event": "x"}}], "integrations": {integrations}}}"#
-            );
-            let expected = [client, session].map(|id| (!id.is_empty()).then(|| id.to_owned()));
-            for call in [own, shared] {
-                assert_eq!(<[_; 2]>::from(ids(&call)), expected, "{call}");
-            }
-        }
-        let external = r#"{"type": "track", "event": "x", "context": {"externalId": [
-            {"type": "brazeExternalId", "id": "7"}, {"type": "ga4ClientId", "id": "1.2"}]}}"#;
-        assert_eq!(ids(external).0.as_deref(), Some("1.2"));
-    }
-
-    /// A dotted path of what a call says.
-    fn said(call: &str, path: &str) -> String {
-        let node = json::parse(call, 9).unwrap();
-        let envelope = Envelope { call: None, site: None, live: false, planned: &|_| None };
-        let told = read(&node, &envelope).remove(0).unwrap().unwrap();
-        let found = path.split('.').try_fold(&told.node, |node, key| node.get(key));
-        found.and_then(Node::as_text).unwrap_or_default().to_owned()
-    }
-
-    #[test]
-    fn who_is_not_to_be_tracked_has_no_advertising_id() {
-        for (device, status, id) in [
-            (r#""advertisingId": "x""#, "", "x"),
-            (r#""advertisingId": "x", "adTrackingEnabled": true"#, "authorized", "x"),
-            (r#""advertisingId": "x", "adTrackingEnabled": false"#, "denied", ""),
-            (r#""advertisingId": "x", "adTrackingEnabled": "false""#, "denied", ""),
-            (r#""advertisingId": "x", "attTrackingStatus": 3"#, "authorized", "x"),
-            (r#""advertisingId": "x", "attTrackingStatus": "2""#, "denied", ""),
-            (r#""advertisingId": "x", "attTrackingStatus": 1"#, "restricted", ""),
-            (r#""advertisingId": "x", "attTrackingStatus": 0"#, "not_determined", "x"),
-            (r#""advertisingId": "x", "attTrackingStatus": 9"#, "", "x"),
-            (
-                r#""advertisingId": "x", "attTrackingStatus": 3, "adTrackingEnabled": false"#,
-                "denied",
-                "",
-            ),
-            (
-                r#""advertisingId": "x", "attTrackingStatus": 2, "adTrackingEnabled": true"#,
-                "denied",
-                "",
-            ),
-        ] {
-            let context = format!(r#"{{"device": {{{device}}}, "os": {{"name": "iPhone OS"}}}}"#);
-            let own = format!(r#"{{"type": "track", "event": "x", "context": {context}}}"#);
-            let shared = format!(
-                r#"{{"batch": [{{"type": "track", "event": "x"}}], "context": {context}}}"#
-            );
-            for call in [own, shared] {
-                assert_eq!(said(&call, "context.app.att_status"), status, "{call}");
-                assert_eq!(said(&call, "context.app.advertising_id"), id, "{call}");
-                assert_eq!(said(&call, "context.app.os"), "iOS", "{call}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_call_names_its_site_and_a_page_itself() {
-        let call = r#"{"type": "track", "event": "x", "context": {"site": "shop_eu"}}"#;
-        assert_eq!(said(call, "site"), "shop_eu");
-        let page = r#"{"type": "page", "name": "Home", "category": "Docs", "properties": {"name": "Own"}}"#;
-        assert_eq!(said(page, "properties.name"), "Own");
-        assert_eq!(said(page, "properties.category"), "Docs");
-    }
 }
