@@ -121,6 +121,10 @@ fn custom_data(job: &Prepared, name: &str) -> Object {
             data = data.maybe("num_items", units(&job.items));
         }
     }
+    if let Some(adjusts) = &job.adjusts {
+        // Under a name of one's own, and so under a key of one's own.
+        data = data.with("adjustment_type", adjusts.kind.name());
+    }
     // Free keys are siblings of the standard ones, which they never replace.
     for (key, value) in job.other() {
         if may_be_free(&key, &value) {

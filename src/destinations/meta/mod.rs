@@ -144,6 +144,7 @@ pub(super) static PLATFORM: Platform = Platform {
         can_restrict: |region, has_ip, _| has_ip || ldu_state(region).is_some(),
         default_fields,
         takes: FIELDS,
+        with_ad_user_data: FieldSet::EMPTY,
     },
     // Not on the Global Vendor List; on Google's list of ad technology providers.
     tcf_vendor_id: None,
