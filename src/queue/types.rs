@@ -114,7 +114,10 @@ pub struct QueueDecision {
 #[derive(Debug, Clone)]
 pub enum QueueFate {
     /// Counted as skipped.
-    Skipped,
+    Skipped {
+        /// It was for this destination, which cannot take it as it is (too weak, too old).
+        is_mapped: bool,
+    },
     /// Counted as held; a later copy may release it.
     Held(ReasonCode),
     /// Counted as shadowed.

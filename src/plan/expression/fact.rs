@@ -163,6 +163,11 @@ impl Fact {
     }
 }
 
+/// Whether a dotted path is one of the event's money fields, which are in the event's currency.
+pub(crate) fn is_amount(path: &str) -> bool {
+    AMOUNTS.iter().any(|field| field.path() == path)
+}
+
 /// The decimal at a dotted path of `properties` (`properties.margin`): a money field, or a number
 /// or decimal text among the free properties. `None` where there is none.
 pub(crate) fn find_amount(event: &Event, path: &str) -> Option<Decimal> {
