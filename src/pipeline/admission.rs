@@ -32,7 +32,7 @@ pub(super) fn admission(verdict: Verdict, street: &Street<'_>) -> Admission {
     let trace = trace::encode(&verdict);
     let grounds =
         if street.config.evidence.enabled { grounds::encode(&verdict, street) } else { Vec::new() };
-    let id = event_hash(key, event);
+    let (id, event_id) = (event_hash(key, event), event.event_id.id.clone());
     let (short_lived, test, received_at) =
         (event.event_id.short_lived, event.test, event.received_at);
     let status = verdict.status;
@@ -57,6 +57,7 @@ pub(super) fn admission(verdict: Verdict, street: &Street<'_>) -> Admission {
     Admission {
         id,
         trace_id,
+        event_id,
         order,
         short_lived,
         test,

@@ -50,6 +50,7 @@ impl Round<'_> {
         let Admission {
             id,
             trace_id,
+            event_id,
             order,
             short_lived,
             test: _,
@@ -86,7 +87,15 @@ impl Round<'_> {
             let Counted { same_as, held, entrusted: new, .. } = counted;
             entrusted = new;
             self.state.ids.insert(&id, short_lived, &same_as, held.clone(), self.now_ms);
-            self.note_ids(IdLine::Seen { id, short_lived, same_as, held });
+            // Its copies may have other ids.
+            let line = if held.is_empty() || same_as.is_empty() {
+                IdLine::Seen { id, short_lived, same_as, held }
+            } else {
+                let sealed = self.shared.seal.seal(&[b"event id", &id], event_id.as_bytes())?;
+                self.state.ids.name(&id, event_id);
+                IdLine::Named { id, short_lived, same_as, held, sealed }
+            };
+            self.note_ids(line);
             // A resend of the same event adds nothing: it has the same trace.
             self.orders.extend(order.map(|order| (order, trace_id)));
             (admitted, status_name(admitted))
@@ -375,6 +384,7 @@ impl Round<'_> {
         {
             return Ok(0);
         }
+        let name = self.state.ids.name_of(event).map(str::to_owned);
         let mut slots = Vec::new();
         for (index, decision) in (first..).zip(part.decisions) {
             let Some(number) = self.state.books.number(&decision.destination) else { continue };
@@ -386,7 +396,10 @@ impl Round<'_> {
                 QueueFate::Shadowed => self.state.books.of(number).shadowed += 1,
                 // Held is better than shed: a still later copy may find room.
                 QueueFate::Queued(_) if self.is_full(number) => continue,
-                QueueFate::Queued(job) => {
+                QueueFate::Queued(mut job) => {
+                    if let Some(name) = &name {
+                        job.label.event_id.clone_from(name);
+                    }
                     entrusted.add(&job, number, slot);
                     self.queue(number, 0, leased_job(job, slot, accepted_at_ms, false));
                 }

@@ -39,6 +39,9 @@ pub struct Admission {
     pub id: IdHash,
     /// By what a trace finds it: hash of the event id alone.
     pub trace_id: IdHash,
+    /// The event id as it is sent: what of a first copy is held goes out under it, whichever later
+    /// copy it comes with.
+    pub event_id: String,
     /// By what `reconcile` finds it: hash of site and order id, where it has one.
     pub order: Option<IdHash>,
     /// The id of a derived one without timestamp only holds for 10 minutes.

@@ -207,7 +207,7 @@ fn by_rule(rule: &ValueRule, amounts: &Amounts<'_>) -> Result<Money, NoValue> {
             let amount = find_amount(amounts.event, path).ok_or_else(missing)?;
             let amount = amount.checked_mul(*times).ok_or_else(too_large)?;
             let is_money = is_amount(path);
-            let read = is_money.then(|| own_currency(amounts));
+            let read = own_currency(amounts).ok().filter(|_| is_money);
             let currency = match rule.currency {
                 Some(named) => stated(named, path, read)?,
                 None => own_currency(amounts)?,
@@ -220,8 +220,8 @@ fn by_rule(rule: &ValueRule, amounts: &Amounts<'_>) -> Result<Money, NoValue> {
                 Some(named) => {
                     let reads_money = MONEY.iter().any(|number| formula.names_number(number));
                     let result = formula.names_number("event_value").then_some(amounts.event_value);
-                    let result = result.flatten().map(|money| Ok(money.currency));
-                    let read = reads_money.then(|| own_currency(amounts));
+                    let result = result.flatten().map(|money| money.currency);
+                    let read = own_currency(amounts).ok().filter(|_| reads_money);
                     let named = stated(named, formula.source(), read)?;
                     stated(named, formula.source(), result)?
                 }
@@ -271,13 +271,9 @@ fn fixed_currency(rule: &ValueRule, amounts: &Amounts<'_>) -> Result<Currency, N
 
 /// The currency that a rule names for what it reads. Money of the event is in the event's own, and
 /// naming another does not make it that: a conversion does.
-fn stated(
-    named: Currency,
-    source: &str,
-    read: Option<Result<Currency, NoValue>>,
-) -> Result<Currency, NoValue> {
+fn stated(named: Currency, source: &str, read: Option<Currency>) -> Result<Currency, NoValue> {
     match read {
-        Some(Ok(own)) if own != named => Err(NoValue::Failed(format!(
+        Some(own) if own != named => Err(NoValue::Failed(format!(
             "`{source}` reads money in {own}, and the rule's `currency` says {named}; `currency` of \
              a destination or of its entry converts"
         ))),

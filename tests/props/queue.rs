@@ -286,6 +286,7 @@ fn admission(incoming: &Incoming, now: Timestamp) -> Admission {
     Admission {
         id,
         trace_id: id,
+        event_id: format!("event-{}", incoming.id),
         order: None,
         short_lived: false,
         test: incoming.test,

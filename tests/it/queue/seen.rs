@@ -95,6 +95,9 @@ async fn copies_with_other_ids_are_one_by_what_they_are_the_same_as() {
     let queue = house.reopen(queue).await;
     let released = one(&queue, copy(3, send("meta", job(3)))).await;
     assert_eq!(released, Admitted::Duplicate { released: 1 });
+    let lease = queue.lease("meta", 10, 80).unwrap().unwrap();
+    assert_eq!(ids_of(&lease), ["event-1"], "it goes out under the first copy's id");
+    queue.release(lease);
     let stats = books(&queue, "meta").await;
     assert_eq!((stats.accepted, stats.pending, stats.held.no_consent), (1, 1, 0));
     assert_eq!(
