@@ -19,4 +19,4 @@ pub use memo::Memo;
 pub use normalize::{Dropped, Rule, birth_date, normalize};
 pub use phone::e164;
 pub use scrub::{Scrubbed, is_kept, scrub_emails, scrub_text, scrub_url};
-pub use subject::{names_a_person, subject_digest, subject_digests};
+pub use subject::{is_nobodys, names_a_person, subject_digest, subject_digests};

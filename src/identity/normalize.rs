@@ -96,12 +96,6 @@ impl Rule {
     pub fn number(self) -> u8 {
         self as u8
     }
-
-    /// Whether a text under this rule may be a hash even where it is sent in clear: ids are opaque
-    /// to us, places and the like are not.
-    pub fn is_opaque(self) -> bool {
-        matches!(self, Rule::Verbatim | Rule::ExternalId)
-    }
 }
 
 /// Why a value was dropped rather than sent wrongly. Never holds the value.
@@ -113,6 +107,12 @@ pub enum Dropped {
     /// It is already hashed, and the platform wants it in clear.
     #[error("it is already hashed, and the platform takes it only in clear")]
     Hashed,
+    /// A device's id that was switched off.
+    #[error("it is all zeros: the id of everybody who switched theirs off")]
+    Nobodys,
+    /// Identity that only leaves hashed, in a field that goes in clear.
+    #[error("it looks like an e-mail address or a phone number, which only leave hashed")]
+    Identity,
     /// It is not what it should be.
     #[error("it is not a valid value of its kind")]
     Invalid,

@@ -25,9 +25,10 @@ pub fn names_a_person(field: Field) -> bool {
     matches!(field, Field::ExternalId | Field::Email | Field::LeadId)
 }
 
-/// An advertising id that was switched off is all zeros, and everybody's.
-fn is_nobodys(field: Field, text: &str) -> bool {
-    field == Field::AdvertisingId && text.bytes().all(|byte| matches!(byte, b'0' | b'-'))
+/// A device's id that was switched off is all zeros, and everybody's.
+pub fn is_nobodys(field: Field, text: &str) -> bool {
+    matches!(field, Field::AdvertisingId | Field::VendorId)
+        && text.trim().bytes().all(|byte| matches!(byte, b'0' | b'-'))
 }
 
 /// The digest of one identifier; `None` where nothing is left of it.
@@ -41,7 +42,7 @@ pub fn subject_digest(
         return None;
     }
     if let Some(digest) = recognise_hash(text) {
-        return Some(digest.bytes);
+        return Some(digest.bytes).filter(|_| !digest.is_of_nothing());
     }
     let rule = match field {
         Field::Email => Rule::EmailPlain,
@@ -82,6 +83,8 @@ mod tests {
         assert_eq!(digest(Field::Email, &hex.to_uppercase()), Some(clear));
         assert_eq!(digest(Field::Phone, "(415) 555-0133"), digest(Field::Phone, "+14155550133"));
         assert_eq!(digest(Field::AnonymousId, "  "), None);
+        let nothing = Normalized(String::new()).digest().hex();
+        assert_eq!(digest(Field::Email, &nothing), None, "everybody's who left the field empty");
         let off = "00000000-0000-0000-0000-000000000000";
         assert_eq!(digest(Field::AdvertisingId, off), None);
     }
