@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     consent::{Grant, Permit, Purpose, Purposes, ReasonCode},
-    event::{ActionSource, AdjustmentKind, Field, FieldSet, Money},
+    event::{ActionSource, AdjustmentKind, Field, FieldSet},
     identity::Rule,
     job::{Flags, Prepared, Sent, Skip, SkipCode},
 };
@@ -375,9 +375,12 @@ fn check(prepared: &mut Prepared, name: &str, occasion: &Occasion<'_>) -> Result
                 return Err(unsupported("GA4 takes refunds, but no new value of a purchase"));
             }
             // Part of it, which the items may show; all of it where no amount is said.
-            if let Some(amount) = adjusts.amount {
-                let currency = occasion.currency.ok_or_else(|| missing("the refund's currency"))?;
-                prepared.value = Some(Money { amount, currency });
+            match adjusts.amount {
+                Some(_) if occasion.currency.is_none() => {
+                    return Err(missing("the refund's currency"));
+                }
+                Some(_) => {}
+                None => prepared.value = occasion.value,
             }
         }
     }

@@ -375,7 +375,7 @@ impl GoogleAds {
                 return Err(unsupported(message));
             }
             Change::Refunded | Change::Cancelled => {
-                let currency = prepared.value.map(|value| value.currency).or(prepared.currency);
+                let currency = occasion.value.map(|value| value.currency).or(prepared.currency);
                 currency.map(|currency| Money { amount: Decimal::ZERO, currency })
             }
         };

@@ -18,7 +18,7 @@ use super::{
     Key, KeyKind, Occasion, Platform, Preparation, Problem, Quota, Refusal, Response, Settings,
     Take,
     answer::by_status,
-    prepare::{Recipe, prepare},
+    prepare::{Recipe, prepare_as_it_came},
     settings::Names,
     wire,
 };
@@ -230,7 +230,7 @@ impl Destination for Webhook {
             return Err(Refusal::Skip(Skip::new(SkipCode::TestMode, message)));
         }
         let recipe = Recipe { takes: &self.takes, fields: self.chosen, oldest: OLDEST };
-        let mut preparation = prepare(&recipe, occasion, permit, now)?;
+        let mut preparation = prepare_as_it_came(&recipe, occasion, permit, now)?;
         let prepared = &mut preparation.prepared;
         // The value as it came has its place in `properties`, beside the one decided by the plan.
         if self.chosen.contains(Field::Value) && permit.fields.contains(Field::Value) {
