@@ -3,7 +3,7 @@
 
 #[cfg(test)]
 use super::Normalized;
-use super::{Memo, Rule, recognise_hash};
+use super::{Memo, Rule, country_code, recognise_hash};
 use crate::event::{Event, Field};
 
 /// Identifiers of a person, strongest first.
@@ -53,6 +53,13 @@ pub fn subject_digest(
     Some(memo.digest(&normalized).bytes)
 }
 
+/// The country by which an event's phone numbers and postal codes are read: its own where it is one,
+/// else its site's.
+pub fn country_of(event: &Event, site: Option<&str>) -> Option<String> {
+    let own = event.texts.first(Field::Country).and_then(country_code);
+    own.or_else(|| site.map(str::to_owned))
+}
+
 /// Every identifier of the event's person, strongest first.
 pub fn subject_digests(
     memo: &Memo,
@@ -73,6 +80,17 @@ pub fn subject_digests(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_country_reads_no_number() {
+        let mut event = Event::nothing();
+        for (own, country) in [("XX", "DE"), ("EU", "DE"), ("uk", "GB"), (" us ", "US")] {
+            event.texts.set(Field::Country, own);
+            assert_eq!(country_of(&event, Some("DE")).as_deref(), Some(country), "{own}");
+        }
+        event.texts.remove(Field::Country);
+        assert_eq!(country_of(&event, None), None);
+    }
 
     #[test]
     fn clear_and_hashed_identifiers_agree() {

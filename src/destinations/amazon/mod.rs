@@ -27,7 +27,7 @@ use super::{
 use crate::{
     consent::{Grant, Permit, Purpose, Purposes},
     event::{ActionSource, Currency, Field, FieldSet},
-    identity::Rule,
+    identity::{Rule, country_code},
     job::{Prepared, Skip, SkipCode},
 };
 
@@ -173,7 +173,7 @@ fn configure(settings: &Settings) -> Configured {
     }
     let country = settings.text("country").map(|country| country.to_ascii_uppercase());
     if country.as_deref().is_some_and(|code| !is_country(code)) {
-        problems.push(Problem::new("country", "must be two letters, such as US"));
+        problems.push(Problem::new("country", "must be an ISO 3166-1 country, such as US"));
     }
     let custom_data = list(settings, "custom_data", &mut problems);
     if custom_data.len() > body::CUSTOM_ATTRIBUTES {
@@ -251,7 +251,7 @@ fn is_data_set(name: &str) -> bool {
 }
 
 fn is_country(code: &str) -> bool {
-    code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_uppercase())
+    country_code(code).as_deref() == Some(code)
 }
 
 #[derive(Debug)]
