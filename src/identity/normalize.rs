@@ -65,7 +65,7 @@ pub enum Rule {
     PlaceGa4,
     /// In the USA the state's two letters, elsewhere as [`Rule::CityCompact`] (Meta).
     StateCompact,
-    /// Lower case, no white space, no dash; in the USA the first five digits (Meta, Snapchat).
+    /// Lower case, no white space, no dash; in the USA the first five digits (Meta).
     PostalCompact,
     /// Trimmed, case kept (postal codes; cities and states of the Google Ads API).
     /// <https://developers.google.com/data-manager/api/devguides/concepts/formatting>
@@ -89,6 +89,8 @@ pub enum Rule {
     Gender,
     /// `f`, `m` or `n` (Pinterest).
     GenderOrNone,
+    /// Lower case, no white space; in the USA the first five digits (Snapchat). Dashes stay.
+    PostalNoSpace,
 }
 
 impl Rule {
@@ -148,7 +150,8 @@ pub fn normalize(rule: Rule, text: &str, country: Option<&str>) -> Result<Normal
         Rule::CityCompact => place::compact(text),
         Rule::PlaceGa4 => name::without_digits_and_symbols(text),
         Rule::StateCompact => place::state(text, country)?,
-        Rule::PostalCompact => place::postal(text, country)?,
+        Rule::PostalCompact => place::postal(text, country, |c| c == '-')?,
+        Rule::PostalNoSpace => place::postal(text, country, |_| false)?,
         Rule::PostalGa4 => text.replace(['.', '~'], "").trim().to_owned(),
         Rule::PostalDigits => text.chars().filter(char::is_ascii_digit).collect(),
         Rule::CountryLower => place::country(text)?.to_ascii_lowercase(),
@@ -271,6 +274,10 @@ mod tests {
             (Rule::PostalCompact, "94035", Some("US"), "94035", "1794327a4d443904421f5ca1f3d72d0a62ba2f0770d80755ec2220fc0efb052e"),
             (Rule::PostalCompact, "94107-1234", Some("US"), "94107", none),
             (Rule::PostalCompact, "SW1A 1AA", Some("GB"), "sw1a1aa", none),
+            (Rule::PostalCompact, "00-950", Some("PL"), "00950", none),
+            (Rule::PostalNoSpace, " 00-950 ", Some("PL"), "00-950", none),
+            (Rule::PostalNoSpace, "SW1A 1AA", Some("GB"), "sw1a1aa", none),
+            (Rule::PostalNoSpace, "94107-1234", Some("US"), "94107", none),
             (Rule::CountryLower, "US", None, "us", "79adb2a2fce5c6ba215fe5f27f532d4e7edbac4b6a5e09e1ef3a08084a904621"),
             (Rule::CountryUpper, " us ", None, "US", none),
             (Rule::CountryUpper, "uk", None, "GB", none),

@@ -38,10 +38,14 @@ pub(super) fn state(text: &str, country: Option<&str>) -> Result<String, Dropped
         .ok_or(Dropped::Invalid)
 }
 
-/// Lower case without spaces and dashes; in the USA the five digits.
-pub(super) fn postal(text: &str, country: Option<&str>) -> Result<String, Dropped> {
+/// Lower case without spaces and what else is `left_out`; in the USA the five digits.
+pub(super) fn postal(
+    text: &str,
+    country: Option<&str>,
+    left_out: fn(char) -> bool,
+) -> Result<String, Dropped> {
     let mut code = text.to_lowercase();
-    code.retain(|c| !c.is_whitespace() && c != '-');
+    code.retain(|c| !c.is_whitespace() && !left_out(c));
     if !is_us(country) {
         return Ok(code);
     }

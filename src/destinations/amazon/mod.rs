@@ -184,6 +184,10 @@ fn configure(settings: &Settings) -> Configured {
         let message = format!("{name:?} must be letters, digits and _");
         problems.push(Problem::new("custom_data", message));
     }
+    let is_twice = |name: &String| custom_data.iter().filter(|other| *other == name).count() > 1;
+    if let Some(name) = custom_data.iter().find(|name| is_twice(name)) {
+        problems.push(Problem::new("custom_data", format!("{name:?} is listed twice")));
+    }
     let mut currencies: Vec<Currency> =
         CURRENCIES.iter().filter_map(|code| Currency::parse(code)).collect();
     for code in list(settings, "more_currencies", &mut problems) {

@@ -52,7 +52,7 @@ const TAKES: &[Take] = &[
     Take::hashed(Field::DateOfBirth, Rule::DateOfBirth),
     Take::hashed(Field::City, Rule::CityCompact),
     Take::hashed(Field::Region, Rule::StateCompact),
-    Take::hashed(Field::PostalCode, Rule::PostalCompact),
+    Take::hashed(Field::PostalCode, Rule::PostalNoSpace),
     Take::hashed(Field::Country, Rule::CountryLower),
     Take::hashed(Field::ExternalId, Rule::ExternalId),
     Take::clear(Field::AnonymousId, Rule::Verbatim),
