@@ -119,6 +119,7 @@ pub(super) static PLATFORM: Platform = Platform {
         personalization_flag: false,
         restricted_in: &["US"],
         can_restrict: |region, _, _| region.is_some(),
+        required: FieldSet::of(&[Field::PageUrl]),
         default_fields,
         takes: FIELDS,
     },

@@ -111,6 +111,7 @@ pub(super) static PLATFORM: Platform = Platform {
         // `LIMITED_DATA_USE` is for opt-outs of states of the USA.
         restricted_in: &["US"],
         can_restrict: |_, _, _| true,
+        required: FieldSet::EMPTY,
         default_fields,
         takes: FIELDS,
     },

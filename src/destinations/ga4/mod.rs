@@ -125,6 +125,7 @@ pub(super) static PLATFORM: Platform = Platform {
         restricted_in: &[],
         can_restrict: |_, _, _| false,
         // The client's own ids; items, without which there is no purchase.
+        required: FieldSet::of(&[Field::Items]),
         default_fields: |_| {
             FieldSet::of(&[
                 Field::GaClientId,

@@ -106,6 +106,7 @@ pub(super) static PLATFORM: Platform = Platform {
         personalization_flag: true,
         restricted_in: &[],
         can_restrict: |_, _, _| false,
+        required: FieldSet::EMPTY,
         default_fields: |_| CLICKS,
         takes: FIELDS,
     },

@@ -1,4 +1,5 @@
 use super::*;
+use crate::consent::Grant;
 use crate::{
     consent::Grants,
     destinations::{Mode, answer::table::classified},

@@ -112,6 +112,7 @@ pub(super) static PLATFORM: Platform = Platform {
         personalization_flag: false,
         restricted_in: &["US"],
         can_restrict: |region, has_ip, _| has_ip || state(region).is_some(),
+        required: FieldSet::of(&[Field::PageUrl]),
         default_fields,
         takes: FIELDS,
     },

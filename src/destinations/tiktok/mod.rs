@@ -128,6 +128,7 @@ pub(super) static PLATFORM: Platform = Platform {
         personalization_flag: false,
         restricted_in: &["US"],
         can_restrict: |_, _, source| may_be_limited(source),
+        required: FieldSet::EMPTY,
         default_fields,
         takes: FIELDS,
     },
