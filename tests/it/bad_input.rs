@@ -299,3 +299,18 @@ fn a_hash_is_no_user_agent() {
         assert!(!sent.contains(hash), "{} {sent}", platform.name);
     }
 }
+
+/// A region whose rule cuts addresses leaves nothing by which these platforms could know a person.
+#[test]
+fn a_truncated_address_identifies_nobody() {
+    for name in ["tiktok", "snapchat", "linkedin"] {
+        let platform = REGISTRY.iter().find(|platform| platform.name == name).unwrap();
+        let found = |region: &str| {
+            let mut event = known_by(platform, &[]);
+            event["context"]["ip"] = json!("203.0.113.9");
+            event["consent"]["region"] = json!(region);
+            fate(platform, &event)
+        };
+        assert_eq!((found("US"), found("CA")), ("send", "identity_too_weak"), "{name}");
+    }
+}

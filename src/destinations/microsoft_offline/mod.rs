@@ -251,6 +251,9 @@ impl Destination for Offline {
         let recipe = Recipe { takes: TAKES, fields: FIELDS, oldest: self.oldest };
         let mut preparation = prepare(&recipe, occasion, permit, now)?;
         let prepared = &mut preparation.prepared;
+        // Not in the future (5614), and the same on every send: it is part of what a resend is
+        // recognised by.
+        prepared.time = prepared.time.min(now);
         prepared.texts.retain(|(field, sent)| match (field, sent) {
             (Field::Msclkid, Sent::Clear(id)) => msclkid(id).is_some(),
             _ => true,

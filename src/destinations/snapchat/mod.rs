@@ -22,7 +22,7 @@ use super::{
     wire::{self, Object},
 };
 use crate::{
-    consent::{Permit, Purpose, Purposes, ReasonCode, Region},
+    consent::{IpForm, Permit, Purpose, Purposes, ReasonCode, Region},
     event::{ActionSource, Field, FieldSet},
     identity::Rule,
     job::{Prepared, Skip, SkipCode},
@@ -256,7 +256,7 @@ impl Destination for Snapchat {
         let prepared = &mut preparation.prepared;
         // The pixel or the app is in the URL.
         prepared.group = format!("{}/{asset}", prepared.group);
-        check(prepared, name)?;
+        check(prepared, name, permit.ip)?;
         Ok(preparation)
     }
 
@@ -335,7 +335,7 @@ impl Snapchat {
 }
 
 /// What Snapchat would refuse, with the whole batch.
-fn check(prepared: &Prepared, name: &str) -> Result<(), Refusal> {
+fn check(prepared: &Prepared, name: &str, ip: IpForm) -> Result<(), Refusal> {
     match prepared.action_source {
         ActionSource::Website if prepared.clear(Field::PageUrl).is_none() => {
             return Err(missing("context.page_url, which a website's event needs,"));
@@ -352,7 +352,8 @@ fn check(prepared: &Prepared, name: &str) -> Result<(), Refusal> {
     let is_known = has(Field::Email)
         || has(Field::Phone)
         || has(Field::AdvertisingId)
-        || (has(Field::Ip) && has(Field::UserAgent));
+        // A truncated address is nobody's (DOC/Parameters: as received).
+        || (has(Field::Ip) && has(Field::UserAgent) && ip == IpForm::Full);
     if !is_known {
         let message = "Snapchat matches by e-mail, phone, advertising id, or address and user \
                        agent together; there is none of them";
