@@ -13,7 +13,7 @@ use crate::{
     consent::IpForm,
     destinations::{Form, Platform, REGISTRY, Take, Taken},
     event::Field,
-    identity::{Dropped, Memo, ip_in_form},
+    identity::{Dropped, Memo, country_code, ip_in_form},
 };
 
 /// One line of input.
@@ -32,15 +32,14 @@ pub(super) struct Identity {
     #[arg(long, value_parser = platform_named)]
     platform: &'static Platform,
     /// The country by which phone numbers are read, such as US.
-    #[arg(long)]
+    #[arg(long, value_parser = country_of)]
     country: Option<String>,
 }
 
 impl Identity {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let country = self.country.map(|country| country.to_ascii_uppercase());
         let (input, output) = (io::stdin().lock(), io::stdout().lock());
-        let unread = run(self.platform, country.as_deref(), input, output)?;
+        let unread = run(self.platform, self.country.as_deref(), input, output)?;
         Ok(if unread == 0 { Exit::Fine } else { Exit::Failed })
     }
 }
@@ -50,6 +49,11 @@ fn platform_named(name: &str) -> Result<&'static Platform, String> {
         let names: Vec<&str> = REGISTRY.iter().map(|platform| platform.name).collect();
         format!("there are {}", names.join(", "))
     })
+}
+
+fn country_of(text: &str) -> Result<String, String> {
+    country_code(text)
+        .ok_or_else(|| "expected an ISO 3166-1 country of two letters, such as US".to_owned())
 }
 
 /// Answers every line of NDJSON; returns how many lines could not be read. Blank lines are skipped.

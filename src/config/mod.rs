@@ -5,8 +5,8 @@
 //! layer of serde records between file and types: the reader walks the parsed tables, which keep
 //! the line of every key, so that one run reports everything that is wrong.
 
-mod adjusting;
 mod approval;
+mod asking;
 mod describe;
 mod document;
 mod field_map;

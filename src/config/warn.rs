@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 
 use super::{
-    DestinationConfig, KeyKind, adjusting,
+    DestinationConfig, KeyKind, asking,
     finding::Report,
     resolve::{Consent, Context, Documents, Draft, Events, Relay},
 };
@@ -250,7 +250,7 @@ pub(super) fn adjustments_without_form(
     for (name, _) in adjustments {
         let Some(place) = events.event_places.get(name) else { continue };
         for destination in destinations.values() {
-            if let Some(why) = adjusting::has_no_form(destination, name) {
+            if let Some(why) = asking::has_no_form(destination, name) {
                 report.warning(
                     &place.below("destinations").below(&destination.name),
                     format!(
@@ -260,6 +260,34 @@ pub(super) fn adjustments_without_form(
                     ),
                 );
             }
+        }
+    }
+}
+
+/// Entries of which no event of a website could be sent, because something that the platform needs
+/// as it is set up, or one of several things, may not leave: by the lists, or by their defaults.
+pub(super) fn lists_too_short(
+    events: &Events,
+    consent: &Consent,
+    destinations: &BTreeMap<String, Arc<DestinationConfig>>,
+    report: &Report,
+) {
+    for destination in destinations.values() {
+        for (name, entries) in &destination.entries {
+            let Some(place) = events.event_places.get(name) else { continue };
+            let mut entries = (0..entries.len()).filter_map(|entry| u16::try_from(entry).ok());
+            let needs_more = |entry| asking::needs_more(destination, name, entry, &consent.rules);
+            let Some(skip) = entries.find_map(needs_more) else { continue };
+            report.warning(
+                &place.below("destinations").below(&destination.name),
+                format!(
+                    "no {name:?} of a website can be sent ({}) with what may leave by consent.toml: \
+                     {}; add to may_send of [destinations.{}]",
+                    skip.code.name(),
+                    skip.message,
+                    destination.name,
+                ),
+            );
         }
     }
 }

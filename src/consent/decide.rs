@@ -20,6 +20,9 @@ pub struct Purposes {
     /// Whether restricted mode can be stated for a region, with or without an address, of an event
     /// from this source.
     pub can_restrict: fn(region: &Region, has_ip: bool, source: ActionSource) -> bool,
+    /// The fields without which it takes no event of a website, or none that counts, whatever its
+    /// settings are and whatever else the event has.
+    pub required: FieldSet,
     /// The fields that leave where `may_send` is absent: required ones and its own click ids.
     pub default_fields: fn(ActionSource) -> FieldSet,
     /// The fields that the platform takes at all.

@@ -28,6 +28,7 @@ const PURPOSES: Purposes = Purposes {
     personalization_flag: true,
     restricted_in: &["US"],
     can_restrict,
+    required: FieldSet::EMPTY,
     default_fields,
     takes: TAKES,
     with_ad_user_data: FieldSet::EMPTY,

@@ -10,8 +10,9 @@ use jiff::{Timestamp, fmt::rfc2822};
 use crate::config::RetryPolicy;
 
 /// A platform's request to wait is honoured up to this, or up to the policy's own longest wait
-/// where that is longer: a broken clock on the other side must not stop a destination for a day.
-pub const LONGEST_ASKED: Duration = Duration::from_secs(600);
+/// where that is longer: a broken clock on the other side must not stop a destination for a day. The
+/// longest window of a platform's limits is a quarter of an hour.
+pub const LONGEST_ASKED: Duration = Duration::from_secs(15 * 60);
 
 /// The longest that one event waits because the platform says that it comes too early.
 const LONGEST_OF_EVENT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -104,7 +105,8 @@ mod tests {
         let wait = |asked| wait(&POLICY, 3, Some(Duration::from_secs(asked)), 1.0).as_millis();
         assert_eq!(wait(0), 500);
         assert_eq!(wait(30), 30_000);
-        assert_eq!(wait(86_400), 600_000);
+        assert_eq!(wait(870), 870_000, "longer than the policy's own");
+        assert_eq!(wait(86_400), 900_000);
     }
 
     #[test]

@@ -1,11 +1,16 @@
 //! What an adjustment makes of the original's worth, in exact money: the same for every platform
-//! that takes a new value instead of the part that was paid back.
+//! that takes a new value instead of the part that was paid back; and what it is worth itself, where
+//! a platform is told of it by an event of one's own.
 
 use super::{
     Occasion, Refusal,
     prepare::{missing, unsupported},
 };
-use crate::event::{Adjustment, AdjustmentKind, Event, Field, Money};
+use crate::{
+    consent::Permit,
+    event::{Adjustment, AdjustmentKind, Event, Field, Money},
+    job::Prepared,
+};
 
 /// What became of the original.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +60,32 @@ pub(super) fn change(
                 )),
             }
         }
+    }
+}
+
+/// Has an adjustment tell of itself: its value is what was paid back, or the new one, and never what
+/// the original was worth; its order is the one that it adjusts. A value below zero says what changed
+/// where no amount does.
+pub(super) fn tell(
+    prepared: &mut Prepared,
+    occasion: &Occasion<'_>,
+    permit: &Permit,
+    takes_order: bool,
+) {
+    let Some(adjusts) = &occasion.event.adjusts else { return };
+    let may_have_value = [Field::Value, Field::Currency].map(|it| permit.fields.contains(it));
+    prepared.value = match adjusts.amount {
+        Some(amount) => occasion
+            .currency
+            .filter(|_| may_have_value == [true, true])
+            .map(|currency| Money { amount, currency }),
+        None => prepared.value.filter(|value| value.amount.is_sign_negative()),
+    };
+    if let Some(order) = adjusts.order_id.as_deref().filter(|_| takes_order)
+        && permit.fields.contains(Field::OrderId)
+    {
+        prepared.texts.retain(|(field, _)| *field != Field::OrderId);
+        prepared.put_clear(Field::OrderId, order);
     }
 }
 

@@ -25,7 +25,7 @@ use super::{
     wire::{self, Object},
 };
 use crate::{
-    consent::{Permit, Purpose, Purposes},
+    consent::{IpForm, Permit, Purpose, Purposes},
     event::{ActionSource, Field, FieldSet},
     identity::{Digest, Rule},
     job::{Prepared, Skip, SkipCode},
@@ -99,6 +99,7 @@ pub(super) static PLATFORM: Platform = Platform {
         personalization_flag: false,
         restricted_in: &[],
         can_restrict: |_, _, _| false,
+        required: FieldSet::EMPTY,
         default_fields: |_| FieldSet::of(&[Field::LiFatId]),
         takes: FIELDS,
         with_ad_user_data: FieldSet::EMPTY,
@@ -241,7 +242,9 @@ impl Destination for Linkedin {
         let prepared = &mut preparation.prepared;
         // GOOGLE_AID is Android's; Apple's id has no type. IP addresses are of version 4 only.
         let is_android = prepared.clear(Field::AppOs) == Some("android");
-        let is_v4 = prepared.clear(Field::Ip).is_some_and(|ip| ip.parse::<Ipv4Addr>().is_ok());
+        // A truncated one is of 256 households, and here it would name a person.
+        let is_v4 = permit.ip == IpForm::Full
+            && prepared.clear(Field::Ip).is_some_and(|ip| ip.parse::<Ipv4Addr>().is_ok());
         prepared.texts.retain(|(field, _)| match field {
             Field::AdvertisingId => is_android,
             Field::Ip => is_v4,

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Occasion, Preparation, Refusal, Take, Taken};
+use super::{Occasion, Preparation, Refusal, Take, Taken, adjust::tell};
 use crate::{
     consent::{Permit, Region, expand_region},
     event::{Currency, Event, Field, FieldSet, Item},
-    identity::{Dropped, ip_in_form},
+    identity::{Dropped, country_of, ip_in_form},
     job::{Flags, Prepared, Skip, SkipCode},
 };
 
@@ -26,8 +26,22 @@ pub(super) struct Recipe<'a> {
     pub oldest: Duration,
 }
 
-/// Prepares what needs no knowledge of the platform. Refuses what is too old.
+/// Prepares what needs no knowledge of the platform. Refuses what is too old. An adjustment is worth
+/// what was paid back and bears the order that it adjusts.
 pub(super) fn prepare(
+    recipe: &Recipe<'_>,
+    occasion: &Occasion<'_>,
+    permit: &Permit,
+    now: Timestamp,
+) -> Result<Preparation, Refusal> {
+    let mut preparation = prepare_as_it_came(recipe, occasion, permit, now)?;
+    let takes_order = recipe.takes.iter().any(|take| take.field == Field::OrderId);
+    tell(&mut preparation.prepared, occasion, permit, takes_order);
+    Ok(preparation)
+}
+
+/// The same, with an adjustment's value and order as the event itself has them.
+pub(super) fn prepare_as_it_came(
     recipe: &Recipe<'_>,
     occasion: &Occasion<'_>,
     permit: &Permit,
@@ -77,13 +91,6 @@ pub(super) fn prepare(
     };
     let dropped = put_texts(&mut prepared, recipe.takes, occasion, permit);
     Ok(Preparation { prepared, dropped, items_cut: 0 })
-}
-
-/// The country for phone numbers and postal rules: the event's own, else its site's.
-pub(super) fn country<'a>(occasion: &Occasion<'a>) -> Option<&'a str> {
-    let own = occasion.event.texts.first(Field::Country).map(str::trim);
-    own.filter(|code| code.len() == 2 && code.bytes().all(|b| b.is_ascii_alphabetic()))
-        .or(occasion.site_country)
 }
 
 /// Keeps the items that a platform can take, and of these the first `at_most`.
@@ -167,7 +174,7 @@ fn put_texts(
     occasion: &Occasion<'_>,
     permit: &Permit,
 ) -> Vec<(Field, Dropped)> {
-    let country = country(occasion);
+    let country = country_of(occasion.event, occasion.site_country);
     let mut dropped = Vec::new();
     for take in takes {
         if !permit.fields.contains(take.field) || !take.is_for(prepared.action_source) {
@@ -185,7 +192,7 @@ fn put_texts(
                 }
                 continue;
             }
-            match take.apply(text, country, occasion.memo) {
+            match take.apply(text, country.as_deref(), occasion.memo) {
                 Ok(Taken::Clear(text)) => prepared.put_clear(take.field, text),
                 Ok(Taken::Hashed(digest) | Taken::HashedBefore(digest)) => {
                     prepared.put_hashed(take.field, digest);

@@ -71,6 +71,7 @@ pub(super) static PLATFORM: Platform = Platform {
         personalization_flag: false,
         restricted_in: &[],
         can_restrict: |_, _, _| false,
+        required: FieldSet::EMPTY,
         default_fields: |_| FieldSet::of(&[Field::Qclid]),
         takes: FIELDS,
         with_ad_user_data: FieldSet::EMPTY,

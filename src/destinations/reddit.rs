@@ -127,6 +127,7 @@ pub(super) static PLATFORM: Platform = Platform {
         personalization_flag: false,
         restricted_in: &["US"],
         can_restrict: |region, _, _| region.is_some(),
+        required: FieldSet::of(&[Field::PageUrl]),
         default_fields,
         takes: FIELDS,
         with_ad_user_data: FieldSet::EMPTY,

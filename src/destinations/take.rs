@@ -1,9 +1,27 @@
 //! A field that a platform takes: by which rule, in which form, how many, of which events.
 
 use crate::{
-    event::{ActionSource, Field},
-    identity::{Digest, Dropped, Memo, Rule, recognise_hash},
+    event::{ActionSource, Field, FieldSet},
+    identity::{Digest, Dropped, Memo, Rule, is_nobodys, recognise_hash, scrub_emails},
 };
+
+/// Ids of the sender's own making: of a shop without accounts they may be e-mail addresses.
+const OWN_IDS: FieldSet =
+    FieldSet::of(&[Field::ExternalId, Field::AnonymousId, Field::SubscriptionId]);
+
+/// Other texts of a person that are taken in clear. Digits in them are no phone numbers.
+const OWN_WORDS: FieldSet = FieldSet::of(&[
+    Field::City,
+    Field::Region,
+    Field::PostalCode,
+    Field::Company,
+    Field::JobTitle,
+    Field::CustomerType,
+]);
+
+/// What is passed on as it came, but is no id that could be a hash.
+const NEVER_HASHED: FieldSet =
+    FieldSet::of(&[Field::UserAgent, Field::AdvertisingId, Field::VendorId]);
 
 /// A field that a platform takes.
 #[derive(Debug, Clone, Copy)]
@@ -86,9 +104,17 @@ pub enum Taken {
 
 impl Take {
     /// Applies the rule to one text: passes on hashes that the sender made, refuses them where the
-    /// platform wants the field in clear, and never hashes what it cannot read.
+    /// platform wants the field in clear, and never hashes what it cannot read. What only leaves as
+    /// a hash is refused in a field that goes in clear, whatever the sender calls it.
     pub fn apply(&self, text: &str, country: Option<&str>, memo: &Memo) -> Result<Taken, Dropped> {
-        let already = if self.rule == Rule::Verbatim { None } else { recognise_hash(text) };
+        if is_nobodys(self.field, text) {
+            return Err(Dropped::Nobodys);
+        }
+        let may_be_hash = self.rule != Rule::Verbatim || NEVER_HASHED.contains(self.field);
+        let already = if may_be_hash { recognise_hash(text) } else { None };
+        if already.as_ref().is_some_and(Digest::is_of_nothing) {
+            return Err(Dropped::Empty);
+        }
         match (self.form, already) {
             (Form::Hashed, Some(digest)) if self.keeps_appendix && digest.appendix.is_some() => {
                 Ok(Taken::HashedBefore(digest))
@@ -101,14 +127,112 @@ impl Take {
                 Ok(Taken::Hashed(memo.digest(&normalised)))
             }
             // An id may be a hash of the sender's own making; a place may not.
-            (Form::Clear, Some(digest)) if self.rule.is_opaque() => {
+            (Form::Clear, Some(digest)) if self.rule == Rule::ExternalId => {
                 Ok(Taken::Clear(digest.bare().hex()))
             }
             (Form::Clear, Some(_)) => Err(Dropped::Hashed),
+            (Form::Clear, None) if self.holds_identity(text, country, memo) => {
+                Err(Dropped::Identity)
+            }
             (Form::Clear, None) => {
                 let normalised = memo.normalize(self.rule, text, country)?;
                 Ok(Taken::Clear(normalised.into_text()))
             }
         }
+    }
+
+    fn holds_identity(&self, text: &str, country: Option<&str>, memo: &Memo) -> bool {
+        if OWN_IDS.contains(self.field) {
+            memo.holds_identity(text, country)
+        } else {
+            OWN_WORDS.contains(self.field) && scrub_emails(text).removed > 0
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn apply(take: Take, text: &str) -> Result<Taken, Dropped> {
+        take.apply(text, Some("US"), &Memo::default())
+    }
+
+    #[test]
+    fn an_own_id_in_clear_is_no_identity() {
+        for field in OWN_IDS.iter() {
+            for rule in [Rule::ExternalId, Rule::Verbatim] {
+                let take = Take::clear(field, rule);
+                for text in [
+                    "jane@example.com",
+                    "shop:jane.doe@example.com",
+                    "jane%40example.com",
+                    "+1 (415) 555-0133",
+                    "+14155550133",
+                    "415-555-0133",
+                ] {
+                    assert_eq!(apply(take, text), Err(Dropped::Identity), "{field:?} {text}");
+                }
+                for id in [
+                    "4155550133",
+                    "u-1029",
+                    "1234567890.1700000000",
+                    "c5c7d1d8-42f4-4ac8-9d2a-6fdc3d2a5c11",
+                    "14155550-1334-4155-8550-133415555013",
+                    "2026-11-22",
+                    "@jane",
+                ] {
+                    assert_eq!(apply(take, id), Ok(Taken::Clear(id.to_owned())), "{field:?} {id}");
+                }
+            }
+        }
+        let hashed = Take::hashed(Field::ExternalId, Rule::ExternalId);
+        assert!(matches!(apply(hashed, "jane@example.com"), Ok(Taken::Hashed(_))));
+    }
+
+    #[test]
+    fn other_words_in_clear_hold_no_address() {
+        let take = Take::clear(Field::City, Rule::PlaceGa4);
+        assert_eq!(apply(take, "jane@example.com"), Err(Dropped::Identity));
+        assert_eq!(apply(take, "Berlin"), Ok(Taken::Clear("berlin".to_owned())));
+        let take = Take::clear(Field::PostalCode, Rule::Verbatim);
+        assert_eq!(apply(take, "01310-100"), Ok(Taken::Clear("01310-100".to_owned())));
+    }
+
+    #[test]
+    fn the_hash_of_nothing_is_nothing() {
+        let nothing = "E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855";
+        for take in [
+            Take::hashed(Field::Email, Rule::EmailPlain),
+            Take { keeps_appendix: true, ..Take::hashed(Field::Phone, Rule::PhoneE164) },
+            Take::hashed(Field::ExternalId, Rule::ExternalId),
+            Take::clear(Field::ExternalId, Rule::ExternalId),
+        ] {
+            for text in [nothing.to_owned(), nothing.to_lowercase(), format!(" {nothing}.Bg")] {
+                assert_eq!(apply(take, &text), Err(Dropped::Empty), "{take:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_device_that_is_everybodys_is_nobodys() {
+        let off = "00000000-0000-0000-0000-000000000000";
+        for field in [Field::AdvertisingId, Field::VendorId] {
+            for take in [Take::clear(field, Rule::Verbatim), Take::hashed(field, Rule::Lower)] {
+                assert_eq!(apply(take, off), Err(Dropped::Nobodys));
+                assert_eq!(apply(take, &off.replace('-', "")), Err(Dropped::Nobodys));
+                assert!(apply(take, &off.replace("-0", "-1")).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn a_hash_is_no_browser_and_no_device() {
+        let hash = "62a14e44f765419d10fea99367361a727c12365e2520f32218d505ed9aa0f62f";
+        for field in [Field::UserAgent, Field::AdvertisingId] {
+            assert_eq!(apply(Take::clear(field, Rule::Verbatim), hash), Err(Dropped::Hashed));
+        }
+        let click = apply(Take::clear(Field::Twclid, Rule::Verbatim), hash);
+        assert_eq!(click, Ok(Taken::Clear(hash.to_owned())), "a click id is nobody else's matter");
     }
 }

@@ -97,6 +97,7 @@ pub(super) static PLATFORM: Platform = Platform {
         restricted_in: &["US"],
         // `LDU` is stated for a state of the USA (OSS).
         can_restrict: |region, _, _| region.as_deref().is_some_and(|it| it.starts_with("US-")),
+        required: FieldSet::EMPTY,
         default_fields,
         takes: FIELDS,
         with_ad_user_data: FieldSet::EMPTY,

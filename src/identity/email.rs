@@ -12,17 +12,14 @@ pub(super) enum Suffix {
 }
 
 pub(super) fn plain(text: &str) -> Result<String, Dropped> {
-    let lower = text.to_lowercase();
-    // An address has no space inside; joining what a person typed apart would be a guess.
-    if lower.contains(char::is_whitespace) {
-        return Err(Dropped::Invalid);
-    }
+    let lower = bare(text);
     parts(&lower)?;
     Ok(lower)
 }
 
 pub(super) fn google(text: &str, suffix: Suffix) -> Result<String, Dropped> {
-    let lower = lower_no_space(text);
+    let mut lower = bare(text);
+    lower.retain(|c| !c.is_whitespace());
     let (local, domain) = parts(&lower)?;
     if !matches!(domain, "gmail.com" | "googlemail.com") {
         return Ok(lower);
@@ -49,7 +46,8 @@ pub(super) fn alphanumeric_local(text: &str) -> Result<String, Dropped> {
 
 pub(super) fn amazon(text: &str) -> Result<String, Dropped> {
     let kept = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '@' | '-' | '+');
-    let lower: String = text.to_lowercase().chars().filter(kept).collect();
+    // Of an address: what is none would become one, and another's.
+    let lower: String = plain(text)?.chars().filter(kept).collect();
     parts(&lower)?;
     Ok(lower)
 }
@@ -59,11 +57,37 @@ pub(super) fn md5(text: &str) -> Result<String, Dropped> {
     Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// The two sides of exactly one `@`, neither empty.
+/// Lower case, without what a link puts before an address and what nobody sees in it.
+fn bare(text: &str) -> String {
+    let mut lower = text.to_lowercase();
+    lower.retain(|c| !is_invisible(c));
+    let bare = lower.trim();
+    bare.strip_prefix("mailto:").unwrap_or(bare).trim().to_owned()
+}
+
+/// Soft hyphens, zero-width characters and marks of direction, which are copied along.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
+            | '\u{2060}'..='\u{2069}' | '\u{FEFF}'
+    )
+}
+
+/// The two sides of exactly one `@`, each of what may stand there: characters of an atom (RFC 5322,
+/// 3.2.3; 6531 for other scripts) and dots before it, the labels of a host after it. A sentence's
+/// or a list's punctuation, a name with its brackets, a space inside make it no address: joining
+/// what somebody typed apart would be a guess.
 fn parts(address: &str) -> Result<(&str, &str), Dropped> {
+    let is_other = |c: char| !c.is_ascii() && !c.is_control() && !c.is_whitespace();
+    let in_atom =
+        |c: char| c.is_ascii_alphanumeric() || ".!#$%&'*+-/=?^_`{|}~".contains(c) || is_other(c);
+    let in_label = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_') || is_other(c);
+    let is_host =
+        |host: &str| host.split('.').all(|label| !label.is_empty() && label.chars().all(in_label));
     match address.split_once('@') {
         Some((local, domain))
-            if !local.is_empty() && !domain.is_empty() && !domain.contains('@') =>
+            if !local.is_empty() && local.chars().all(in_atom) && is_host(domain) =>
         {
             Ok((local, domain))
         }
@@ -77,8 +101,4 @@ fn join(local: &str, domain: &str) -> Result<String, Dropped> {
 
 fn before_plus(local: &str) -> &str {
     local.split('+').next().unwrap_or_default()
-}
-
-fn lower_no_space(text: &str) -> String {
-    text.to_lowercase().chars().filter(|c| !c.is_whitespace()).collect()
 }

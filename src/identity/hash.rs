@@ -60,12 +60,23 @@ impl Digest {
         digits
     }
 
+    /// Whether it was made of no text at all: everybody's who left a form's field empty.
+    pub fn is_of_nothing(&self) -> bool {
+        self.bytes == OF_NOTHING
+    }
+
     /// Without the appendix, which only its own vendor understands.
     #[must_use]
     pub fn bare(self) -> Self {
         Self { appendix: None, ..self }
     }
 }
+
+/// SHA-256 of the empty text (FIPS 180-4).
+const OF_NOTHING: [u8; 32] = [
+    0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24,
+    0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
+];
 
 /// Recognises an SHA-256 that the sender already made: 64 hex digits in any case, trimmed, with
 /// an optional appendix of 2 or 8 characters after a dot (Meta's param builder, v1.2 of 2026-05).
@@ -110,6 +121,14 @@ mod tests {
         assert_eq!(long.hex(), format!("{HEX}.AQYCAQAA"));
         assert_eq!(long.bare().hex(), HEX);
         assert_eq!(recognise_hash(&format!("{HEX}.Bg")).unwrap().appendix.as_deref(), Some(".Bg"));
+    }
+
+    #[test]
+    fn the_hash_of_nothing_is_known() {
+        let nothing = Normalized(String::new()).digest();
+        assert!(nothing.is_of_nothing());
+        assert!(recognise_hash(&nothing.hex().to_uppercase()).unwrap().is_of_nothing());
+        assert!(!recognise_hash(HEX).unwrap().is_of_nothing());
     }
 
     #[test]

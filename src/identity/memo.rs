@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, fmt};
 
-use super::{Digest, Dropped, Normalized, Rule, e164, normalize};
+use super::{Digest, Dropped, Normalized, Rule, e164, normalize, scrub_text};
 use crate::event::Personal;
 
 /// Lives as long as one event is in the pipeline; holds personal text in memory only.
@@ -11,6 +11,8 @@ use crate::event::Personal;
 pub struct Memo {
     phones: RefCell<Vec<Phone>>,
     digests: RefCell<Vec<(Personal, [u8; 32])>>,
+    /// Ids of the sender's own that were looked through for identity.
+    ids: RefCell<Vec<(Personal, bool)>>,
     /// Hashes of remembered values, each with what it is under each rule's number.
     remembered: RefCell<Vec<Remembered>>,
 }
@@ -58,6 +60,19 @@ impl Memo {
             }
         };
         Digest { bytes, appendix: None }
+    }
+
+    /// Whether an id of the sender's own is, or holds, an e-mail address or a phone number. Digits
+    /// alone are a customer's number, and a UUID is never a phone's.
+    pub fn holds_identity(&self, id: &str, country: Option<&str>) -> bool {
+        let mut ids = self.ids.borrow_mut();
+        if let Some((_, holds)) = ids.iter().find(|(known, _)| known.expose() == id) {
+            return *holds;
+        }
+        let holds =
+            uuid::Uuid::try_parse(id.trim()).is_err() && scrub_text(id, country).removed > 0;
+        ids.push((Personal::new(id), holds));
+        holds
     }
 
     /// Notes what a remembered hash is under each rule.

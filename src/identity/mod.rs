@@ -18,5 +18,6 @@ pub use hash::{Digest, Normalized, recognise_hash};
 pub use memo::Memo;
 pub use normalize::{Dropped, Rule, birth_date, normalize};
 pub use phone::e164;
+pub use place::country_code;
 pub use scrub::{Scrubbed, is_kept, scrub_emails, scrub_text, scrub_url};
-pub use subject::{names_a_person, subject_digest, subject_digests};
+pub use subject::{country_of, is_nobodys, names_a_person, subject_digest, subject_digests};

@@ -65,7 +65,7 @@ pub enum Rule {
     PlaceGa4,
     /// In the USA the state's two letters, elsewhere as [`Rule::CityCompact`] (Meta).
     StateCompact,
-    /// Lower case, no white space, no dash; in the USA the first five digits (Meta, Snapchat).
+    /// Lower case, no white space, no dash; in the USA the first five digits (Meta).
     PostalCompact,
     /// Trimmed, case kept (postal codes; cities and states of the Google Ads API).
     /// <https://developers.google.com/data-manager/api/devguides/concepts/formatting>
@@ -89,11 +89,12 @@ pub enum Rule {
     Gender,
     /// `f`, `m` or `n` (Pinterest).
     GenderOrNone,
-
     /// The MD5, in hex, of what [`Rule::EmailPlain`] makes of it: not to be sent, but to be hashed again
     /// (Criteo's third digest).
     /// <https://guides.criteotilt.com/onetag/s2s/>
     EmailMd5,
+    /// Lower case, no white space; in the USA the first five digits (Snapchat). Dashes stay.
+    PostalNoSpace,
 }
 
 impl Rule {
@@ -107,12 +108,6 @@ impl Rule {
     pub fn takes_hashes(self) -> bool {
         self != Rule::EmailMd5
     }
-
-    /// Whether a text under this rule may be a hash even where it is sent in clear: ids are opaque
-    /// to us, places and the like are not.
-    pub fn is_opaque(self) -> bool {
-        matches!(self, Rule::Verbatim | Rule::ExternalId)
-    }
 }
 
 /// Why a value was dropped rather than sent wrongly. Never holds the value.
@@ -124,6 +119,12 @@ pub enum Dropped {
     /// It is already hashed, and the platform wants it in clear.
     #[error("it is already hashed, and the platform takes it only in clear")]
     Hashed,
+    /// A device's id that was switched off.
+    #[error("it is all zeros: the id of everybody who switched theirs off")]
+    Nobodys,
+    /// Identity that only leaves hashed, in a field that goes in clear.
+    #[error("it looks like an e-mail address or a phone number, which only leave hashed")]
+    Identity,
     /// It is not what it should be.
     #[error("it is not a valid value of its kind")]
     Invalid,
@@ -160,7 +161,8 @@ pub fn normalize(rule: Rule, text: &str, country: Option<&str>) -> Result<Normal
         Rule::CityCompact => place::compact(text),
         Rule::PlaceGa4 => name::without_digits_and_symbols(text),
         Rule::StateCompact => place::state(text, country)?,
-        Rule::PostalCompact => place::postal(text, country)?,
+        Rule::PostalCompact => place::postal(text, country, |c| c == '-')?,
+        Rule::PostalNoSpace => place::postal(text, country, |_| false)?,
         Rule::PostalGa4 => text.replace(['.', '~'], "").trim().to_owned(),
         Rule::PostalDigits => text.chars().filter(char::is_ascii_digit).collect(),
         Rule::CountryLower => place::country(text)?.to_ascii_lowercase(),
@@ -237,6 +239,9 @@ mod tests {
             (Rule::EmailPlain, "test-email@test.com", None, "test-email@test.com", "e586883b2b4faf78d48300a79e0e15138d664cdf796ffb86e533170a9893eda8"),
             (Rule::EmailPlain, "test@x.com", None, "test@x.com", "5806dc6b2f04fb728708a8f7b81c14edcd4fba36f77914cf0c9368d9a3a25f76"),
             (Rule::EmailPlain, "Jane.Doe+shop@gmail.com", None, "jane.doe+shop@gmail.com", none),
+            (Rule::EmailPlain, "\u{feff}mailto:Jane\u{ad}@Example.com\u{200b} ", None, "jane@example.com", none),
+            (Rule::EmailPlain, "jörg.o'neil/x=1@müller.example", None, "jörg.o'neil/x=1@müller.example", none),
+            (Rule::EmailGoogle, " jane doe@gmail.com", None, "janedoe@gmail.com", none),
             (Rule::EmailGoogle, "Jane.Doe@gmail.com", None, "janedoe@gmail.com", "d6117306485ed0e50afab3ac871e98f81699151f30281527d63ff5f233656c69"),
             (Rule::EmailGoogle, "alexz@example.com", None, "alexz@example.com", "509e933019bb285a134a9334b8bb679dff79d0ce023d529af4bd744d47b4fd8a"),
             (Rule::EmailGoogle, "cloudy.sanfrancisco+shopping@gmail.com", None, "cloudysanfrancisco@gmail.com", none),
@@ -281,8 +286,14 @@ mod tests {
             (Rule::PostalCompact, "94035", Some("US"), "94035", "1794327a4d443904421f5ca1f3d72d0a62ba2f0770d80755ec2220fc0efb052e"),
             (Rule::PostalCompact, "94107-1234", Some("US"), "94107", none),
             (Rule::PostalCompact, "SW1A 1AA", Some("GB"), "sw1a1aa", none),
+            (Rule::PostalCompact, "00-950", Some("PL"), "00950", none),
+            (Rule::PostalNoSpace, " 00-950 ", Some("PL"), "00-950", none),
+            (Rule::PostalNoSpace, "SW1A 1AA", Some("GB"), "sw1a1aa", none),
+            (Rule::PostalNoSpace, "94107-1234", Some("US"), "94107", none),
             (Rule::CountryLower, "US", None, "us", "79adb2a2fce5c6ba215fe5f27f532d4e7edbac4b6a5e09e1ef3a08084a904621"),
             (Rule::CountryUpper, " us ", None, "US", none),
+            (Rule::CountryUpper, "uk", None, "GB", none),
+            (Rule::CountryLower, "XK", None, "xk", none),
             (Rule::PlaceGoogle, " sw1A 1AA ", None, "sw1A 1AA", none),
             (Rule::PostalGa4, "94.0~43 ", None, "94043", none),
             (Rule::PlaceGa4, "Mountain View 2", None, "mountain view", none),
@@ -313,6 +324,20 @@ mod tests {
             (Rule::EmailPlain, "jane@", None, Dropped::Invalid),
             (Rule::EmailPlain, "@example.com", None, Dropped::Invalid),
             (Rule::EmailPlain, "a@b@example.com", None, Dropped::Invalid),
+            (Rule::EmailPlain, "jane@example.com;", None, Dropped::Invalid),
+            (Rule::EmailPlain, "jane@example.com,joe", None, Dropped::Invalid),
+            (Rule::EmailPlain, "jane@gmail.com.", None, Dropped::Invalid),
+            (Rule::EmailPlain, "jane@.com", None, Dropped::Invalid),
+            (Rule::EmailPlain, "jane\u{0}@example.com", None, Dropped::Invalid),
+            (Rule::EmailPlain, "jane doe@example.com", None, Dropped::Invalid),
+            (Rule::EmailPlain, "<jane@example.com>", None, Dropped::Invalid),
+            (Rule::EmailPlain, "mailto:", None, Dropped::Invalid),
+            (Rule::EmailPlain, "mailto:jane@example.com?subject=a", None, Dropped::Invalid),
+            (Rule::EmailPlain, "\u{200b}", None, Dropped::Invalid),
+            (Rule::EmailGoogle, "\"Jane\" <jane@example.com>", None, Dropped::Invalid),
+            (Rule::EmailAmazon, "\"Jane\" <jane@example.com>", None, Dropped::Invalid),
+            (Rule::EmailAmazon, "jane@example.com;", None, Dropped::Invalid),
+            (Rule::EmailBareLocal, "jane@example.com;", None, Dropped::Invalid),
             (Rule::EmailGoogle, " ...@gmail.com", None, Dropped::Invalid),
             (Rule::EmailGoogle, "+x@gmail.com", None, Dropped::Invalid),
             (Rule::EmailAlphanumericLocal, "_@example.com", None, Dropped::Invalid),
@@ -325,6 +350,9 @@ mod tests {
             (Rule::NameMeta, "-.-", None, Dropped::Empty),
             (Rule::NameGa4, "42", None, Dropped::Empty),
             (Rule::CountryLower, "USA", None, Dropped::Invalid),
+            (Rule::CountryLower, "EU", None, Dropped::Invalid),
+            (Rule::CountryUpper, "XX", None, Dropped::Invalid),
+            (Rule::CountryUpper, "--", None, Dropped::Invalid),
             (Rule::StateCompact, "Atlantis", Some("US"), Dropped::Invalid),
             (Rule::PostalCompact, "9410", Some("US"), Dropped::Invalid),
             (Rule::HttpUrl, "/checkout", None, Dropped::Invalid),

@@ -7,14 +7,21 @@ pub(super) fn compact(text: &str) -> String {
     name::without_symbols_and_space(text)
 }
 
-/// ISO 3166-1 alpha-2 in upper case. A name or three letters are refused, not translated.
-pub(super) fn country(text: &str) -> Result<String, Dropped> {
-    let code = text.trim();
-    if code.len() == 2 && code.bytes().all(|b| b.is_ascii_alphabetic()) {
-        Ok(code.to_ascii_uppercase())
-    } else {
-        Err(Dropped::Invalid)
+/// ISO 3166-1 alpha-2 in upper case, of any case. `UK`, which the standard reserves for it, is `GB`,
+/// and `XK` is Kosovo, which has no other. A name, three letters and what is no country (`EU`, `XX`)
+/// are refused, not translated.
+pub fn country_code(text: &str) -> Option<String> {
+    let code = text.trim().to_ascii_uppercase();
+    match code.as_str() {
+        "UK" => Some("GB".to_owned()),
+        "XK" => Some(code),
+        "" => None,
+        _ => code.parse::<iso_currency::Country>().is_ok().then_some(code),
     }
+}
+
+pub(super) fn country(text: &str) -> Result<String, Dropped> {
+    country_code(text).ok_or(Dropped::Invalid)
 }
 
 /// In the USA the state's two letters, from the code, the ISO 3166-2 code or the name.
@@ -31,10 +38,14 @@ pub(super) fn state(text: &str, country: Option<&str>) -> Result<String, Dropped
         .ok_or(Dropped::Invalid)
 }
 
-/// Lower case without spaces and dashes; in the USA the five digits.
-pub(super) fn postal(text: &str, country: Option<&str>) -> Result<String, Dropped> {
+/// Lower case without spaces and what else is `left_out`; in the USA the five digits.
+pub(super) fn postal(
+    text: &str,
+    country: Option<&str>,
+    left_out: fn(char) -> bool,
+) -> Result<String, Dropped> {
     let mut code = text.to_lowercase();
-    code.retain(|c| !c.is_whitespace() && c != '-');
+    code.retain(|c| !c.is_whitespace() && !left_out(c));
     if !is_us(country) {
         return Ok(code);
     }

@@ -3,7 +3,7 @@
 
 #[cfg(test)]
 use super::Normalized;
-use super::{Memo, Rule, recognise_hash};
+use super::{Memo, Rule, country_code, recognise_hash};
 use crate::event::{Event, Field};
 
 /// Identifiers of a person, strongest first.
@@ -25,9 +25,10 @@ pub fn names_a_person(field: Field) -> bool {
     matches!(field, Field::ExternalId | Field::Email | Field::LeadId)
 }
 
-/// An advertising id that was switched off is all zeros, and everybody's.
-fn is_nobodys(field: Field, text: &str) -> bool {
-    field == Field::AdvertisingId && text.bytes().all(|byte| matches!(byte, b'0' | b'-'))
+/// A device's id that was switched off is all zeros, and everybody's.
+pub fn is_nobodys(field: Field, text: &str) -> bool {
+    matches!(field, Field::AdvertisingId | Field::VendorId)
+        && text.trim().bytes().all(|byte| matches!(byte, b'0' | b'-'))
 }
 
 /// The digest of one identifier; `None` where nothing is left of it.
@@ -41,7 +42,7 @@ pub fn subject_digest(
         return None;
     }
     if let Some(digest) = recognise_hash(text) {
-        return Some(digest.bytes);
+        return Some(digest.bytes).filter(|_| !digest.is_of_nothing());
     }
     let rule = match field {
         Field::Email => Rule::EmailPlain,
@@ -50,6 +51,13 @@ pub fn subject_digest(
     };
     let normalized = memo.normalize(rule, text, country).ok()?;
     Some(memo.digest(&normalized).bytes)
+}
+
+/// The country by which an event's phone numbers and postal codes are read: its own where it is one,
+/// else its site's.
+pub fn country_of(event: &Event, site: Option<&str>) -> Option<String> {
+    let own = event.texts.first(Field::Country).and_then(country_code);
+    own.or_else(|| site.map(str::to_owned))
 }
 
 /// Every identifier of the event's person, strongest first.
@@ -74,6 +82,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_no_country_reads_no_number() {
+        let mut event = Event::nothing();
+        for (own, country) in [("XX", "DE"), ("EU", "DE"), ("uk", "GB"), (" us ", "US")] {
+            event.texts.set(Field::Country, own);
+            assert_eq!(country_of(&event, Some("DE")).as_deref(), Some(country), "{own}");
+        }
+        event.texts.remove(Field::Country);
+        assert_eq!(country_of(&event, None), None);
+    }
+
+    #[test]
     fn clear_and_hashed_identifiers_agree() {
         let memo = Memo::default();
         let digest = |field, text: &str| subject_digest(&memo, field, text, Some("US"));
@@ -82,6 +101,8 @@ mod tests {
         assert_eq!(digest(Field::Email, &hex.to_uppercase()), Some(clear));
         assert_eq!(digest(Field::Phone, "(415) 555-0133"), digest(Field::Phone, "+14155550133"));
         assert_eq!(digest(Field::AnonymousId, "  "), None);
+        let nothing = Normalized(String::new()).digest().hex();
+        assert_eq!(digest(Field::Email, &nothing), None, "everybody's who left the field empty");
         let off = "00000000-0000-0000-0000-000000000000";
         assert_eq!(digest(Field::AdvertisingId, off), None);
     }

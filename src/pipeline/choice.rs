@@ -10,8 +10,8 @@ use crate::{
         Reading, State, Whereabouts,
         memory::{self, Choice, Terms},
     },
-    event::{Event, Field},
-    identity::{Memo, subject_digests},
+    event::Event,
+    identity::{Memo, country_of, subject_digests},
     job::{Sent, Stored},
     queue::IdHash,
     sources::{Read, Rejection, RejectionCode, Warning, json::Node, native},
@@ -107,8 +107,8 @@ fn whom<'c>(
         let message = format!("no site is called {:?}", event.site);
         return Err(rejection(event, RejectionCode::SiteUnknown, message, "/site"));
     };
-    let country = event.texts.first(Field::Country).or(site.country.as_deref());
-    let subjects: Vec<IdHash> = subject_digests(&Memo::default(), event, country)
+    let country = country_of(event, site.country.as_deref());
+    let subjects: Vec<IdHash> = subject_digests(&Memo::default(), event, country.as_deref())
         .iter()
         .map(|(field, digest)| key.subject(&site.controller, *field, digest))
         .collect();

@@ -123,6 +123,8 @@ pub(super) fn decide(
                 warn_dropped(&preparation.dropped, warnings);
                 say_what_was_cut(preparation.items_cut, config, &mut one);
                 let mut prepared = Box::new(preparation.prepared);
+                // Of an adjustment it is not what the plan made of the original's.
+                one.value = prepared.value;
                 money::say_what_is_left_out(&prepared, scene, config, &mut one);
                 let retention = scene.street.config.retention.queue;
                 let kept =

@@ -37,7 +37,7 @@ use crate::{
         traits::{KEYS as TRAIT_KEYS, Trait},
     },
     event::{Event, Field},
-    identity::{Memo, subject_digests},
+    identity::{Memo, country_of, subject_digests},
     plan::{EVENT_ID, Facts, Kind, UnknownEvents},
     queue::{Admission, AdmissionStatus, IdHash},
     sources::{Read, Rejection, RejectionCode, Warning, WarningCode},
@@ -146,7 +146,8 @@ pub fn run(
         event.currency = event.currency.or(site.currency);
     }
     let (Reading { seen, mut state }, model) = consent::read(street, site, &event, whereabouts);
-    let country = event.texts.first(Field::Country).or(site.country.as_deref());
+    let country = country_of(&event, site.country.as_deref());
+    let country = country.as_deref();
     let memo = Memo::default();
     let identifiers = subject_digests(&memo, &event, country);
     let mut subjects: Vec<IdHash> = identifiers

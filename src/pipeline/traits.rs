@@ -58,7 +58,8 @@ fn value(
         return None;
     }
     if let Some(digest) = recognise_hash(text) {
-        return Some(Value::Hashed { digest: digest.bytes, forms: Vec::new() });
+        let value = Value::Hashed { digest: digest.bytes, forms: Vec::new() };
+        return Some(value).filter(|_| !digest.is_of_nothing());
     }
     if takes.iter().any(|take| take.form == Form::Clear)
         && let Some(clear) = Value::clear(field, text)

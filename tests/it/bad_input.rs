@@ -227,3 +227,90 @@ fn odd_values_are_never_refused() {
     }
     assert!(found.is_empty(), "{found:#?}");
 }
+
+/// What an event with some fields replaced makes a platform get, as text; empty where nothing.
+fn sent(platform: &Platform, source: &str, changes: &[(&str, Value)]) -> String {
+    let mut event = purchase(platform);
+    event["action_source"] = json!(source);
+    for (path, value) in changes {
+        let mut place = &mut event;
+        for key in path.split('.') {
+            if place.is_null() {
+                *place = json!({});
+            }
+            place = &mut place[key];
+        }
+        *place = value.clone();
+    }
+    let Ok(preparation) = prepared(platform, &event) else { return String::new() };
+    let calls = support::destination(platform).assemble(&[preparation.prepared], support::now());
+    calls
+        .iter()
+        .map(|call| format!("{} {}", call.url, String::from_utf8_lossy(&call.body)))
+        .collect()
+}
+
+/// What only leaves hashed leaves under no other name either.
+#[test]
+fn identity_does_not_leave_in_clear_as_an_id() {
+    for platform in REGISTRY {
+        for source in ["website", "app"] {
+            let changes = [
+                ("user.external_id", json!(["zaphod@example.com", "+1 415 555 0177"])),
+                ("user.anonymous_id", json!("zaphod@example.com")),
+                ("user.subscription_id", json!("+14155550177")),
+                ("user.city", json!("zaphod@example.com")),
+                ("user.company", json!("zaphod@example.com")),
+            ];
+            let sent = sent(platform, source, &changes);
+            for clear in ["zaphod", "4155550177", "555 0177"] {
+                assert!(!sent.contains(clear), "{} {source} {sent}", platform.name);
+            }
+        }
+    }
+}
+
+/// The hash of an empty field, and the id of everybody who switched theirs off, identify nobody.
+#[test]
+fn what_everybody_has_in_common_is_not_sent() {
+    let nothing = "E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855";
+    let off = "00000000-0000-0000-0000-000000000000";
+    for platform in REGISTRY {
+        for source in ["website", "app"] {
+            let keys =
+                ["user.email", "user.phone", "user.external_id", "user.first_name", "user.city"];
+            let mut changes: Vec<(&str, Value)> =
+                keys.into_iter().map(|key| (key, json!(nothing))).collect();
+            changes.push(("context.app.advertising_id", json!(off)));
+            changes.push(("context.app.vendor_id", json!(off)));
+            let sent = sent(platform, source, &changes).to_lowercase();
+            assert!(!sent.contains("e3b0c442"), "{} {source} {sent}", platform.name);
+            assert!(!sent.contains(off), "{} {source} {sent}", platform.name);
+        }
+    }
+}
+
+/// A hash where a browser's name belongs would have a batch refused.
+#[test]
+fn a_hash_is_no_user_agent() {
+    let hash = "62a14e44f765419d10fea99367361a727c12365e2520f32218d505ed9aa0f62f";
+    for platform in REGISTRY {
+        let sent = sent(platform, "website", &[("context.user_agent", json!(hash))]);
+        assert!(!sent.contains(hash), "{} {sent}", platform.name);
+    }
+}
+
+/// A region whose rule cuts addresses leaves nothing by which these platforms could know a person.
+#[test]
+fn a_truncated_address_identifies_nobody() {
+    for name in ["tiktok", "snapchat", "linkedin"] {
+        let platform = REGISTRY.iter().find(|platform| platform.name == name).unwrap();
+        let found = |region: &str| {
+            let mut event = known_by(platform, &[]);
+            event["context"]["ip"] = json!("203.0.113.9");
+            event["consent"]["region"] = json!(region);
+            fate(platform, &event)
+        };
+        assert_eq!((found("US"), found("CA")), ("send", "identity_too_weak"), "{name}");
+    }
+}

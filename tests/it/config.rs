@@ -191,3 +191,67 @@ fn what_init_writes_passes_check_and_its_own_cases() {
     assert_eq!(again.status.code(), Some(1));
     assert!(String::from_utf8(again.stderr).unwrap().contains("nothing was written"));
 }
+
+/// What the findings of one destination's `may_send` are, where an event of a website is all it gets.
+fn about_may_send(destination: &str, rule: &str, entry: &str) -> Vec<String> {
+    let platform = destination.lines().next().unwrap().trim_matches(['[', ']']);
+    let files = [
+        ("relay.toml", "[sites.shop]\nhosts = [\"shop.example\"]\n".to_owned()),
+        ("destinations.toml", format!("{destination}platform = \"{platform}\"\n")),
+        (
+            "consent.toml",
+            format!(
+                "version = \"1\"\n[regions.all]\nmatch = [\"*\"]\nmodel = \"opt_in\"\n\
+                 ip = \"full\"\n[destinations.{platform}]\n{rule}\n"
+            ),
+        ),
+        (
+            "events.toml",
+            format!(
+                "[events.purchase]\nkind = \"macro\"\n[events.purchase.destinations]\n\
+                 {platform} = {entry}\n"
+            ),
+        ),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    let found = lines(&check(dir.path()));
+    found.into_iter().filter(|line| line.contains("may_send") || line.contains("error")).collect()
+}
+
+/// A list is too short where a field without which nothing is taken is not in it; where one of
+/// several will do, or the settings stand in for one, it is not.
+#[test]
+fn may_send_must_hold_what_is_needed_and_no_more() {
+    let snapchat = "[snapchat]\npixel_id = \"a1\"\naccess_token = { env = \"T\" }\n";
+    let tiktok = "[tiktok]\npixel_code = \"C0\"\naccess_token = { env = \"T\" }\n";
+    let amazon = "[amazon]\naccount_id = 1\nregion = \"NA\"\nclient_id = \"a\"\n\
+                  client_secret = { env = \"S\" }\nrefresh_token = { env = \"R\" }\n";
+    let amazon_us = format!("{amazon}country = \"US\"\n");
+    let microsoft = "[microsoft]\ntag_id = 1\naccess_token = { env = \"T\" }\n";
+    let meta = "[meta]\ndataset_id = 1\naccess_token = { env = \"T\" }\n";
+    let page_load = "{ page_load = true }";
+    #[rustfmt::skip]
+    let table = [
+        (snapchat, "may_send = [\"user.email\", \"context.page_url\"]", "true", vec![]),
+        (snapchat, "may_send = [\"user.email\"]", "true", vec!["error", "lacks what", "context.page_url"]),
+        (snapchat, "may_send = [\"context.page_url\"]", "true", vec!["warning", "identity_too_weak"]),
+        (tiktok, "may_send = [\"user.email\", \"click_ids\"]", "true", vec![]),
+        (&*amazon_us, "may_send = [\"user.email\"]", "true", vec![]),
+        (amazon, "may_send = [\"user.email\"]", "true", vec!["warning", "user.country"]),
+        (amazon, "", "true", vec!["warning", "identity_too_weak"]),
+        (microsoft, "", "true", vec![]),
+        (microsoft, "", page_load, vec!["warning", "missing_field", "context.page_url"]),
+        (meta, "may_send = [\"user.email\"]", "true", vec!["error", "context.user_agent, context.page_url"]),
+    ];
+    for (destination, rule, entry, words) in table {
+        let found = about_may_send(destination, rule, entry);
+        let what = format!("{destination} {rule} {found:#?}");
+        assert_eq!(found.is_empty(), words.is_empty(), "{what}");
+        for word in words {
+            assert!(found.iter().any(|line| line.contains(word)), "{word}: {what}");
+        }
+    }
+}

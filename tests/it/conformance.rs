@@ -190,7 +190,11 @@ async fn without_a_test_mode_nothing_is_sent_in_test_mode() {
 #[tokio::test]
 async fn wrong_usage_ends_with_2() {
     let folder = Folder::shipped();
-    for arguments in [&["identity", "--platform", "metaa"][..], &["explain", "--nwo", NOW][..]] {
+    for arguments in [
+        &["identity", "--platform", "metaa"][..],
+        &["identity", "--platform", "meta", "--country", "USA"],
+        &["explain", "--nwo", NOW][..],
+    ] {
         let mut command = binary();
         let output = command.args(arguments).stdin(Stdio::null()).output().await.unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");

@@ -25,6 +25,7 @@ const PURPOSES: Purposes = Purposes {
     personalization_flag: true,
     restricted_in: &["US"],
     can_restrict,
+    required: FieldSet::EMPTY,
     default_fields,
     takes: FieldSet::of(&[Field::Email, Field::Ip, Field::UserAgent, Field::Fbp]),
     with_ad_user_data: FieldSet::EMPTY,

@@ -14,7 +14,7 @@ use crate::{
         Rules, VendorId, WhenDenied, WhenOptedOut, expand_region, is_for_email, known_categories,
     },
     destinations::Platform,
-    event::{ActionSource, Class, Field, FieldSet},
+    event::{ActionSource, Field, FieldSet},
 };
 
 const OUTCOMES: [(&str, WhenOptedOut); 3] = [
@@ -471,20 +471,15 @@ fn suggest_group(path: &str) -> String {
     }
 }
 
-/// Refuses lists that take away what the platform cannot do without on a website.
+/// Refuses lists that take away what the platform cannot do without on a website. What it needs as
+/// it is set up, or one of several, is asked of it once it is built.
 fn check_required(
     platform: &Platform,
     may_send: Option<&((FieldSet, Vec<String>), Node<'_>)>,
     never_send: Option<&((FieldSet, Vec<String>), Node<'_>)>,
 ) {
-    // Its click ids are sent by default, but none of them is required.
-    let required = (platform.purposes.default_fields)(ActionSource::Website)
-        .iter()
-        .filter(|field| field.class() != Class::Click)
-        // Value, currency and order id are sent whatever the lists say.
-        .filter(|field| !matches!(field, Field::Value | Field::Currency | Field::OrderId));
     let (mut missing, mut forbidden) = (Vec::new(), Vec::new());
-    for field in required {
+    for field in platform.purposes.required.iter() {
         if never_send.is_some_and(|((set, _), _)| set.contains(field)) {
             forbidden.push(field.path());
         } else if may_send.is_some_and(|((set, _), _)| !set.contains(field)) {

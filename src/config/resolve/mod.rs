@@ -77,6 +77,7 @@ pub(super) fn resolve(
     }
     warn::browser_copies(&events, &destinations, report);
     warn::adjustments_without_form(&events, &destinations, report);
+    warn::lists_too_short(&events, &consent, &destinations, report);
     Some(Config {
         hash,
         mode: context.mode,

@@ -39,6 +39,7 @@ const ADS: Platform = Platform {
         personalization_flag: true,
         restricted_in: &["US"],
         can_restrict: |_, has_ip, _| has_ip,
+        required: FieldSet::of(&[Field::UserAgent, Field::PageUrl]),
         default_fields: |_| FieldSet::of(&[Field::UserAgent, Field::PageUrl, Field::Fbp]),
         takes: FieldSet::EMPTY,
         with_ad_user_data: FieldSet::EMPTY,
@@ -71,6 +72,7 @@ const STATS: Platform = Platform {
         needs: Some(&[Purpose::AnalyticsStorage]),
         personalization_flag: false,
         restricted_in: &[],
+        required: FieldSet::EMPTY,
         default_fields: |_| FieldSet::EMPTY,
         ..ADS.purposes
     },

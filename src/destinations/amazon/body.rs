@@ -157,7 +157,10 @@ fn custom_data(job: &Prepared, wording: &Wording) -> Vec<Value> {
         for (name, text) in
             [("brand", &item.brand), ("productId", &item.id), ("category", &item.category)]
         {
-            attributes.extend(text.as_deref().and_then(|text| attribute(name, "STRING", text)));
+            // One of the settings under the same name comes first: twice a name is refused.
+            if !attributes.iter().any(|known| known["name"] == name) {
+                attributes.extend(text.as_deref().and_then(|text| attribute(name, "STRING", text)));
+            }
         }
     }
     attributes

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     consent::{Grant, Permit, Purpose, Purposes},
     event::{ActionSource, Currency, Field, FieldSet},
-    identity::Rule,
+    identity::{Rule, country_code},
     job::{Prepared, Skip, SkipCode},
 };
 
@@ -111,6 +111,7 @@ pub(super) static PLATFORM: Platform = Platform {
         // `LIMITED_DATA_USE` is for opt-outs of states of the USA.
         restricted_in: &["US"],
         can_restrict: |_, _, _| true,
+        required: FieldSet::EMPTY,
         default_fields,
         takes: FIELDS,
         with_ad_user_data: FieldSet::EMPTY,
@@ -174,7 +175,7 @@ fn configure(settings: &Settings) -> Configured {
     }
     let country = settings.text("country").map(|country| country.to_ascii_uppercase());
     if country.as_deref().is_some_and(|code| !is_country(code)) {
-        problems.push(Problem::new("country", "must be two letters, such as US"));
+        problems.push(Problem::new("country", "must be an ISO 3166-1 country, such as US"));
     }
     let custom_data = list(settings, "custom_data", &mut problems);
     if custom_data.len() > body::CUSTOM_ATTRIBUTES {
@@ -184,6 +185,10 @@ fn configure(settings: &Settings) -> Configured {
     if let Some(name) = custom_data.iter().find(|name| !body::is_attribute(name)) {
         let message = format!("{name:?} must be letters, digits and _");
         problems.push(Problem::new("custom_data", message));
+    }
+    let is_twice = |name: &String| custom_data.iter().filter(|other| *other == name).count() > 1;
+    if let Some(name) = custom_data.iter().find(|name| is_twice(name)) {
+        problems.push(Problem::new("custom_data", format!("{name:?} is listed twice")));
     }
     let mut currencies: Vec<Currency> =
         CURRENCIES.iter().filter_map(|code| Currency::parse(code)).collect();
@@ -252,7 +257,7 @@ fn is_data_set(name: &str) -> bool {
 }
 
 fn is_country(code: &str) -> bool {
-    code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_uppercase())
+    country_code(code).as_deref() == Some(code)
 }
 
 #[derive(Debug)]

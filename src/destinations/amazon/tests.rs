@@ -121,6 +121,14 @@ fn every_problem_is_named_at_once() {
 }
 
 #[test]
+fn an_attribute_is_listed_once() {
+    let table = "region = \"NA\"\ncustom_data = [\"tier\", \"brand\", \"tier\"]";
+    let problems = configure(&settings(table)).unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].message.contains("\"tier\" is listed twice"), "{problems:?}");
+}
+
+#[test]
 fn currencies_are_amazons_and_the_settings() {
     let takes = |table: &str, code: &str| {
         let destination = configure(&settings(table)).unwrap();

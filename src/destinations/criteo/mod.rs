@@ -112,6 +112,7 @@ pub(super) static PLATFORM: Platform = Platform {
         restricted_in: &[],
         can_restrict: |_, _, _| false,
         // Its own id; items, without which there is no transaction.
+        required: FieldSet::of(&[Field::Items]),
         default_fields: |_| FieldSet::of(&[Field::CrtoId, Field::Items]),
         takes: FIELDS,
         with_ad_user_data: FieldSet::EMPTY,

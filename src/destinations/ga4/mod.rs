@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     consent::{Grant, Permit, Purpose, Purposes, ReasonCode},
-    event::{ActionSource, AdjustmentKind, Field, FieldSet, Money},
+    event::{ActionSource, AdjustmentKind, Field, FieldSet},
     identity::Rule,
     job::{Prepared, Sent, Skip, SkipCode},
 };
@@ -127,6 +127,7 @@ pub(super) static PLATFORM: Platform = Platform {
         restricted_in: &[],
         can_restrict: |_, _, _| false,
         // The client's own ids; items, without which there is no purchase.
+        required: FieldSet::of(&[Field::Items]),
         default_fields: |_| {
             FieldSet::of(&[
                 Field::GaClientId,
@@ -377,9 +378,12 @@ fn check(prepared: &mut Prepared, name: &str, occasion: &Occasion<'_>) -> Result
                 return Err(unsupported("GA4 takes refunds, but no new value of a purchase"));
             }
             // Part of it, which the items may show; all of it where no amount is said.
-            if let Some(amount) = adjusts.amount {
-                let currency = occasion.currency.ok_or_else(|| missing("the refund's currency"))?;
-                prepared.value = Some(Money { amount, currency });
+            match adjusts.amount {
+                Some(_) if occasion.currency.is_none() => {
+                    return Err(missing("the refund's currency"));
+                }
+                Some(_) => {}
+                None => prepared.value = occasion.value,
             }
         }
     }

@@ -111,6 +111,7 @@ pub(super) static PLATFORM: Platform = Platform {
         personalization_flag: true,
         restricted_in: &[],
         can_restrict: |_, _, _| false,
+        required: FieldSet::EMPTY,
         default_fields: |_| CLICKS,
         takes: FIELDS,
         with_ad_user_data: FieldSet::EMPTY,
@@ -390,7 +391,7 @@ impl GoogleAds {
                 return Err(unsupported(message));
             }
             Change::Refunded | Change::Cancelled => {
-                let currency = prepared.value.map(|value| value.currency).or(prepared.currency);
+                let currency = occasion.value.map(|value| value.currency).or(prepared.currency);
                 currency.map(|currency| Money { amount: Decimal::ZERO, currency })
             }
         };

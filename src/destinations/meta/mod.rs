@@ -142,6 +142,7 @@ pub(super) static PLATFORM: Platform = Platform {
         personalization_flag: true,
         restricted_in: &["US"],
         can_restrict: |region, has_ip, _| has_ip || ldu_state(region).is_some(),
+        required: FieldSet::of(&[Field::UserAgent, Field::PageUrl]),
         default_fields,
         takes: FIELDS,
         with_ad_user_data: FieldSet::EMPTY,

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::Kind;
 use crate::{
-    consent::Grant,
+    consent::{Grant, Region},
     destinations::{
         prepare::may_be_in_eea_uk_ch,
         wire::{self, Object},
@@ -26,6 +26,7 @@ pub(super) fn event(job: &Prepared, kind: &Kind, dates: HotelDates, now: Timesta
         Kind::PageLoad => ("pageLoad", None),
         Kind::Custom(name) => ("custom", Some(name.as_str())),
     };
+    let is_granted = job.flags.grants.ad_storage == Grant::Granted;
     Object::large()
         .with("eventType", kind)
         .maybe("eventName", name)
@@ -37,7 +38,7 @@ pub(super) fn event(job: &Prepared, kind: &Kind, dates: HotelDates, now: Timesta
         .maybe("pageLoadId", text("page_load_id").filter(|id| is_uuid(id)))
         .maybe("pageTitle", text("page_title"))
         .maybe("keywords", text("keywords"))
-        .maybe("adStorageConsent", ad_storage(job))
+        .maybe("adStorageConsent", is_granted.then_some("G"))
         .object("userData", user_data(job))
         .object("customData", custom_data(job, &other, dates, name.is_some()))
 }
@@ -104,13 +105,14 @@ fn hotel_data(
     )
 }
 
-/// Granted or denied (DOC, `adStorageConsent`). Absent it means granted, so that silence from where
-/// a grant is needed is written as denied; elsewhere it is not written at all.
-pub(super) fn ad_storage(job: &Prepared) -> Option<&'static str> {
-    match job.flags.grants.ad_storage {
-        Grant::Granted => Some("G"),
-        Grant::Denied => Some("D"),
-        Grant::NotAsked => may_be_in_eea_uk_ch(&job.consent.region).then_some("D"),
+/// Whether storage counts as denied (DOC, `adStorageConsent`). Absent it means granted, so that
+/// silence from where a grant is needed is a no. What is denied may not bear an identifier, and
+/// without one Microsoft takes nothing: "D" is never written.
+pub(super) fn is_denied(ad_storage: Grant, region: &Region) -> bool {
+    match ad_storage {
+        Grant::Granted => false,
+        Grant::Denied => true,
+        Grant::NotAsked => may_be_in_eea_uk_ch(region),
     }
 }
 

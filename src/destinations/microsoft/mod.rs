@@ -26,7 +26,7 @@ use super::{
     wire,
 };
 use crate::{
-    consent::{Grant, Permit, Purpose, Purposes, ReasonCode},
+    consent::{Permit, Purpose, Purposes, ReasonCode},
     event::{ActionSource, Field, FieldSet},
     identity::Rule,
     job::{Prepared, Sent, Skip, SkipCode},
@@ -106,6 +106,7 @@ pub(super) static PLATFORM: Platform = Platform {
         personalization_flag: false,
         restricted_in: &[],
         can_restrict: |_, _, _| false,
+        required: FieldSet::EMPTY,
         default_fields: |_| FieldSet::of(&[Field::Msclkid, Field::Uetvid]),
         takes: FIELDS,
         with_ad_user_data: FieldSet::EMPTY,
@@ -261,10 +262,9 @@ impl Destination for Microsoft {
             let message = "a UET tag takes no adjustment; Microsoft's offline conversions do";
             return Err(unsupported(message));
         }
-        // What was denied could only go without its identifiers, and without one Microsoft takes
-        // nothing (DOC, `adStorageConsent`, `userData`).
-        if permit.grants.ad_storage == Grant::Denied {
-            let message = "ad_storage is denied, and nothing would be left to match by";
+        if body::is_denied(permit.grants.ad_storage, &occasion.state.region) {
+            let message = "ad_storage is denied, or not granted where a grant is needed, and \
+                           nothing would be left to match by";
             return Err(Refusal::Held(ReasonCode::NoConsent, message.to_owned()));
         }
         let recipe = Recipe { takes: TAKES, fields: FIELDS, oldest: OLDEST };
@@ -285,8 +285,13 @@ impl Destination for Microsoft {
         Ok(preparation)
     }
 
+    /// A job whose storage was denied since is in no call: it could only leave with what it may not
+    /// bear.
     fn assemble(&self, jobs: &[Prepared], now: Timestamp) -> Vec<Call> {
-        let events = jobs.iter().enumerate().filter_map(|(index, job)| {
+        let may_leave =
+            |job: &Prepared| !body::is_denied(job.flags.grants.ad_storage, &job.consent.region);
+        let events = jobs.iter().enumerate().filter(|(_, job)| may_leave(job));
+        let events = events.filter_map(|(index, job)| {
             let kind = self.kind(&job.event, job.entry)?;
             Some((index, body::event(job, kind, self.hotel_dates, now).json()))
         });

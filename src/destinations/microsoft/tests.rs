@@ -1,4 +1,5 @@
 use super::*;
+use crate::consent::Grant;
 use crate::{
     consent::Grants,
     destinations::{Mode, answer::table::classified},
@@ -121,15 +122,22 @@ fn entries_are_actions_or_page_loads() {
 }
 
 #[test]
-fn silence_means_granted_to_microsoft_so_that_it_is_never_silent_in_europe() {
-    let written = |region, grant| body::ad_storage(&job(region, grant));
+fn silence_means_granted_to_microsoft_so_that_it_is_a_no_in_europe() {
+    let entry = [("stay", Entry::Name("stay".to_owned()))];
+    let destination = destination(&entry);
+    let sent = |region: Option<&str>, grant| {
+        let job = Prepared { event: "stay".to_owned(), ..job(region, grant) };
+        let calls = destination.assemble(&[job], Timestamp::UNIX_EPOCH);
+        let body = calls.first().map(|call| String::from_utf8_lossy(&call.body).into_owned());
+        body.map(|body| body.contains("\"adStorageConsent\":\"G\""))
+    };
     for region in [Some("DE"), Some("GB-ENG"), Some("CH"), Some("US-CA"), None] {
-        assert_eq!(written(region, Grant::Granted), Some("G"));
-        assert_eq!(written(region, Grant::Denied), Some("D"));
+        assert_eq!(sent(region, Grant::Granted), Some(true));
+        assert_eq!(sent(region, Grant::Denied), None);
     }
-    assert_eq!(written(Some("DE"), Grant::NotAsked), Some("D"));
-    assert_eq!(written(None, Grant::NotAsked), Some("D"), "it may be there");
-    assert_eq!(written(Some("US-CA"), Grant::NotAsked), None);
+    assert_eq!(sent(Some("DE"), Grant::NotAsked), None);
+    assert_eq!(sent(None, Grant::NotAsked), None, "it may be there");
+    assert_eq!(sent(Some("US-CA"), Grant::NotAsked), Some(false));
 }
 
 #[test]

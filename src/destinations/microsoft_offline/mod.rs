@@ -78,6 +78,7 @@ pub(super) static PLATFORM: Platform = Platform {
         personalization_flag: false,
         restricted_in: &[],
         can_restrict: |_, _, _| false,
+        required: FieldSet::EMPTY,
         default_fields: |_| FieldSet::of(&[Field::Msclkid]),
         takes: FIELDS,
         with_ad_user_data: FieldSet::EMPTY,
@@ -251,6 +252,9 @@ impl Destination for Offline {
         let recipe = Recipe { takes: TAKES, fields: FIELDS, oldest: self.oldest };
         let mut preparation = prepare(&recipe, occasion, permit, now)?;
         let prepared = &mut preparation.prepared;
+        // Not in the future (5614), and the same on every send: it is part of what a resend is
+        // recognised by.
+        prepared.time = prepared.time.min(now);
         prepared.texts.retain(|(field, sent)| match (field, sent) {
             (Field::Msclkid, Sent::Clear(id)) => msclkid(id).is_some(),
             _ => true,

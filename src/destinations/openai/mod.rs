@@ -102,6 +102,7 @@ pub(super) static PLATFORM: Platform = Platform {
         personalization_flag: true,
         restricted_in: &[],
         can_restrict: |_, _, _| false,
+        required: FieldSet::of(&[Field::PageUrl]),
         default_fields,
         takes: FIELDS,
         with_ad_user_data: FieldSet::EMPTY,

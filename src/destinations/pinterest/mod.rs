@@ -110,6 +110,7 @@ pub(super) static PLATFORM: Platform = Platform {
         personalization_flag: true,
         restricted_in: &["US"],
         can_restrict: |_, _, _| true,
+        required: FieldSet::EMPTY,
         default_fields,
         takes: FIELDS,
         with_ad_user_data: FieldSet::EMPTY,

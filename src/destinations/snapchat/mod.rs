@@ -22,7 +22,7 @@ use super::{
     wire::{self, Object},
 };
 use crate::{
-    consent::{Permit, Purpose, Purposes, ReasonCode, Region},
+    consent::{IpForm, Permit, Purpose, Purposes, ReasonCode, Region},
     event::{ActionSource, Field, FieldSet},
     identity::Rule,
     job::{Prepared, Skip, SkipCode},
@@ -52,7 +52,7 @@ const TAKES: &[Take] = &[
     Take::hashed(Field::DateOfBirth, Rule::DateOfBirth),
     Take::hashed(Field::City, Rule::CityCompact),
     Take::hashed(Field::Region, Rule::StateCompact),
-    Take::hashed(Field::PostalCode, Rule::PostalCompact),
+    Take::hashed(Field::PostalCode, Rule::PostalNoSpace),
     Take::hashed(Field::Country, Rule::CountryLower),
     Take::hashed(Field::ExternalId, Rule::ExternalId),
     Take::clear(Field::AnonymousId, Rule::Verbatim),
@@ -112,6 +112,7 @@ pub(super) static PLATFORM: Platform = Platform {
         personalization_flag: false,
         restricted_in: &["US"],
         can_restrict: |region, has_ip, _| has_ip || state(region).is_some(),
+        required: FieldSet::of(&[Field::PageUrl]),
         default_fields,
         takes: FIELDS,
         with_ad_user_data: FieldSet::EMPTY,
@@ -256,7 +257,7 @@ impl Destination for Snapchat {
         let prepared = &mut preparation.prepared;
         // The pixel or the app is in the URL.
         prepared.group = format!("{}/{asset}", prepared.group);
-        check(prepared, name)?;
+        check(prepared, name, permit.ip)?;
         Ok(preparation)
     }
 
@@ -335,7 +336,7 @@ impl Snapchat {
 }
 
 /// What Snapchat would refuse, with the whole batch.
-fn check(prepared: &Prepared, name: &str) -> Result<(), Refusal> {
+fn check(prepared: &Prepared, name: &str, ip: IpForm) -> Result<(), Refusal> {
     match prepared.action_source {
         ActionSource::Website if prepared.clear(Field::PageUrl).is_none() => {
             return Err(missing("context.page_url, which a website's event needs,"));
@@ -352,7 +353,8 @@ fn check(prepared: &Prepared, name: &str) -> Result<(), Refusal> {
     let is_known = has(Field::Email)
         || has(Field::Phone)
         || has(Field::AdvertisingId)
-        || (has(Field::Ip) && has(Field::UserAgent));
+        // A truncated address is nobody's (DOC/Parameters: as received).
+        || (has(Field::Ip) && has(Field::UserAgent) && ip == IpForm::Full);
     if !is_known {
         let message = "Snapchat matches by e-mail, phone, advertising id, or address and user \
                        agent together; there is none of them";

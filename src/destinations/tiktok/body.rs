@@ -53,7 +53,6 @@ fn user(job: &Prepared) -> Object {
         ("ttp", Field::Ttp),
         ("ip", Field::Ip),
         ("user_agent", Field::UserAgent),
-        ("locale", Field::Locale),
         ("city", Field::City),
         ("state", Field::Region),
         ("country", Field::Country),
@@ -61,6 +60,8 @@ fn user(job: &Prepared) -> Object {
     ] {
         user = user.maybe(key, job.clear(field));
     }
+    // BCP 47, where Android and POSIX write en_US.
+    user = user.maybe("locale", job.clear(Field::Locale).map(|locale| locale.replace('_', "-")));
     let key = match job.clear(Field::AppOs) {
         Some("ios" | "ipados") => Some("idfa"),
         Some("android") => Some("gaid"),

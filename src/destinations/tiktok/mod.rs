@@ -25,7 +25,7 @@ use super::{
     wire::{self, Object},
 };
 use crate::{
-    consent::{Permit, Purpose, Purposes, ReasonCode},
+    consent::{IpForm, Permit, Purpose, Purposes, ReasonCode},
     event::{ActionSource, Field, FieldSet},
     identity::Rule,
     job::{Prepared, Skip, SkipCode},
@@ -128,6 +128,7 @@ pub(super) static PLATFORM: Platform = Platform {
         personalization_flag: false,
         restricted_in: &["US"],
         can_restrict: |_, _, source| may_be_limited(source),
+        required: FieldSet::EMPTY,
         default_fields,
         takes: FIELDS,
         with_ad_user_data: FieldSet::EMPTY,
@@ -301,7 +302,7 @@ impl Destination for TikTok {
         if source == Source::App && prepared.clear(Field::AppId).is_none() {
             return Err(missing("context.app.id, which an app's event needs,"));
         }
-        if !has_identity(prepared) {
+        if !has_identity(prepared, permit.ip) {
             let message = "nothing that TikTok could match a person by";
             return Err(Refusal::Skip(Skip::new(SkipCode::IdentityTooWeak, message)));
         }
@@ -373,19 +374,20 @@ fn not_mapped(message: &str) -> Refusal {
 }
 
 /// Places, names, a language or a device alone are nobody.
-fn has_identity(prepared: &Prepared) -> bool {
+fn has_identity(prepared: &Prepared, ip: IpForm) -> bool {
     const IDENTIFYING: FieldSet = FieldSet::of(&[
         Field::Email,
         Field::Phone,
         Field::ExternalId,
         Field::Ttclid,
         Field::Ttp,
-        Field::Ip,
         Field::AdvertisingId,
         Field::VendorId,
         Field::LeadTiktok,
     ]);
-    !prepared.present().intersection(IDENTIFYING).is_empty()
+    // A truncated address is nobody's.
+    let has_address = ip == IpForm::Full && prepared.has(Field::Ip);
+    has_address || !prepared.present().intersection(IDENTIFYING).is_empty()
 }
 
 impl TikTok {

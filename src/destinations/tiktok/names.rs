@@ -49,13 +49,14 @@ impl Source {
     }
 }
 
-/// Names of websites and offline event sets; the last three are older ones of Purchase and Lead.
+/// Names of websites and offline event sets; the last four are older ones, three of them of Purchase
+/// and Lead.
 #[rustfmt::skip]
 pub(super) const WEB: &[&str] = &[
     "AddPaymentInfo", "AddToCart", "AddToWishlist", "ApplicationApproval", "CompleteRegistration",
     "Contact", "CustomizeProduct", "Download", "FindLocation", "InitiateCheckout", "Lead",
     "Purchase", "Schedule", "Search", "StartTrial", "SubmitApplication", "Subscribe", "ViewContent",
-    "CompletePayment", "PlaceAnOrder", "SubmitForm",
+    "CompletePayment", "PlaceAnOrder", "SubmitForm", "ClickButton",
 ];
 
 #[rustfmt::skip]

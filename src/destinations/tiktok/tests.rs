@@ -100,6 +100,8 @@ fn an_event_has_the_name_of_its_source() {
         assert_eq!(standard_web(event).as_deref(), Some(web), "{event}");
         assert_eq!(standard_app(event).as_deref(), Some(app), "{event}");
     }
+    assert_eq!(standard_web("click_button").as_deref(), Some("ClickButton"));
+    assert_eq!(refuse("ClickButton"), None);
     assert_eq!(standard_web("scroll_depth"), None);
 }
 

@@ -18,7 +18,7 @@ use super::{
     Key, KeyKind, Occasion, Platform, Preparation, Problem, Quota, Refusal, Response, Settings,
     Take,
     answer::by_status,
-    prepare::{Recipe, prepare},
+    prepare::{Recipe, prepare_as_it_came},
     settings::Names,
     wire,
 };
@@ -85,6 +85,7 @@ pub(super) static PLATFORM: Platform = Platform {
         personalization_flag: false,
         restricted_in: &[],
         can_restrict: |_, _, _| false,
+        required: FieldSet::EMPTY,
         default_fields: |_| FieldSet::EMPTY,
         takes: FieldSet::of(Field::ALL),
         with_ad_user_data: FieldSet::EMPTY,
@@ -231,7 +232,7 @@ impl Destination for Webhook {
             return Err(Refusal::Skip(Skip::new(SkipCode::TestMode, message)));
         }
         let recipe = Recipe { takes: &self.takes, fields: self.chosen, oldest: OLDEST };
-        let mut preparation = prepare(&recipe, occasion, permit, now)?;
+        let mut preparation = prepare_as_it_came(&recipe, occasion, permit, now)?;
         let prepared = &mut preparation.prepared;
         // The value as it came has its place in `properties`, beside the one decided by the plan.
         if self.chosen.contains(Field::Value) && permit.fields.contains(Field::Value) {

@@ -7,13 +7,16 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::super::{
-    Answer, Call, CallPurpose, FaultKind, Outcome, Response,
+    Answer, Call, CallPurpose, FaultKind, Outcome, Pace, Response,
     answer::{by_status, garbled, json, retry_after, words},
 };
 
 /// When the account's window, else the endpoint's, begins anew, in epoch seconds (page
 /// "rate-limiting").
 const RESETS: [&str; 2] = ["x-account-rate-limit-reset", "x-rate-limit-reset"];
+
+/// What is left of them.
+const REMAINING: [&str; 2] = ["x-account-rate-limit-remaining", "x-rate-limit-remaining"];
 
 /// A window is 15 minutes; a later time would be a clock's mistake.
 const WINDOW: Duration = Duration::from_secs(15 * 60);
@@ -78,6 +81,13 @@ fn error(body: &Value) -> Option<(String, String)> {
         })
         .collect();
     Some((code.unwrap_or_else(|| "error".to_owned()), words.join("; ")))
+}
+
+/// Nothing is left of a window, the account's or the endpoint's: the next request would be refused.
+pub(super) fn pace(response: &Response, now: Timestamp) -> Option<Pace> {
+    let is_empty = |name: &&str| response.header(name).is_some_and(|left| left.trim() == "0");
+    let limit = REMAINING.into_iter().find(is_empty)?;
+    Some(Pace { wait: until_reset(response, now)?, why: format!("{limit}: 0") })
 }
 
 fn until_reset(response: &Response, now: Timestamp) -> Option<Duration> {

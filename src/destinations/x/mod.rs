@@ -16,8 +16,8 @@ use jiff::Timestamp;
 
 use super::{
     Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
-    Destination, Entry, Key, KeyKind, Occasion, Platform, Preparation, Problem, Quota, Refusal,
-    Response, Settings, Take,
+    Destination, Entry, Key, KeyKind, Occasion, Pace, Platform, Preparation, Problem, Quota,
+    Refusal, Response, Settings, Take,
     prepare::{Recipe, prepare, taken, unsupported},
     settings::days,
     wire,
@@ -68,7 +68,8 @@ pub(super) static PLATFORM: Platform = Platform {
     token_endpoint: "",
     batch: BATCH,
     oldest: |_| MAX_AGE,
-    // 60,000 events an account in 15 minutes: 120 full requests.
+    // 60,000 events an account in 15 minutes are 120 full requests, but as many as there are events
+    // where traffic is thin: what the headers say is left decides (`pace`).
     quota: Quota { requests_per_second: 1, burst: 60, requests_per_day: None },
     // By `conversion_id` and the event's tag, within 48 hours, also against the pixel (DOC).
     dedup: Dedup::EventId,
@@ -80,6 +81,7 @@ pub(super) static PLATFORM: Platform = Platform {
         personalization_flag: false,
         restricted_in: &[],
         can_restrict: |_, _, _| false,
+        required: FieldSet::EMPTY,
         default_fields: |_| FieldSet::of(&[Field::Twclid]),
         takes: FIELDS,
         with_ad_user_data: FieldSet::EMPTY,
@@ -230,6 +232,10 @@ impl Destination for X {
 
     fn classify(&self, call: &Call, response: &Response, now: Timestamp) -> Answer {
         answer::classify(call, response, now)
+    }
+
+    fn pace(&self, response: &Response, now: Timestamp) -> Option<Pace> {
+        answer::pace(response, now)
     }
 
     fn auth(&self) -> Auth {

@@ -137,3 +137,19 @@ fn the_pages_digest_of_its_example_is_of_another_address() {
     assert!(of("test@twitter.com").starts_with("d360d510"));
     assert!(of("test@x.com").starts_with("5806dc6b"));
 }
+
+#[test]
+fn an_empty_window_is_waited_for_before_a_refusal() {
+    let destination = configure(&settings(&["pixel_token"], &[])).unwrap();
+    let now = Timestamp::from_second(1_700_000_000).unwrap();
+    let wait = |headers: &[(&str, &str)]| {
+        let header = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let headers = headers.iter().map(header).collect();
+        let response = Response { status: 200, headers, body: Vec::new() };
+        destination.pace(&response, now).map(|pace| pace.wait.as_secs())
+    };
+    let reset = ("x-account-rate-limit-reset", "1700000840");
+    assert_eq!(wait(&[("x-account-rate-limit-remaining", "0"), reset]), Some(840));
+    assert_eq!(wait(&[("x-account-rate-limit-remaining", "7"), reset]), None);
+    assert_eq!(wait(&[reset]), None);
+}

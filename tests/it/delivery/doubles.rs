@@ -38,6 +38,7 @@ const PURPOSES: Purposes = Purposes {
     personalization_flag: true,
     restricted_in: &[],
     can_restrict: |_, _, _| false,
+    required: FieldSet::EMPTY,
     default_fields: |_| FieldSet::EMPTY,
     takes: FieldSet::EMPTY,
     with_ad_user_data: FieldSet::EMPTY,
