@@ -277,7 +277,7 @@ fn paths() -> Value {
         }},
         "/healthz": {"get": {"summary": "Alive.", "responses": {"200": any("Alive")}}},
         "/readyz": {"get": {"summary": "Ready to accept.", "responses": {
-            "200": any("Ready"), "503": refusal("The store fails, or the relay is stopping"),
+            "200": any("Ready"), "503": refusal("The queue or the disk is full, the store fails, or the relay is stopping"),
         }}},
         "/openapi.json": {"get": {"summary": "This description.", "responses": {"200": any("OpenAPI 3.1")}}},
         "/admin/v1/stats": admin_call("get", "The books of every destination.", &any("The books"), &json!({})),

@@ -90,6 +90,8 @@ struct Inner {
     refusal: Refused,
     /// Why nothing is leased although the store can be read: outcomes could not be written.
     held: Option<Refused>,
+    /// Why events would not be admitted, as of the last round.
+    refuses: Option<Refused>,
     /// What a worker could not read; for the committer, who owns the store.
     damage: Option<String>,
     books: Books,
@@ -115,6 +117,7 @@ impl Shared {
                 store: None,
                 refusal: Refused::Store("the store is being opened".to_owned()),
                 held: None,
+                refuses: None,
                 damage: None,
                 books: Books::default(),
                 lines: Vec::new(),
@@ -426,9 +429,20 @@ impl Shared {
     }
 
     /// Stops leasing for a reason, or goes on: what is sent while its outcome cannot be written
-    /// is sent again, and again.
-    pub(super) fn hold_leases(&self, why: Option<Refused>) {
-        self.lock().held = why;
+    /// is sent again, and again. Says besides why events are refused, if they are.
+    pub(super) fn hold(&self, leases: Option<Refused>, events: Option<Refused>) {
+        let mut inner = self.lock();
+        inner.held = leases;
+        inner.refuses = events;
+    }
+
+    /// Whether events would be admitted now.
+    pub(super) fn ready(&self) -> Result<(), Refused> {
+        let inner = self.lock();
+        if inner.store.is_none() {
+            return Err(inner.refusal.clone());
+        }
+        inner.refuses.clone().map_or(Ok(()), Err)
     }
 
     /// What is known of a leased chunk.

@@ -227,6 +227,12 @@ impl Queue {
         self.inner.shared.stats()
     }
 
+    /// Whether an event would be admitted now, as of the last tenth of a second; else why not. A
+    /// single destination that is full is no reason.
+    pub fn ready(&self) -> Result<(), Refused> {
+        self.inner.shared.ready()
+    }
+
     /// How the queue itself fares, for metrics.
     pub fn vitals(&self) -> Vitals {
         self.inner.shared.vitals()
