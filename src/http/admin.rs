@@ -339,6 +339,7 @@ async fn pause(
 ) -> Result<impl IntoResponse, ApiError> {
     let who = allow(&relay, &headers, &OPERATORS)?;
     let state = relay.delivery.pause(&name).ok_or_else(unknown_destination)?;
+    keep_paused(&relay, state.as_str()).await?;
     tracing::info!(who, destination = name, state, "destination paused");
     Ok(Json(json!({ "name": name, "state": state })))
 }
@@ -350,8 +351,19 @@ async fn resume(
 ) -> Result<impl IntoResponse, ApiError> {
     let who = allow(&relay, &headers, &OPERATORS)?;
     let state = relay.delivery.resume(&name).ok_or_else(unknown_destination)?;
+    keep_paused(&relay, state.as_str()).await?;
     tracing::info!(who, destination = name, state, "destination resumed");
     Ok(Json(json!({ "name": name, "state": state })))
+}
+
+async fn keep_paused(relay: &Relay, state: &str) -> Result<(), ApiError> {
+    relay.delivery.keep_paused().await.map_err(|refused| {
+        let detail = format!(
+            "it is {state} now, but a restart would not know of it, for that could not be kept \
+             ({refused}); ask again later"
+        );
+        ApiError::unavailable("store_failed", detail, 10)
+    })
 }
 
 fn unknown_destination() -> ApiError {

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
     Admission, Admitted, ChunkKey, OpenError, Refused, Settlement, Vitals,
+    admit::BACKLOG_FULL,
     counters::Books,
     folder::Folder,
     ids::Ids,
@@ -410,7 +411,16 @@ impl Committer {
         Ok(written)
     }
 
-    fn publish(&mut self, published: Published, rejected: u64) {
+    fn publish(&mut self, mut published: Published, rejected: u64) {
+        for ((number, event, reason), jobs) in std::mem::take(&mut published.expired) {
+            let destination = self.state.books.name(number).to_owned();
+            metrics::counter!(telemetry::JOBS, "destination" => destination, "event" => event,
+                "outcome" => "expired", "reason" => reason)
+            .increment(jobs);
+            if reason == BACKLOG_FULL {
+                self.shared.note_shed(number, jobs);
+            }
+        }
         self.vitals.event_ids = self.state.ids.count() as u64;
         self.vitals.event_ids_dropped = self.state.ids.dropped;
         self.shared.publish(&self.state.books, published, self.vitals.clone(), rejected);

@@ -65,6 +65,8 @@ pub(super) struct Published {
     pub(super) refused: Vec<IdHash>,
     /// Leased chunks with a new `sending` mark.
     pub(super) marked: Vec<ChunkKey>,
+    /// Decisions that expired here, never leased: by destination, event and reason.
+    pub(super) expired: BTreeMap<(DestinationNo, String, &'static str), u64>,
 }
 
 /// Shared by every handle and the committer.
@@ -92,6 +94,8 @@ struct Inner {
     held: Option<Refused>,
     /// Why events would not be admitted, as of the last round.
     refuses: Option<Refused>,
+    /// How many events each full destination has shed since the start, and when the last one.
+    shed: HashMap<DestinationNo, (u64, i64)>,
     /// What a worker could not read; for the committer, who owns the store.
     damage: Option<String>,
     books: Books,
@@ -118,6 +122,7 @@ impl Shared {
                 refusal: Refused::Store("the store is being opened".to_owned()),
                 held: None,
                 refuses: None,
+                shed: HashMap::new(),
                 damage: None,
                 books: Books::default(),
                 lines: Vec::new(),
@@ -434,6 +439,20 @@ impl Shared {
         let mut inner = self.lock();
         inner.held = leases;
         inner.refuses = events;
+    }
+
+    /// A full destination shed events.
+    pub(super) fn note_shed(&self, number: DestinationNo, events: u64) {
+        let now_ms = self.now_ms();
+        let mut inner = self.lock();
+        let (count, last_ms) = inner.shed.entry(number).or_default();
+        (*count, *last_ms) = (count.saturating_add(events), now_ms);
+    }
+
+    /// See [`super::Queue::shed`].
+    pub(super) fn shed(&self, destination: &str) -> Option<(u64, i64)> {
+        let inner = self.lock();
+        inner.shed.get(&inner.books.number(destination)?).copied()
     }
 
     /// Whether events would be admitted now.

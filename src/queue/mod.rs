@@ -243,6 +243,13 @@ impl Queue {
         self.inner.shared.oldest(destination)
     }
 
+    /// How many events a full destination has shed since the start, and when the last one; `None`:
+    /// none.
+    pub fn shed(&self, destination: &str) -> Option<(u64, Timestamp)> {
+        let (count, last_ms) = self.inner.shared.shed(destination)?;
+        Some((count, Timestamp::from_millisecond(last_ms).ok()?))
+    }
+
     /// How many waiting jobs are over by a time, by destination, to a chunk and to ten minutes: of a
     /// chunk that holds some that last longer none is counted. The first time reads the queue once,
     /// a bite at a time; from then on nothing is read.

@@ -274,6 +274,11 @@ pub enum JobVerdict {
     },
     /// Back as it was, at once (a released lease, a paused destination).
     Keep,
+    /// Back as it was, due later: it was not sent, for where it goes is at fault.
+    Postponed {
+        /// After how long, as in [`JobVerdict::Retry`].
+        wait: Duration,
+    },
     /// Dead, with the closed code (`rejected`, `attempts_exhausted`, `unknown_result`).
     Dead {
         /// Code of the interface.
