@@ -31,6 +31,9 @@ const COLUMNS: [&str; 14] = [
     "fields",
 ];
 
+/// CSV's last column where another configuration was named: what a line changes.
+const CHANGE: &str = "change";
+
 impl Report<'_> {
     /// One JSON object; the same bytes for the same configuration.
     pub fn json(&self) -> Value {
@@ -75,11 +78,19 @@ impl Report<'_> {
         report
     }
 
-    /// CSV (RFC 4180), a header line first.
+    /// CSV (RFC 4180), a header line first. Held against another configuration it has one column more,
+    /// `change`, and before the combinations a line for each change, what is newly released first.
     pub fn csv(&self) -> String {
-        let mut text = COLUMNS.join(",") + "\r\n";
-        for line in self.pages.iter().flat_map(combinations) {
-            let cells: Vec<String> = COLUMNS
+        let change = self.changes.as_ref().map(|_| CHANGE);
+        let columns: Vec<&str> = COLUMNS.into_iter().chain(change).collect();
+        let changed = self.changes.iter().flat_map(|changes| {
+            let released = changes.released.iter().map(|news| change_line(news, "newly_released"));
+            let withheld = &changes.withheld;
+            released.chain(withheld.iter().map(|news| change_line(news, "no_longer_released")))
+        });
+        let mut text = columns.join(",") + "\r\n";
+        for line in changed.chain(self.pages.iter().flat_map(combinations)) {
+            let cells: Vec<String> = columns
                 .iter()
                 .map(|column| line.get(*column).map(cell).unwrap_or_default())
                 .collect();
@@ -88,6 +99,18 @@ impl Report<'_> {
         }
         text
     }
+}
+
+/// A change under the names of CSV's columns.
+fn change_line(news: &Beyond, change: &str) -> Value {
+    let mut line = one(news);
+    let Some(object) = line.as_object_mut() else { return line };
+    for (theirs, column) in [("events", "event"), ("regions", "region")] {
+        let value = object.remove(theirs).unwrap_or_default();
+        object.insert(column.to_owned(), value);
+    }
+    object.insert(CHANGE.to_owned(), change.into());
+    line
 }
 
 /// A value as a cell; a list's members are parted by spaces.

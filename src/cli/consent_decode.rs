@@ -150,7 +150,11 @@ mod tests {
                 "gpp": "DBABBg~BCmVmmBU.YA",
                 "us_privacy": "1YNN",
                 "additional_consent": "2~89~dv.",
-                "cookies": {"OptanonConsent": "interactionCount=1&groups=C0004:1", "other": "x"},
+                "cookies": {
+                    "OptanonConsent": "interactionCount=1&groups=C0004:1",
+                    "OptanonAlertBoxClosed": "2026-11-02T10:00:00Z",
+                    "other": "x",
+                },
             })
             .to_string(),
         );

@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 
 use super::{
-    DestinationConfig, adjusting,
+    DestinationConfig, KeyKind, adjusting,
     finding::Report,
     resolve::{Consent, Context, Documents, Draft, Events, Relay},
 };
 use crate::{
-    consent::State,
+    consent::{RegionSource, State},
     destinations::{BrowserDedup, Mode},
     event::{ActionSource, Field},
     job::{Flags, Prepared, Sent},
@@ -31,7 +31,7 @@ pub(super) fn across_files(
 ) {
     about_funnels(events, context.report);
     about_posting(documents, relay, context);
-    about_consent(documents, consent, drafts, context);
+    about_consent(documents, relay, consent, drafts, context);
     about_destinations(events, drafts, context);
     about_conversion(relay, events, drafts, context.report);
     let is_there = |name| (context.vault.file)(name).is_ok();
@@ -102,11 +102,28 @@ fn about_posting(documents: &Documents<'_>, relay: &Relay, context: &Context<'_>
 
 fn about_consent(
     documents: &Documents<'_>,
+    relay: &Relay,
     consent: &Consent,
     drafts: &[Draft],
     context: &Context<'_>,
 ) {
     let report = context.report;
+    let header = consent.rules.region_from.iter().find_map(|source| match source {
+        RegionSource::Header(name) => Some(name),
+        RegionSource::Event | RegionSource::Geoip => None,
+    });
+    let has_browsers = relay.write_keys.iter().any(|key| key.kind == KeyKind::Browser);
+    // Nothing leaves in sandbox mode, and the shipped configuration is tried on one machine.
+    let is_for_real = context.mode != Mode::Sandbox;
+    if let Some(name) = header.filter(|_| has_browsers && is_for_real)
+        && relay.listen.trusted_proxies.is_empty()
+    {
+        let message = format!(
+            "header:{name} is believed from trusted proxies only, and there are none: write \
+             listen.trusted_proxies in relay.toml"
+        );
+        report.warning(&documents.consent.place().below("region_from"), message);
+    }
     if consent.lacks_region_source {
         let message = "no region source: only events that bring their own region have one, every \
                        other is treated as opt-in; write region_from";

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Grant, Memory, Purpose, State,
+    Grant, Grants, Memory, Purpose, State,
     clicks::{self, Click},
     traits::{self, Trait},
 };
@@ -132,9 +132,6 @@ impl Terms {
 impl Choice {
     /// The choice that an event's own signals leave; `None` where they say nothing that binds or
     /// allows.
-    ///
-    /// What lifts an opt-out is an explicit grant to store or use data for advertising that comes
-    /// without any opt-out.
     pub fn of(state: &State, heard: Timestamp) -> Option<Self> {
         let (at_ms, heard_ms) = (state.at_ms, heard.as_millisecond());
         let mut choice = Self::default();
@@ -146,14 +143,12 @@ impl Choice {
             };
         }
         let out = &state.opt_out;
-        let grants_ads = [Purpose::AdStorage, Purpose::AdUserData]
-            .iter()
-            .any(|purpose| state.grants.get(*purpose) == Grant::Granted);
+        let lifts = lifts_opt_outs(state);
         for (word, is_out) in choice.opt_outs.iter_mut().zip([out.sale, out.sharing, out.targeted])
         {
             if is_out {
                 *word = Word::no(at_ms, heard_ms);
-            } else if grants_ads && !out.any() {
+            } else if lifts {
                 *word = Word::yes(at_ms, false);
             }
         }
@@ -264,6 +259,28 @@ impl Choice {
         }
     }
 
+    /// What of it binds an event that has signals of its own: what was refused after they were given,
+    /// and what was refused before and they do not speak of. A purpose is spoken of by a grant or a
+    /// denial of it, opt-outs by an explicit grant for advertising that comes without one. `None`
+    /// where nothing does. `accepted_ms`: when the event arrived.
+    pub fn beside(&self, state: &State, happened: Timestamp, accepted_ms: i64) -> Option<Refusals> {
+        let happened_ms = happened.as_millisecond();
+        let since = |word: &Word| word.refused_since(state.at_ms, accepted_ms);
+        let stands = |word: &Word| word.about(happened_ms) == Grant::Denied;
+        let mut refusals = Refusals::default();
+        for (word, (purpose, _)) in self.purposes.iter().zip(Purpose::ALL) {
+            let is_unsaid = state.grants.get(purpose) == Grant::NotAsked;
+            if since(word) || (is_unsaid && stands(word)) {
+                *refusals.purposes.get_mut(purpose) = Grant::Denied;
+            }
+        }
+        let is_unsaid = !lifts_opt_outs(state);
+        for (word, out) in self.opt_outs.iter().zip(&mut refusals.opt_outs) {
+            *out = since(word) || (is_unsaid && stands(word));
+        }
+        (refusals != Refusals::default()).then_some(refusals)
+    }
+
     /// Applies what the person has refused meanwhile to the state of something that waits. It never
     /// allows anything. Returns whether it changed anything. `accepted_ms`: when that arrived.
     pub fn bind(&self, state: &mut State, happened: Timestamp, accepted_ms: i64) -> bool {
@@ -305,6 +322,27 @@ impl Choice {
     fn words_mut(&mut self) -> impl Iterator<Item = &mut Word> {
         self.purposes.iter_mut().chain(&mut self.opt_outs)
     }
+}
+
+/// What lifts an opt-out: an explicit grant to store or use data for advertising, without any.
+fn lifts_opt_outs(state: &State) -> bool {
+    let is_granted = |purpose: &Purpose| state.grants.get(*purpose) == Grant::Granted;
+    [Purpose::AdStorage, Purpose::AdUserData].iter().any(is_granted) && !state.opt_out.any()
+}
+
+/// Whether signals leave anything open of which a remembered refusal may speak.
+pub fn leaves_open(state: &State) -> bool {
+    let is_unsaid = |(purpose, _): &(Purpose, _)| state.grants.get(*purpose) == Grant::NotAsked;
+    Purpose::ALL.iter().any(is_unsaid) || !lifts_opt_outs(state)
+}
+
+/// What somebody refuses, and nothing that they allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Refusals {
+    /// Denied, or not asked.
+    pub(super) purposes: Grants,
+    /// Opted out of sale, sharing and targeting.
+    pub(super) opt_outs: [bool; 3],
 }
 
 /// Sets the opt-outs that are refused; whether any is new.
@@ -354,7 +392,6 @@ impl Remembered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::consent::Grants;
 
     const MONDAY: i64 = 1_795_400_000_000;
     const DAY: i64 = 86_400_000;

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Grants, Purpose, Region, Rules, Signals,
-    said::{Said, VendorIds},
+    memory::{MEMORY, Refusals},
+    said::{Said, Says, VendorIds, Voice},
     seen::Seen,
 };
 
@@ -80,7 +81,7 @@ impl State {
             let mut denying = ADVERTISING.iter().flat_map(|purpose| said.denying(rules, *purpose));
             denying.any(|source| !is_framework(source))
         };
-        self.sources.iter().any(|source| source == super::memory::MEMORY)
+        self.sources.iter().any(|source| source == MEMORY)
             || self.opt_out.sources.iter().any(|source| !source.starts_with("gpp"))
             || self.said.as_ref().is_some_and(denied_by_another)
     }
@@ -96,12 +97,27 @@ impl State {
 
     /// Whether the event has a signal of its own: then no remembered choice speaks for it.
     pub fn speaks_for_itself(&self) -> bool {
-        self.sources.iter().any(|source| source != super::memory::MEMORY)
+        self.sources.iter().any(|source| source != MEMORY)
     }
 
     /// Whether it rests on what vendors a person named: it says something else of each destination.
     pub(super) fn names_vendors(&self) -> bool {
         self.said.as_ref().is_some_and(Said::names_vendors)
+    }
+
+    /// Hears what the person refused elsewhere as one more signal: it stays with the others when they
+    /// are read again, for a destination's vendor or by the rules of later.
+    pub fn hear(&mut self, refusals: &Refusals, rules: &Rules) {
+        let mut said = self.said.take().unwrap_or_default();
+        let mut say = |says| said.voices.push(Voice { source: MEMORY.to_owned(), says });
+        if refusals.purposes != Grants::default() {
+            say(Says::Purposes(refusals.purposes));
+        }
+        if refusals.opt_outs != [false; 3] {
+            say(Says::OptOut(refusals.opt_outs, false));
+        }
+        let (region, at_ms) = (self.region.take(), self.at_ms);
+        *self = State { at_ms, ..State::of(said, region, self.minor, rules, None) };
     }
 
     /// The same signals under the rules of today, for a destination with these vendor ids: what was

@@ -52,6 +52,8 @@ pub fn recheck(
             return Checked::Over(verdict, String::new());
         }
     };
+    // What a later copy released is the first one's.
+    prepared.event_id.clone_from(&job.label.event_id);
     if later.is_some_and(|later| later.is_gone(job.accepted_at_ms)) {
         return Checked::Over(withdrawn(ERASED), prepared.event);
     }

@@ -207,6 +207,7 @@ fn walk(
         if std::mem::take(&mut is_passed_over) {
             (walk.expected, walk.before) = (blocks.first, None);
         }
+        let mut opening = Some((blocks.first, blocks.before));
         loop {
             match blocks.next().map_err(failed)? {
                 Next::Block(head, sealed) => {
@@ -214,6 +215,9 @@ fn walk(
                     let text = text.and_then(|text| {
                         String::from_utf8(text).map_err(|error| error.to_string())
                     });
+                    if let Some((first, before)) = opening.take() {
+                        walk.opening(&name, head.first, first, before);
+                    }
                     walk.block(&name, head, text);
                 }
                 Next::Cut(head) => {
@@ -248,6 +252,16 @@ impl Walk<'_> {
             let message = format!("{which}: {message}");
             let file = file.to_owned();
             self.report.problems.push(Problem { file, record, to, code, message });
+        }
+    }
+
+    /// A file says of itself with which record it begins, and which hash that follows.
+    fn opening(&mut self, file: &str, begins: u64, first: u64, before: Hash) {
+        // Where another record comes next than should, that is what is told.
+        let is_next = begins == self.expected;
+        if is_next && (first != begins || self.before.is_some_and(|known| known != before)) {
+            let message = "changed: the file's beginning tells otherwise of it";
+            self.tell(file, "changed", begins, begins, message);
         }
     }
 

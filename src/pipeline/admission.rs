@@ -4,7 +4,7 @@ use super::{Street, SubjectKey, Verdict, grounds, trace};
 use crate::{
     config::WhenFull,
     event::{Event, Field},
-    job::{Decided, Fate, Prepared, Stored},
+    job::{Decided, Fate, Prepared, SkipCode, Stored},
     queue::{Admission, IdHash, JobLabel, NewJob, Part, QueueDecision, QueueFate, Whose},
 };
 
@@ -32,7 +32,7 @@ pub(super) fn admission(verdict: Verdict, street: &Street<'_>) -> Admission {
     let trace = trace::encode(&verdict);
     let grounds =
         if street.config.evidence.enabled { grounds::encode(&verdict, street) } else { Vec::new() };
-    let id = event_hash(key, event);
+    let (id, event_id) = (event_hash(key, event), event.event_id.id.clone());
     let (short_lived, test, received_at) =
         (event.event_id.short_lived, event.test, event.received_at);
     let status = verdict.status;
@@ -57,6 +57,7 @@ pub(super) fn admission(verdict: Verdict, street: &Street<'_>) -> Admission {
     Admission {
         id,
         trace_id,
+        event_id,
         order,
         short_lived,
         test,
@@ -77,7 +78,10 @@ fn queue_decision(
 ) -> QueueDecision {
     let slot = slot(&decided.event, decided.entry);
     let fate = match decided.fate {
-        Fate::Skip(_) => QueueFate::Skipped,
+        Fate::Skip(skip) => {
+            let is_mapped = !matches!(skip.code, SkipCode::NotMapped | SkipCode::OtherSite);
+            QueueFate::Skipped { is_mapped }
+        }
         Fate::Held(code) => QueueFate::Held(code),
         Fate::Shadow(_) => QueueFate::Shadowed,
         Fate::Send(prepared) => {
@@ -89,7 +93,7 @@ fn queue_decision(
             match new_job(*prepared, id, subjects, refuse_when_full) {
                 Ok(job) => QueueFate::Queued(job),
                 // Encoding into memory does not fail; if it did, nothing may be lost silently.
-                Err(_) => QueueFate::Skipped,
+                Err(_) => QueueFate::Skipped { is_mapped: true },
             }
         }
     };

@@ -8,7 +8,7 @@ use crate::{
     config::{Config, Site},
     consent::{
         Reading, State, Whereabouts,
-        memory::{Choice, Terms},
+        memory::{self, Choice, Terms},
     },
     event::{Event, Field},
     identity::{Memo, subject_digests},
@@ -32,9 +32,18 @@ pub(super) fn of_event(
     }
     if !state.is_silent() {
         let choice = Choice::of(state, event.received_at);
-        // A grant that is older than what was refused since gives nothing back.
-        if let Some(later) = (street.refused_since)(subjects, state.at_ms) {
-            later.choice.bind(state, event.timestamp, event.received_at.as_millisecond());
+        // A grant that is older than what was refused since gives nothing back, and a signal that
+        // does not speak of something takes back no refusal of it. Nothing is looked up for the many
+        // events that speak of everything.
+        let known = match memory::leaves_open(state) {
+            true => Some((street.remembered)(subjects)),
+            false => (street.refused_since)(subjects, state.at_ms),
+        };
+        let accepted_ms = event.received_at.as_millisecond();
+        let refusals =
+            known.and_then(|known| known.choice.beside(state, event.timestamp, accepted_ms));
+        if let Some(refusals) = refusals {
+            state.hear(&refusals, &street.config.consent);
         }
         return choice;
     }

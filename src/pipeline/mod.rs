@@ -261,14 +261,16 @@ fn check_required(event: &Event, kind: Kind, required: &[String]) -> Result<(), 
         }
         (Kind::Adjustment, Some(_)) | (Kind::Micro | Kind::Macro, None) => {}
     }
-    for path in required {
-        let is_there =
-            if path == EVENT_ID { !event.event_id.derived } else { event.has_path(path) };
-        if !is_there {
-            let message = format!("the plan requires {path} for this event");
-            let pointer = format!("/{}", path.replace('.', "/"));
-            return Err(rejection(event, RejectionCode::MissingField, message, &pointer));
-        }
+    let is_there = |path: &&String| match path.as_str() {
+        EVENT_ID => !event.event_id.derived,
+        path => event.has_path(path),
+    };
+    let missing: Vec<&str> =
+        required.iter().filter(|path| !is_there(path)).map(String::as_str).collect();
+    if let Some(first) = missing.first() {
+        let message = format!("the plan requires {} for this event", missing.join(", "));
+        let pointer = format!("/{}", first.replace('.', "/"));
+        return Err(rejection(event, RejectionCode::MissingField, message, &pointer));
     }
     Ok(())
 }

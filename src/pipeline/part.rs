@@ -83,7 +83,7 @@ pub(super) fn decide(scene: &Scene<'_>, warnings: &mut Vec<Warning>) -> PartVerd
         event: planned.name.clone(),
         kind: planned.kind,
         same_as,
-        claim: claim(scene, warnings),
+        claim: claim(scene, same_as, warnings),
         reaches: reaches(scene),
         decisions,
         value,
@@ -92,7 +92,7 @@ pub(super) fn decide(scene: &Scene<'_>, warnings: &mut Vec<Warning>) -> PartVerd
 
 /// The claim that the frequency rule makes; none where the event has no session or person to
 /// count by, which is a warning.
-fn claim(scene: &Scene<'_>, warnings: &mut Vec<Warning>) -> Option<Claim> {
+fn claim(scene: &Scene<'_>, same_as: Option<IdHash>, warnings: &mut Vec<Warning>) -> Option<Claim> {
     let Count::Limited { at_most, per, by, not_after } = &scene.planned.count else { return None };
     let subject = match by {
         By::Session => {
@@ -125,7 +125,9 @@ fn claim(scene: &Scene<'_>, warnings: &mut Vec<Warning>) -> Option<Claim> {
         at: scene.event.timestamp,
         day: scene.event.timestamp.to_zoned(scene.site.time_zone.clone()).date(),
         not_after,
-        by_event: super::admission::event_hash(scene.street.key, scene.event),
+        // Copies under other ids are one event.
+        by_event: same_as
+            .unwrap_or_else(|| super::admission::event_hash(scene.street.key, scene.event)),
     })
 }
 
@@ -149,16 +151,10 @@ fn person(scene: &Scene<'_>) -> Option<IdHash> {
 /// A warning for each kind of missing value.
 pub(super) fn warn_no_value(what: &str, why: Option<&NoValue>, warnings: &mut Vec<Warning>) {
     let Some(why) = why else { return };
-    let (code, message) = match why {
-        NoValue::Missing(input) => (WarningCode::NoValue, format!("{what}: no value: {input}")),
-        NoValue::NoCurrency => (
-            WarningCode::NoCurrency,
-            format!("{what}: no value: neither the event nor its site has a currency"),
-        ),
-        NoValue::NoRate(rate) => (WarningCode::NoCurrency, format!("{what}: no value: {rate}")),
-        NoValue::Failed(error) => {
-            (WarningCode::ExpressionFailed, format!("{what}: no value: {error}"))
-        }
+    let code = match why {
+        NoValue::Missing(_) => WarningCode::NoValue,
+        NoValue::NoCurrency | NoValue::NoRate(_) => WarningCode::NoCurrency,
+        NoValue::Failed(_) => WarningCode::ExpressionFailed,
     };
-    warnings.push(Warning::new(code, message));
+    warnings.push(Warning::new(code, format!("{what}: {why}")));
 }

@@ -5,10 +5,10 @@ mod frequency;
 
 use std::collections::BTreeMap;
 
-pub(crate) use expression::find_amount;
 #[cfg(test)]
 pub(crate) use expression::tests::event as sample_event;
 pub use expression::{Expression, ExpressionError, Facts};
+pub(crate) use expression::{find_amount, is_amount};
 pub use frequency::{
     By, Claim, Count, MOST_COUNTED, Mark, Milestone, Per, Person, Reached, Suppressed,
 };

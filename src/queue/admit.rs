@@ -53,6 +53,7 @@ impl Round<'_> {
         let Admission {
             id,
             trace_id,
+            event_id,
             order,
             short_lived,
             test: _,
@@ -89,7 +90,15 @@ impl Round<'_> {
             let Counted { same_as, held, entrusted: new, .. } = counted;
             entrusted = new;
             self.state.ids.insert(&id, short_lived, &same_as, held.clone(), self.now_ms);
-            self.note_ids(IdLine::Seen { id, short_lived, same_as, held });
+            // Its copies may have other ids.
+            let line = if held.is_empty() || same_as.is_empty() {
+                IdLine::Seen { id, short_lived, same_as, held }
+            } else {
+                let sealed = self.shared.seal.seal(&[b"event id", &id], event_id.as_bytes())?;
+                self.state.ids.name(&id, event_id);
+                IdLine::Named { id, short_lived, same_as, held, sealed }
+            };
+            self.note_ids(line);
             // A resend of the same event adds nothing: it has the same trace.
             self.orders.extend(order.map(|order| (order, trace_id)));
             (admitted, status_name(admitted))
@@ -282,7 +291,9 @@ impl Round<'_> {
                     made.extend(part.decisions.iter().map(|_| Made::Suppressed));
                     continue;
                 }
-                self.people.mark(claim);
+                if self.leaves_mark(&part.decisions) {
+                    self.people.mark(claim);
+                }
             }
             if let Some((milestone, at)) = &part.reaches {
                 self.people.reach(self.store, &self.shared.seal, milestone, *at)?;
@@ -305,6 +316,22 @@ impl Round<'_> {
         })
     }
 
+    /// Whether an event uses up what a frequency rule allows: something of it is queued, or nothing of
+    /// it could have been. One that consent held, or that was too weak, leaves room for the next.
+    fn leaves_mark(&self, decisions: &[QueueDecision]) -> bool {
+        let is_queued = |one: &QueueDecision| match &one.fate {
+            QueueFate::Queued(_) => {
+                let number = self.state.books.number(&one.destination);
+                number.is_none_or(|number| !self.is_full(number))
+            }
+            QueueFate::Shadowed => true,
+            QueueFate::Skipped { .. } | QueueFate::Held(_) => false,
+        };
+        let is_for_nobody =
+            |one: &QueueDecision| matches!(one.fate, QueueFate::Skipped { is_mapped: false });
+        decisions.iter().any(is_queued) || decisions.iter().all(is_for_nobody)
+    }
+
     fn decide(
         &mut self,
         decision: QueueDecision,
@@ -318,7 +345,7 @@ impl Round<'_> {
         let book = self.state.books.of(number);
         book.accepted += 1;
         match fate {
-            QueueFate::Skipped => book.skipped += 1,
+            QueueFate::Skipped { .. } => book.skipped += 1,
             QueueFate::Held(reason) => {
                 *book.held(reason) += 1;
                 counted.held.push(HeldSlot { destination: number, slot, reason });
@@ -354,6 +381,14 @@ impl Round<'_> {
         entrusted.made.extend(part.decisions.iter().map(|_| Made::Copy));
         let Some((event, held)) = known else { return Ok(0) };
         let held = held.to_vec();
+        // What was held used nothing up, so that another event may have been counted since.
+        let claim = part.claim;
+        if let Some(claim) = &claim
+            && !self.people.admits(self.store, &self.shared.seal, claim)?
+        {
+            return Ok(0);
+        }
+        let name = self.state.ids.name_of(event).map(str::to_owned);
         let mut slots = Vec::new();
         for (index, decision) in (first..).zip(part.decisions) {
             let Some(number) = self.state.books.number(&decision.destination) else { continue };
@@ -361,11 +396,14 @@ impl Round<'_> {
             let matches = |h: &&HeldSlot| h.destination == number && h.slot == slot;
             let Some(found) = held.iter().find(matches).copied() else { continue };
             match decision.fate {
-                QueueFate::Skipped | QueueFate::Held(_) => continue,
+                QueueFate::Skipped { .. } | QueueFate::Held(_) => continue,
                 QueueFate::Shadowed => self.state.books.of(number).shadowed += 1,
                 // Held is better than shed: a still later copy may find room.
                 QueueFate::Queued(_) if self.is_full(number) => continue,
-                QueueFate::Queued(job) => {
+                QueueFate::Queued(mut job) => {
+                    if let Some(name) = &name {
+                        job.label.event_id.clone_from(name);
+                    }
                     entrusted.add(&job, number, slot);
                     self.queue(number, 0, leased_job(job, slot, accepted_at_ms, false));
                 }
@@ -379,6 +417,7 @@ impl Round<'_> {
         }
         let released = u32::try_from(slots.len()).unwrap_or(u32::MAX);
         if released > 0 {
+            claim.iter().for_each(|claim| self.people.mark(claim));
             self.state.ids.release(event, &slots);
             self.note_ids(IdLine::Released { event, slots });
         }

@@ -27,7 +27,7 @@ use super::{
     outbox::Moved,
     record::{self, space},
     round::{Bounds, Round, State},
-    seal,
+    seal::{self, Seal},
     store::{self, Direction, Opener, Store, StoreError},
     upkeep::{Sweeps, Task},
 };
@@ -159,7 +159,7 @@ impl Committer {
         keep_ids: KeepIds,
         max_disk: u64,
     ) -> Result<Self, StoreError> {
-        let state = load(&*store, keep_ids, shared.now_ms())?;
+        let state = load(&*store, &shared.seal, keep_ids, shared.now_ms())?;
         let durable = state.books.events.next_sequence;
         let mut committer = Self {
             folder,
@@ -453,7 +453,7 @@ impl Committer {
             if self.suspect {
                 store::verify(&*store)?;
             }
-            let state = load(&*store, self.keep_ids, self.shared.now_ms())?;
+            let state = load(&*store, &self.shared.seal, self.keep_ids, self.shared.now_ms())?;
             let found = state.books.events.next_sequence;
             if found < self.durable {
                 return Err(StoreError::Corrupt(format!(
@@ -542,9 +542,9 @@ impl Committer {
     }
 }
 
-fn load(store: &dyn Store, keep: KeepIds, now_ms: i64) -> Result<State, StoreError> {
+fn load(store: &dyn Store, seal: &Seal, keep: KeepIds, now_ms: i64) -> Result<State, StoreError> {
     let books = Books::load(store)?;
-    let ids = Ids::load(store, keep.keep_ms, keep.at_most, now_ms)?;
+    let ids = Ids::load(store, seal, keep.keep_ms, keep.at_most, now_ms)?;
     Ok(State { books, ids, packed_percent: 60 })
 }
 

@@ -16,6 +16,7 @@ use super::{
     IdHash,
     chunk::DestinationNo,
     record::{self, space},
+    seal::Seal,
     store::{Batch, Direction, Store, StoreError},
 };
 use crate::consent::ReasonCode;
@@ -47,6 +48,14 @@ pub(super) enum IdLine {
     Seen { id: IdHash, short_lived: bool, same_as: Vec<IdHash>, held: Vec<HeldSlot> },
     /// A later copy released what was held of the event with this fingerprint.
     Released { event: u64, slots: Vec<HeldSlot> },
+    /// The same as `Seen` for an event whose copies may have other ids: with its own, sealed.
+    Named {
+        id: IdHash,
+        short_lived: bool,
+        same_as: Vec<IdHash>,
+        held: Vec<HeldSlot>,
+        sealed: Vec<u8>,
+    },
 }
 
 /// A hash is already random: its first 8 bytes are its own hash.
@@ -98,12 +107,15 @@ struct Generation {
     held: HashMap<u64, ListNo, ByFingerprint>,
     /// From what a part is the same as to the event that holds something of it.
     same_as: HashMap<u64, u64, ByFingerprint>,
+    /// The ids of events of which something is held and whose copies may have other ids.
+    names: HashMap<u64, Box<str>, ByFingerprint>,
 }
 
 impl Ids {
     /// Reads back what still holds.
     pub(super) fn load(
         store: &dyn Store,
+        seal: &Seal,
         keep_ms: i64,
         at_most: usize,
         now_ms: i64,
@@ -127,10 +139,21 @@ impl Ids {
             let lines: Vec<IdLine> = postcard::from_bytes(found.record)
                 .map_err(|e| StoreError::Corrupt(format!("event ids cannot be read: {e}")))?;
             for line in lines {
+                let is_over = |short_lived: bool| {
+                    short_lived && now_ms.saturating_sub(at_ms) >= SHORT_LIVED_MS
+                };
                 match line {
+                    IdLine::Seen { short_lived, .. } | IdLine::Named { short_lived, .. }
+                        if is_over(short_lived) => {}
                     IdLine::Seen { id, short_lived, same_as, held } => {
-                        if !short_lived || now_ms.saturating_sub(at_ms) < SHORT_LIVED_MS {
-                            ids.insert(&id, short_lived, &same_as, held, at_ms);
+                        ids.insert(&id, short_lived, &same_as, held, at_ms);
+                    }
+                    IdLine::Named { id, short_lived, same_as, held, sealed } => {
+                        ids.insert(&id, short_lived, &same_as, held, at_ms);
+                        // Without it a copy goes out under its own id.
+                        let name = seal.unseal(&[b"event id", &id], &sealed).ok();
+                        if let Some(name) = name.and_then(|b| String::from_utf8(b).ok()) {
+                            ids.name(&id, name);
                         }
                     }
                     IdLine::Released { event, slots } => released.push((event, slots)),
@@ -190,6 +213,24 @@ impl Ids {
         }
     }
 
+    /// Notes the id of an event of which something is held.
+    pub(super) fn name(&mut self, hash: &IdHash, id: String) {
+        let event = fingerprint(hash);
+        let holding = self.generations.iter_mut().rev();
+        if let Some(generation) = holding.into_iter().find(|g| g.held.contains_key(&event)) {
+            generation.names.insert(event, id.into_boxed_str());
+        }
+    }
+
+    /// The id of an event (by its fingerprint) of which something is held.
+    pub(super) fn name_of(&self, event: u64) -> Option<&str> {
+        self.generations
+            .iter()
+            .rev()
+            .find_map(|generation| generation.names.get(&event))
+            .map(|n| &**n)
+    }
+
     /// What is held of the first copy: the event's fingerprint and its slots. `hash` is an id, or
     /// what a part is the same as.
     pub(super) fn held(&self, hash: &IdHash) -> Option<(u64, &[HeldSlot])> {
@@ -211,6 +252,7 @@ impl Ids {
             });
             if rest.is_empty() {
                 generation.held.remove(&event);
+                generation.names.remove(&event);
             } else {
                 generation.held.insert(event, self.lists.number(rest));
             }
@@ -296,6 +338,9 @@ impl IdLine {
     fn bytes(&self) -> usize {
         match self {
             IdLine::Seen { same_as, held, .. } => 20 + same_as.len() * 16 + held.len() * 9,
+            IdLine::Named { same_as, held, sealed, .. } => {
+                25 + same_as.len() * 16 + held.len() * 9 + sealed.len()
+            }
             IdLine::Released { slots, .. } => 13 + slots.len() * 9,
         }
     }

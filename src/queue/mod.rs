@@ -339,7 +339,7 @@ fn weight_kib(admissions: &[Admission]) -> u32 {
             let decisions = admission.parts.iter().flat_map(|part| &part.decisions);
             let bodies = decisions.map(|decision| match &decision.fate {
                 QueueFate::Queued(job) => job.body.len(),
-                QueueFate::Skipped | QueueFate::Held(_) | QueueFate::Shadowed => 0,
+                QueueFate::Skipped { .. } | QueueFate::Held(_) | QueueFate::Shadowed => 0,
             });
             admission.trace.len() + admission.grounds.len() + bodies.sum::<usize>()
         })

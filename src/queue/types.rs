@@ -39,6 +39,9 @@ pub struct Admission {
     pub id: IdHash,
     /// By what a trace finds it: hash of the event id alone.
     pub trace_id: IdHash,
+    /// The event id as it is sent: what of a first copy is held goes out under it, whichever later
+    /// copy it comes with.
+    pub event_id: String,
     /// By what `reconcile` finds it: hash of site and order id, where it has one.
     pub order: Option<IdHash>,
     /// The id of a derived one without timestamp only holds for 10 minutes.
@@ -114,7 +117,10 @@ pub struct QueueDecision {
 #[derive(Debug, Clone)]
 pub enum QueueFate {
     /// Counted as skipped.
-    Skipped,
+    Skipped {
+        /// It was for this destination, which cannot take it as it is (too weak, too old).
+        is_mapped: bool,
+    },
     /// Counted as held; a later copy may release it.
     Held(ReasonCode),
     /// Counted as shadowed.

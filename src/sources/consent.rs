@@ -8,7 +8,7 @@ use super::{
 };
 use crate::consent::{Grant, OptOutClaim, Purpose, Signals};
 
-const FIELDS: [&str; 23] = [
+pub(super) const FIELDS: [&str; 23] = [
     "ad_storage",
     "ad_user_data",
     "ad_personalization",

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use rust_decimal::Decimal;
 
 use super::{
-    Asked, Envelope, Outcome, Rejection, RejectionCode,
+    Asked, Envelope, Outcome, Rejection, RejectionCode, consent,
     json::Node,
     switches::{Switches, plain},
     typed::Path,
@@ -20,6 +20,12 @@ use crate::plan::Kind;
 
 /// The kinds of calls that become events; `group` and `alias` are answered and ignored.
 const CALLS: [&str; 6] = ["track", "page", "screen", "identify", "group", "alias"];
+
+/// Tells of a change of somebody's choice, often a withdrawal. It is heard wherever events are, and
+/// needs no place in the plan.
+/// <https://www.twilio.com/docs/segment/privacy/consent-management/consent-in-segment-connections>
+/// (checked 2026-11-22).
+const PREFERENCE: &str = "Segment Consent Preference Updated";
 
 /// Names under which a call without a name of its own may be planned.
 const NAMES: [(&str, &[&str]); 3] = [
@@ -183,9 +189,11 @@ fn translate<'a>(
     for (context, at) in &contexts {
         let Some(context) = context else { continue };
         identity(&mut words, context.get("traits"), &format!("{at}/traits"));
+        signals(&mut words, context.get("consent"), &format!("{at}/consent"));
         circumstances(&mut words, context, at);
         external_ids(&mut words, context.get("externalId"), &format!("{at}/externalId"));
     }
+    signals(&mut words, call.get("consent"), &here("/consent"));
     let integrations = [(call, here("/integrations")), (batch, "/integrations".to_owned())];
     for (holder, at) in &integrations {
         analytics_ids(&mut words, holder.get("integrations"), at);
@@ -203,9 +211,11 @@ fn translate<'a>(
     let switches = [call.get("integrations"), batch.get("integrations")];
     let switches = Switches::read(switches.into_iter().flatten().next());
     // Pages and identities are told by every snippet on its own: without a place in the plan they
-    // are counted, not refused.
-    let asked =
-        Asked { switches, counts_unplanned: kind != "track", identifies: kind == "identify" };
+    // are counted, not refused. So is a choice that comes as an event.
+    let is_choice =
+        call.get("event").and_then(Node::as_text).is_some_and(|name| name == PREFERENCE);
+    let counts_unplanned = kind != "track" || is_choice;
+    let asked = Asked { switches, counts_unplanned, identifies: kind == "identify" };
     Ok(Some(words.told(asked)))
 }
 
@@ -254,6 +264,15 @@ fn identity<'a>(words: &mut Words<'a>, traits: Option<&Node<'a>>, place: &str) {
     }
     if let Some(company @ Node::Text(_)) = traits.get("company") {
         words.put("user.company", Some(company), &format!("{place}/company"));
+    }
+}
+
+/// Signals under the relay's own names, which stand beside the categories where a site puts more
+/// into its calls than Segment knows of: an opt-out must not be lost on the way.
+fn signals<'a>(words: &mut Words<'a>, consent: Option<&Node<'a>>, place: &str) {
+    let Some(consent @ Node::Object(_)) = consent else { return };
+    for key in consent::FIELDS {
+        words.put(&format!("consent.{key}"), consent.get(key), &format!("{place}/{key}"));
     }
 }
 
@@ -445,6 +464,35 @@ mod tests {
             ids.get(key).and_then(Node::as_text).map(str::to_owned)
         };
         (of("ga_client_id"), of("ga_session_id"))
+    }
+
+    fn heard(call: &str) -> (Option<Node<'_>>, bool) {
+        let node = json::parse(call, 9).unwrap();
+        let envelope = Envelope { call: None, site: None, live: false, planned: &|_| None };
+        let told = read(&node, &envelope).remove(0).unwrap().unwrap();
+        (told.node.get("consent").cloned(), told.asked.counts_unplanned)
+    }
+
+    #[test]
+    fn signals_beside_the_categories_are_heard() {
+        let consent = r#"{"gpc": true, "us_privacy": "1YYN", "ad_storage": "denied",
+            "categoryPreferences": {"C0004": true}, "version": 2}"#;
+        for call in [
+            format!(r#"{{"type": "track", "event": "x", "context": {{"consent": {consent}}}}}"#),
+            format!(r#"{{"type": "track", "event": "x", "consent": {consent}}}"#),
+            format!(
+                r#"{{"batch": [{{"type": "track", "event": "x"}}], "context": {{"consent": {consent}}}}}"#
+            ),
+        ] {
+            let (heard, counts_unplanned) = heard(&call);
+            let heard = heard.unwrap();
+            assert!(!counts_unplanned);
+            assert_eq!(heard.get("gpc"), Some(&Node::Bool(true)), "{call}");
+            assert_eq!(heard.get("us_privacy").and_then(Node::as_text), Some("1YYN"));
+            assert_eq!(heard.get("ad_storage").and_then(Node::as_text), Some("denied"));
+            assert!(heard.get("version").is_none() && heard.get("categoryPreferences").is_none());
+        }
+        assert!(heard(r#"{"type": "track", "event": "Segment Consent Preference Updated"}"#).1);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use rust_decimal::Decimal;
 use super::Rates;
 use crate::{
     event::{Currency, Event, Field, Money, round_to_minor},
-    plan::{Expression, Facts, find_amount},
+    plan::{Expression, Facts, find_amount, is_amount},
 };
 
 /// How an event, or one entry of a destination, gets its value.
@@ -22,8 +22,8 @@ use crate::{
 pub struct ValueRule {
     /// Where the amount comes from.
     pub source: Source,
-    /// The currency of the result. `None`: for a fixed amount the site's, else the event's, else
-    /// the site's; for a formula over `event_value`, that one's.
+    /// The currency of the result, which converts nothing. `None`: for a fixed amount the site's; for
+    /// others the event's, else the site's; for a formula over `event_value`, that one's.
     pub currency: Option<Currency>,
     /// Limits of the result, in its currency, before any conversion.
     pub bounds: Bounds,
@@ -73,6 +73,9 @@ impl Bounds {
         self.maximum.map_or(amount, |maximum| amount.min(maximum))
     }
 }
+
+/// The event's own money, as formulas name it; all of it is in the event's currency.
+const MONEY: [&str; 5] = ["value", "tax", "shipping", "discount", "cost"];
 
 /// What one entry of a destination does to the event's value.
 #[derive(Debug, Clone, Default)]
@@ -124,7 +127,10 @@ impl fmt::Display for NoValue {
         match self {
             NoValue::Missing(what) => write!(f, "no value: {what}"),
             NoValue::NoCurrency => {
-                f.write_str("no value: neither the event nor its site has a currency")
+                f.write_str(
+                    "no value: its currency is not known (a fixed amount's is the rule's or ",
+                )?;
+                f.write_str("the site's, any other's the event's or the site's)")
             }
             NoValue::NoRate(why) => write!(f, "no value: {why}"),
             NoValue::Failed(why) => write!(f, "no value: {why}"),
@@ -200,11 +206,29 @@ fn by_rule(rule: &ValueRule, amounts: &Amounts<'_>) -> Result<Money, NoValue> {
             let missing = || NoValue::Missing(format!("`{path}` is missing or no number"));
             let amount = find_amount(amounts.event, path).ok_or_else(missing)?;
             let amount = amount.checked_mul(*times).ok_or_else(too_large)?;
-            (amount, rule.currency.map_or_else(|| own_currency(amounts), Ok)?)
+            let is_money = is_amount(path);
+            let read = own_currency(amounts).ok().filter(|_| is_money);
+            let currency = match rule.currency {
+                Some(named) => stated(named, path, read)?,
+                None => own_currency(amounts)?,
+            };
+            (amount, currency)
         }
-        Source::Formula(formula) => (calculate(formula, amounts)?, {
-            rule.currency.map_or_else(|| formula_currency(formula, amounts), Ok)?
-        }),
+        Source::Formula(formula) => {
+            let amount = calculate(formula, amounts)?;
+            let currency = match rule.currency {
+                Some(named) => {
+                    let reads_money = MONEY.iter().any(|number| formula.names_number(number));
+                    let result = formula.names_number("event_value").then_some(amounts.event_value);
+                    let result = result.flatten().map(|money| money.currency);
+                    let read = own_currency(amounts).ok().filter(|_| reads_money);
+                    let named = stated(named, formula.source(), read)?;
+                    stated(named, formula.source(), result)?
+                }
+                None => formula_currency(formula, amounts)?,
+            };
+            (amount, currency)
+        }
     };
     finish(rule.bounds.limit(amount), currency, amounts)
 }
@@ -245,17 +269,27 @@ fn fixed_currency(rule: &ValueRule, amounts: &Amounts<'_>) -> Result<Currency, N
     rule.currency.or(amounts.site_currency).ok_or(NoValue::NoCurrency)
 }
 
+/// The currency that a rule names for what it reads. Money of the event is in the event's own, and
+/// naming another does not make it that: a conversion does.
+fn stated(named: Currency, source: &str, read: Option<Currency>) -> Result<Currency, NoValue> {
+    match read {
+        Some(own) if own != named => Err(NoValue::Failed(format!(
+            "`{source}` reads money in {own}, and the rule's `currency` says {named}; `currency` of \
+             a destination or of its entry converts"
+        ))),
+        Some(_) | None => Ok(named),
+    }
+}
+
 /// A formula's result is in the currency of the money that it reads.
 fn formula_currency(formula: &Expression, amounts: &Amounts<'_>) -> Result<Currency, NoValue> {
     let Some(event_value) = amounts.event_value.filter(|_| formula.names_number("event_value"))
     else {
         return own_currency(amounts);
     };
-    let reads_money = ["value", "tax", "shipping", "discount", "cost"]
-        .into_iter()
-        .any(|number| formula.names_number(number));
+    let reads_money = MONEY.iter().any(|number| formula.names_number(number));
     if reads_money && own_currency(amounts)? != event_value.currency {
-        let why = format!("`{}` mixes two currencies; give it `currency`", formula.source());
+        let why = format!("`{}` mixes two currencies", formula.source());
         return Err(NoValue::Failed(why));
     }
     Ok(event_value.currency)
@@ -435,6 +469,25 @@ mod tests {
     }
 
     #[test]
+    fn naming_a_currency_relabels_no_money() {
+        let mut event = sample_event();
+        event.currency = currency("EUR");
+        event.other.insert("ltv_in_dollars".to_owned(), serde_json::json!("300"));
+        let named = |rule: ValueRule| ValueRule { currency: currency("USD"), ..rule };
+        let of = |rule: ValueRule| shown(&value_of(Some(&named(rule)), &at_site(&event, "EUR")));
+        assert_eq!(of(field("properties.value", "1")), "expression_failed");
+        assert_eq!(of(formula("value - tax")), "expression_failed");
+        assert_eq!(of(field("properties.ltv_in_dollars", "1")), "300 USD", "the rule knows it");
+        assert_eq!(of(rule(Source::Fixed(decimal("5")))), "5 USD");
+        let told = value_of(Some(&named(field("properties.value", "1"))), &at_site(&event, "EUR"));
+        let told = told.warning.unwrap().to_string();
+        assert!(
+            told.contains("EUR") && told.contains("USD") && told.contains("converts"),
+            "{told}"
+        );
+    }
+
+    #[test]
     fn entries_have_their_own_rule_and_currency() {
         let event = sample_event();
         let now: Timestamp = "2026-11-22T04:00:00Z".parse().unwrap();
@@ -456,7 +509,7 @@ mod tests {
         assert_eq!(entry(Some(formula("event_value + tax")), ""), "expression_failed");
         let mut mixed = formula("event_value + tax");
         mixed.currency = currency("USD");
-        assert_eq!(entry(Some(mixed), ""), "14.9 USD");
+        assert_eq!(entry(Some(mixed), ""), "expression_failed", "a name converts nothing");
         assert_eq!(entry(Some(rule(Source::Fixed(decimal("8")))), "USD"), "10.00 USD");
         let in_dollars = EntryValue { rule: None, currency: currency("USD") };
         let without = value_for_entry(&in_dollars, &amounts, None, now);

@@ -68,6 +68,12 @@ async fn what_a_change_releases_is_told_in_every_format() {
     );
     let (again, _) = audit(&after, &["--format", "csv"]).await;
     assert_eq!(csv, again, "the same twice");
+    let (changed, _) = audit(&after, &["--format", "csv", "--against", &against]).await;
+    let mut lines = changed.lines();
+    assert!(lines.next().unwrap().ends_with(",fields,change"));
+    let first = lines.next().unwrap();
+    assert!(first.starts_with("meta,") && first.ends_with("user.city,newly_released"), "{first}");
+    assert!(lines.next_back().unwrap().ends_with(','), "the combinations follow, unchanged");
 
     let wrong = Folder::shipped();
     wrong.write("consent.toml", "nonsense = 1");

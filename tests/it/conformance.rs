@@ -205,7 +205,7 @@ async fn wrong_usage_ends_with_2() {
 async fn explain_knows_what_a_data_folder_has_seen() {
     let folder = Folder::shipped();
     let relay = Relay::start(&folder).await;
-    let sign_up = |id: &str, who: &str| json!({"event": "sign_up", "event_id": id, "site": "shop_us", "user": {"external_id": who}});
+    let sign_up = |id: &str, who: &str| json!({"event": "sign_up", "event_id": id, "site": "shop_us", "user": {"external_id": who}, "consent": {"ad_storage": "granted", "ad_user_data": "granted", "analytics_storage": "granted"}});
     let (status, answer) = relay.post(&sign_up("s1", "u1")).await;
     assert_eq!((status, &answer["accepted"]), (202, &json!(1)), "{answer}");
     relay.stop().await;

@@ -58,7 +58,8 @@ fn cookie(name: &str, value: &str) -> Value {
 }
 
 fn onetrust(groups: &str, rest: &str) -> Value {
-    cookie("OptanonConsent", &format!("interactionCount=1&groups={groups}{rest}"))
+    let consent = format!("interactionCount=1&groups={groups}{rest}");
+    json!({"cookies": {"OptanonConsent": consent, "OptanonAlertBoxClosed": "2026-11-02T10:00:00Z"}})
 }
 
 /// `a` with the fields of `b`.
@@ -174,6 +175,7 @@ fn table() -> Vec<Row> {
         row("Shopify", json!({"categories": {"marketingAllowed": true, "saleOfDataAllowed": true, "analyticsProcessingAllowed": false}}), "gggd", &["shopify"]),
         row("Shopify without sale", json!({"categories": {"marketingAllowed": true, "saleOfDataAllowed": false}}), "ggg-", &["shopify"]).out("s"),
         row("OneTrust", onetrust("C0001:1,C0002:0,C0004:1", ""), "gggd", &["onetrust"]),
+        row("OneTrust, its box still open", cookie("OptanonConsent", "interactionCount=1&groups=C0002:0,C0004:1"), "---d", &["onetrust"]),
         row("OneTrust not answered", cookie("OptanonConsent", "interactionCount=0&groups=C0004:1"), "----", &[]),
         row("OneTrust with GPC", onetrust("C0004:1", "&isGpcEnabled=1"), "ggg-", &["onetrust"]).out("sht"),
         row("OneTrust unreadable", cookie("OptanonConsent", "interactionCount=1"), "dddd", &["onetrust"]),

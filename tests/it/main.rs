@@ -40,6 +40,7 @@ mod layers;
 mod metrics;
 mod online;
 mod outbound;
+mod partly_spoken;
 mod privacy;
 mod queue;
 #[path = "queue/mod.rs"]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::{Folder, KEY, OwnSandbox, Relay, assert_balanced};
 
 /// Two sites of one controller and one of another; one destination each, and a second at the first.
-fn folder() -> Folder {
+pub(crate) fn folder() -> Folder {
     let folder = Folder::shipped();
     folder.write(
         "relay.toml",
@@ -143,7 +143,7 @@ fn visit(id: &str, user: Value, consent: Value) -> Value {
 }
 
 /// An order as a payment provider's webhook brings it: an e-mail and no signal.
-fn order(id: &str, site: &str, email: &str, region: &str) -> Value {
+pub(crate) fn order(id: &str, site: &str, email: &str, region: &str) -> Value {
     json!({
         "event": "purchase", "event_id": id, "site": site, "action_source": "system_generated",
         "user": {"email": email}, "consent": {"region": region},
@@ -164,7 +164,7 @@ impl Relay {
         (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap())
     }
 
-    async fn privacy(&self, call: &str, user: &Value) -> Value {
+    pub(crate) async fn privacy(&self, call: &str, user: &Value) -> Value {
         let body = json!({"site": "shop", "user": user});
         let path = format!("/admin/v1/privacy/{call}");
         let (status, answer) = self.admin("POST", &path, Some(body)).await;
@@ -172,7 +172,7 @@ impl Relay {
         answer
     }
 
-    async fn accept(&self, event: &Value) {
+    pub(crate) async fn accept(&self, event: &Value) {
         let (status, answer) = self.post(event).await;
         assert_eq!((status, &answer["accepted"]), (202, &json!(1)), "{answer}");
     }

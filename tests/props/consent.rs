@@ -302,7 +302,8 @@ impl Choice {
         let answers = names.into_iter().zip(self.categories);
         let cookie = self.onetrust.map(|on| {
             let groups = format!("interactionCount=1&groups=C0004:{}", u8::from(on));
-            ("OptanonConsent".to_owned(), groups)
+            let closed = ("OptanonAlertBoxClosed".to_owned(), "2026-11-02T10:00:00Z".to_owned());
+            [("OptanonConsent".to_owned(), groups), closed]
         });
         Signals {
             grants: Grants { ad_storage, ad_user_data, ad_personalization, analytics_storage },
@@ -316,7 +317,7 @@ impl Choice {
             gpc: self.gpc.then_some(true),
             opt_out: OptOutClaim { sale: self.opt_out.then_some(true), ..OptOutClaim::default() },
             categories: answers.filter_map(|(id, answer)| Some((id, answer?))).collect(),
-            cookies: cookie.into_iter().collect(),
+            cookies: cookie.into_iter().flatten().collect(),
             ..Signals::default()
         }
     }

@@ -59,6 +59,7 @@ fn admission(n: u64, now: Timestamp) -> Admission {
     Admission {
         id,
         trace_id: id,
+        event_id: String::new(),
         order: None,
         short_lived: false,
         test: false,

@@ -254,7 +254,7 @@ fn admission(incoming: &Incoming, now: Timestamp) -> Admission {
             destination: (*destination).into(),
             slot: 7,
             fate: match fate {
-                0 => QueueFate::Skipped,
+                0 => QueueFate::Skipped { is_mapped: incoming.group },
                 1 => QueueFate::Held(ReasonCode::NoConsent),
                 2 => QueueFate::Shadowed,
                 _ => QueueFate::Queued(NewJob {
@@ -286,6 +286,7 @@ fn admission(incoming: &Incoming, now: Timestamp) -> Admission {
     Admission {
         id,
         trace_id: id,
+        event_id: format!("event-{}", incoming.id),
         order: None,
         short_lived: false,
         test: incoming.test,

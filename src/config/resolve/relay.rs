@@ -29,7 +29,7 @@ pub(in crate::config) fn mode(root: &Section<'_>) -> Mode {
 pub(in crate::config) struct Relay {
     pub(super) keep_query: Vec<String>,
     pub(super) geoip: Option<PathBuf>,
-    pub(super) listen: Listen,
+    pub(in crate::config) listen: Listen,
     /// Sites by name; one is `default` where none is written.
     pub(in crate::config) sites: BTreeMap<String, Arc<Site>>,
     /// Who may post.

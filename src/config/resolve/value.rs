@@ -134,8 +134,8 @@ fn warn_of_currency<'s>(
 ) {
     if let Some(site) = without.next().filter(|_| !has_currency) {
         node.warning(format!(
-            "neither the rule nor site {site:?} has a currency: where the event has none either, \
-             its value is left out; write `currency`"
+            "neither the rule nor site {site:?} has a currency: a fixed amount is in no other, so \
+             its events have no value; write `currency`"
         ));
     }
 }

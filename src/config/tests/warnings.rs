@@ -92,6 +92,27 @@ fn of_regions_and_rules() {
         "warning: destinations.toml:6: hook: consent.toml has no [destinations.hook]: nothing \
          leaves for it (no_rule)"
     );
+    // A header is believed from trusted proxies only.
+    let header = format!("region_from = [\"header:CF-IPCountry\"]\n{rules}");
+    let relay = |mode: &str, proxies: &str| {
+        format!(
+            "mode = \"{mode}\"\n{proxies}[sites.shop]\ncurrency = \"USD\"\n[[write_keys]]\n\
+             name = \"tag\"\nkind = \"browser\"\nkey = {{ env = \"WRITE\" }}\n\
+             [[admin_tokens]]\ntoken = {{ env = \"ADMIN\" }}\n"
+        )
+    };
+    for (mode, proxies, told) in [
+        ("test", "", true),
+        ("test", "[listen]\ntrusted_proxies = [\"10.0.0.0/8\"]\n", false),
+        ("sandbox", "", false),
+    ] {
+        let relay = relay(mode, proxies);
+        let consent = header.as_str();
+        let files = [("relay.toml", relay.as_str()), GOOD[1], ("consent.toml", consent), GOOD[3]];
+        let found = lines(&check(&files));
+        let is_told = found.iter().any(|f| f.contains("believed from trusted proxies only"));
+        assert_eq!(is_told, told, "{mode}: {found:#?}");
+    }
     let geoip = format!("region_from = [\"event\", \"geoip\"]\n{rules}");
     assert!(one("consent.toml", &geoip).contains("names no `geoip` database"));
     let unused = format!("region_from = [\"event\"]\n{rules}[destinations.stats]\n");

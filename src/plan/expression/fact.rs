@@ -92,7 +92,7 @@ impl Fact {
             _ => match FORMULA_NUMBERS.iter().find(|number| **number == root) {
                 Some(number) if formula && whole => Place::Number(number),
                 Some(_) if formula => Place::Nothing,
-                known => return Err(unknown(root, known.is_some())),
+                known => return Err(unknown(root, known.is_some(), formula)),
             },
         };
         Ok(Self { name, place })
@@ -161,6 +161,11 @@ impl Fact {
             Place::Nothing => Found::Null,
         }
     }
+}
+
+/// Whether a dotted path is one of the event's money fields, which are in the event's currency.
+pub(crate) fn is_amount(path: &str) -> bool {
+    AMOUNTS.iter().any(|field| field.path() == path)
 }
 
 /// The decimal at a dotted path of `properties` (`properties.margin`): a money field, or a number
@@ -252,14 +257,16 @@ fn user(steps: &[Step], name: &str) -> Result<Place, ExpressionError> {
     }
 }
 
-fn unknown(root: &str, is_formula_number: bool) -> ExpressionError {
+fn unknown(root: &str, is_formula_number: bool, formula: bool) -> ExpressionError {
     let hint = if is_formula_number {
         format!("outside a formula write `properties.{root}`")
     } else if FieldSet::group(&format!("properties.{root}")).is_some() {
         format!("did you mean `properties.{root}`?")
     } else {
-        let nearest = nearest(root, VISIBLE.into_iter());
-        format!("did you mean `{nearest}`? Expressions see {}", visible())
+        let numbers = FORMULA_NUMBERS.into_iter().filter(|_| formula);
+        let nearest = nearest(root, VISIBLE.into_iter().chain(numbers.clone()));
+        let numbers: String = numbers.map(|name| format!(", `{name}`")).collect();
+        format!("did you mean `{nearest}`? Expressions see {}{numbers}", visible())
     };
     ExpressionError(format!("unknown name `{root}`; {hint}"))
 }
@@ -270,7 +277,10 @@ fn visible() -> String {
 
 /// The candidate that looks most like a name.
 pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> &'a str {
-    candidates.min_by_key(|known| strsim::damerau_levenshtein(name, known)).unwrap_or_default()
+    // Who shortens a name (`props`) is far from it by letters, and begins as it does.
+    let begins = |known: &str| name.get(..3).is_some_and(|head| known.starts_with(head));
+    let distance = |known: &&str| (!begins(known), strsim::damerau_levenshtein(name, known));
+    candidates.min_by_key(distance).unwrap_or_default()
 }
 
 fn spell(root: &str, steps: &[Step]) -> String {

@@ -37,7 +37,7 @@ use self::{
 };
 use crate::event::{Event, FieldSet};
 
-pub(crate) use fact::find_amount;
+pub(crate) use fact::{find_amount, is_amount};
 
 /// A compiled CEL expression; cheap to clone.
 #[derive(Clone)]

@@ -323,6 +323,7 @@ fn identity_and_unknown_names_do_not_compile() {
         ("click_ids.gclid != null", "do not see `click_ids`"),
         ("consent.gpc == true", "do not see `consent`"),
         ("propertis.cart_size > 0", "did you mean `properties`"),
+        ("props.cart_size > 0", "did you mean `properties`"),
         ("order_id == 'x'", "did you mean `properties.order_id`"),
         ("value > 1", "outside a formula write `properties.value`"),
         ("lead.cmr == 'x'", "did you mean `lead.crm`"),
@@ -339,6 +340,8 @@ fn identity_and_unknown_names_do_not_compile() {
         let error = refusal(source);
         assert!(error.contains(part), "{source}: {error}");
     }
+    let formula = Expression::compile("valu * 2", true).unwrap_err().to_string();
+    assert!(formula.contains("did you mean `value`?") && formula.contains("`tax`"), "{formula}");
     assert!(refusal(&format!("'{}'", "x".repeat(3000))).contains("longer"));
     assert!(refusal(&"(".repeat(1000)).contains("deeper than 24"));
     assert!(Expression::compile(&format!("'{}' == site", "(".repeat(1000)), false).is_ok());

@@ -94,6 +94,7 @@ pub(super) fn admission(event_id: &str, now: Timestamp) -> Admission {
     Admission {
         id,
         trace_id: id,
+        event_id: event_id.to_owned(),
         order: Some(id),
         short_lived: false,
         test: false,

@@ -152,7 +152,7 @@ async fn make_the_folders() {
             happened_ms: made().as_millisecond(),
         };
         let mut theirs = admission("theirs", made());
-        theirs.parts[0].decisions[0].fate = QueueFate::Skipped;
+        theirs.parts[0].decisions[0].fate = QueueFate::Skipped { is_mapped: true };
         admit(Admission { whose, ..theirs }).await;
         queue.keep("kept", b"a record of somebody".to_vec()).await.unwrap();
         queue.count_rejected(3);

@@ -56,6 +56,22 @@ async fn a_changed_record() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_beginning_of_a_file() {
+    let (house, queue) = six().await;
+    let whole = std::fs::read(house.file(FILE)).unwrap();
+    for at in 0..HEAD {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        std::fs::write(house.file(FILE), bytes).unwrap();
+        let report = house.verify(&queue);
+        assert!(!report.ok && report.problems[0].record == 1, "byte {at}: {report:?}");
+    }
+    std::fs::write(house.file(FILE), whole).unwrap();
+    assert!(house.verify(&queue).ok);
+    queue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_record() {
     assert_eq!(found(|all| drop(all.remove(3))).await, [("missing", 4, 4)]);
 }

@@ -176,6 +176,7 @@ fn event(n: u64, decisions: Vec<QueueDecision>) -> Admission {
     Admission {
         id: id(n),
         trace_id: id(n),
+        event_id: format!("event-{n}"),
         order: None,
         short_lived: false,
         test: false,

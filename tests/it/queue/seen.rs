@@ -95,6 +95,9 @@ async fn copies_with_other_ids_are_one_by_what_they_are_the_same_as() {
     let queue = house.reopen(queue).await;
     let released = one(&queue, copy(3, send("meta", job(3)))).await;
     assert_eq!(released, Admitted::Duplicate { released: 1 });
+    let lease = queue.lease("meta", 10, 80).unwrap().unwrap();
+    assert_eq!(ids_of(&lease), ["event-1"], "it goes out under the first copy's id");
+    queue.release(lease);
     let stats = books(&queue, "meta").await;
     assert_eq!((stats.accepted, stats.pending, stats.held.no_consent), (1, 1, 0));
     assert_eq!(
@@ -140,6 +143,62 @@ async fn what_a_rule_does_not_count_leaves_nothing() {
     let stats = books(&queue, "meta").await;
     assert_eq!(stats.accepted, 2, "suppressed decisions are in no destination's book");
     assert_eq!(queue.stats().await.suppressed, 3);
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn what_was_not_queued_uses_nothing_up() {
+    let mut house = House::new();
+    let queue = house.open();
+    let sign_up = |n: u64, by: u64, person: u8, decisions: Vec<QueueDecision>| {
+        let claim = Claim {
+            subject: [person; 16],
+            event: "sign_up".into(),
+            at_most: 1,
+            per: None,
+            at: at(START),
+            day: jiff::civil::date(2026, 11, 22),
+            not_after: None,
+            by_event: id(by),
+        };
+        Admission {
+            parts: vec![Part { claim: Some(claim), ..part(decisions) }],
+            ..event(n, Vec::new())
+        }
+    };
+    let held = || fate("meta", QueueFate::Held(ReasonCode::NoSignal));
+    let weak = || fate("meta", QueueFate::Skipped { is_mapped: true });
+    assert_eq!(one(&queue, sign_up(1, 1, 1, vec![held()])).await, accepted(0, 1));
+    assert_eq!(one(&queue, sign_up(2, 2, 1, vec![weak()])).await, accepted(0, 0));
+    let queue = house.reopen(queue).await;
+    assert_eq!(one(&queue, sign_up(3, 3, 1, vec![send("meta", job(3))])).await, accepted(1, 0));
+    assert_eq!(one(&queue, sign_up(4, 4, 1, vec![held()])).await, Admitted::Suppressed);
+    // What was held comes again, and another has been counted meanwhile.
+    let late = sign_up(1, 1, 1, vec![send("meta", job(1))]);
+    assert_eq!(one(&queue, late).await, Admitted::Duplicate { released: 0 });
+
+    // What is released is counted.
+    assert_eq!(one(&queue, sign_up(5, 5, 2, vec![held()])).await, accepted(0, 1));
+    let late = sign_up(5, 5, 2, vec![send("meta", job(5))]);
+    assert_eq!(one(&queue, late).await, Admitted::Duplicate { released: 1 });
+    let queue = house.reopen(queue).await;
+    let next = sign_up(6, 6, 2, vec![send("meta", job(6))]);
+    assert_eq!(one(&queue, next).await, Admitted::Suppressed);
+
+    // Half of it was queued, under another id: the copy is the same event, and serves the rest.
+    let same = |admission: Admission| Admission {
+        parts: vec![Part { same_as: Some(id(99)), ..admission.parts[0].clone() }],
+        ..admission
+    };
+    let hook = |n: u64| send("hook", job(n));
+    assert_eq!(one(&queue, same(sign_up(7, 99, 3, vec![held(), hook(7)]))).await, accepted(1, 1));
+    let copy = same(sign_up(8, 99, 3, vec![send("meta", job(8)), hook(8)]));
+    assert_eq!(one(&queue, copy).await, Admitted::Duplicate { released: 1 });
+
+    // What goes nowhere at all is counted all the same.
+    let nowhere = || vec![fate("meta", QueueFate::Skipped { is_mapped: false })];
+    assert_eq!(one(&queue, sign_up(10, 10, 4, nowhere())).await, accepted(0, 0));
+    assert_eq!(one(&queue, sign_up(11, 11, 4, nowhere())).await, Admitted::Suppressed);
     queue.close().await;
 }
 
