@@ -45,6 +45,8 @@ pub struct Failing {
     pub message: String,
     /// Probes that did not help.
     pub probes: u32,
+    /// How many deliveries there had been.
+    after: u64,
     /// When the next probe was decided on, and when it is.
     next_probe: (Timestamp, Timestamp),
 }
@@ -166,12 +168,19 @@ impl Health {
         if self.held(group, now).is_some() {
             return Some(false);
         }
+        // Taken for the whole destination's, until others were delivered to all the same.
+        if let Some(Failing { cause: Cause::Platform(_), after, .. }) = self.failing
+            && self.groups.iter().any(|(name, other)| name != group && other.delivered > after)
+        {
+            self.failing = None;
+        }
+        let deliveries = self.deliveries;
         let held = &mut self.group(group)?.held;
         let probes = held.as_ref().map_or(0, |held| held.probes.saturating_add(1));
         let news = held.is_none();
         let Refusal { reason, message } = refusal.clone();
         let next_probe = (now, later(now, backoff(probes)));
-        *held = Some(Failing { cause, reason, message, probes, next_probe });
+        *held = Some(Failing { cause, reason, message, probes, after: deliveries, next_probe });
         Some(news)
     }
 
@@ -211,7 +220,8 @@ impl Health {
             let Refusal { reason, message } = refusal;
             let probes = self.relapses;
             let next_probe = (now, later(now, backoff(probes)));
-            self.failing = Some(Failing { cause, reason, message, probes, next_probe });
+            let after = self.deliveries;
+            self.failing = Some(Failing { cause, reason, message, probes, after, next_probe });
             self.refusals = None;
         }
         news
@@ -387,6 +397,13 @@ mod tests {
         // Credentials that are revoked hit first one and then the other: the last one tells.
         assert_eq!(health.hold_group("a", fault, at(2), seconds), Some(true));
         assert_eq!(health.hold_group("b", fault, at(2), seconds), None);
+        // One that was taken for the destination's is found to be the group's own.
+        assert!(health.fail(fault.0, refused.clone(), at(3), seconds));
+        assert_eq!(health.hold_group("b", fault, at(3), seconds), None);
+        assert!(health.failing().is_some());
+        health.delivered("a");
+        assert_eq!(health.hold_group("b", fault, at(3), seconds), Some(true));
+        assert_eq!(health.failing(), None);
         (0..200).for_each(|n| _ = health.delivered(&n.to_string()));
         assert!(health.groups.len() <= GROUPS);
     }

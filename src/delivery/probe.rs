@@ -197,6 +197,8 @@ async fn by_canary<J: Jobs>(
             return Finding::Nothing;
         };
         match read(&told, failing) {
+            // It was found to be the group's own fault: the others go on.
+            Finding::Fails if lane.health().failing().is_none() => return Finding::Works,
             Finding::Fails if told == Told::Unsent && !lane.stop.is_cancelled() => {
                 at_fault.insert(group);
             }

@@ -78,8 +78,8 @@ impl ApiError {
 
 impl ApiError {
     /// Events would be refused now.
-    pub(super) fn not_ready(refused: Refused) -> Self {
-        Self::refused(&refused, "events are refused until that is over")
+    pub(super) fn not_ready(refused: &Refused) -> Self {
+        Self::refused(refused, "events are refused until that is over")
     }
 
     fn refused(refused: &Refused, what: &str) -> Self {

@@ -19,6 +19,6 @@ async fn readyz(State(relay): State<Arc<Relay>>) -> Result<impl IntoResponse, Ap
     if relay.stop.is_cancelled() {
         return Err(ApiError::unavailable("stopping", "the relay is stopping", 5));
     }
-    relay.queue.ready().map_err(ApiError::not_ready)?;
+    relay.queue.ready().map_err(|refused| ApiError::not_ready(&refused))?;
     Ok(Json(json!({ "status": "ready" })))
 }
