@@ -74,8 +74,9 @@ fn run(
     Ok(unread)
 }
 
-/// Answers one line: `{"field", "normalized", "sent", "hashed"}`, or `{"field", "dropped"}`. `Err`
-/// says what is wrong with the line.
+/// Answers one line: `{"field", "normalized", "sent", "hashed"}`, or `{"field", "dropped"}`; with `as`,
+/// the platform's key, and `or`, the same under another key, where a field has several. `Err` says
+/// what is wrong with the line.
 fn answer(platform: &Platform, country: Option<&str>, line: &str) -> Result<Value, String> {
     let question: Question = serde_json::from_str(line)
         .map_err(|error| format!("not {{\"field\": \"...\", \"value\": \"...\"}}: {error}"))?;
@@ -85,19 +86,35 @@ fn answer(platform: &Platform, country: Option<&str>, line: &str) -> Result<Valu
         _ => return Err("value must be a string".to_owned()),
     };
     let name = question.field;
-    let Some(take) = take_of(platform, &name) else {
+    let mut takes = takes_of(platform, &name).into_iter();
+    let Some(take) = takes.next() else {
         let why = match field_of(&name) {
             Some(_) => format!("{} does not take it", platform.title),
             None => "an event has no such field".to_owned(),
         };
         return Ok(json!({"field": name, "dropped": why}));
     };
-    Ok(match treat(take, &text, country) {
+    let mut answer = told(take, &name, &text, country);
+    // Where it depends on the event under which key and by which rule it is sent.
+    let others: Vec<Value> = takes.map(|take| told(take, &name, &text, country)).collect();
+    if let (false, Some(members)) = (others.is_empty(), answer.as_object_mut()) {
+        members.insert("or".to_owned(), others.into());
+    }
+    Ok(answer)
+}
+
+/// What one rule makes of it.
+fn told(take: &Take, name: &str, text: &str, country: Option<&str>) -> Value {
+    let mut told = match treat(take, text, country) {
         Ok((normalized, sent, hashed)) => {
             json!({"field": name, "normalized": normalized, "sent": sent, "hashed": hashed})
         }
         Err(why) => json!({"field": name, "dropped": why.to_string()}),
-    })
+    };
+    if let (Some(key), Some(members)) = (take.sent_as, told.as_object_mut()) {
+        members.insert("as".to_owned(), key.into());
+    }
+    told
 }
 
 /// What the rule leaves of it, what is sent, and whether that is a hash.
@@ -122,16 +139,14 @@ fn treat(
     })
 }
 
-fn take_of<'a>(platform: &'a Platform, name: &str) -> Option<&'a Take> {
-    let field = field_of(name)?;
-    platform
-        .takes
-        .iter()
-        .find(|take| take.field == field)
-        // What identifies a person is not sent in clear, whatever a table says.
-        .filter(|take| {
-            take.form == Form::Hashed || take.field.class() != crate::event::Class::Identity
-        })
+fn takes_of<'a>(platform: &'a Platform, name: &str) -> Vec<&'a Take> {
+    let field = field_of(name);
+    let takes = platform.takes.iter().filter(|take| Some(take.field) == field);
+    // What identifies a person is not sent in clear, whatever a table says.
+    let is_sent = |take: &&Take| {
+        take.form == Form::Hashed || take.field.class() != crate::event::Class::Identity
+    };
+    takes.filter(is_sent).collect()
 }
 
 /// `user.phone`, or `phone` for short.
@@ -178,6 +193,20 @@ mod tests {
         assert_eq!(ask("ga4", None, &line("city"))["dropped"], Dropped::Hashed.to_string());
         assert_eq!(ask("ga4", None, &line("external_id"))["hashed"], false);
         assert_eq!(ask("meta", None, &line("fbclid"))["sent"], hash);
+    }
+
+    #[test]
+    fn a_field_of_two_keys_is_shown_under_both() {
+        let line = r#"{"field": "advertising_id", "value": "Ab-1"}"#;
+        let told = ask("reddit", None, line);
+        assert_eq!((&told["as"], &told["normalized"]), (&json!("aaid"), &json!("ab-1")));
+        let other = &told["or"][0];
+        assert_eq!((&other["as"], &other["normalized"]), (&json!("idfa"), &json!("AB-1")));
+        assert_ne!(told["sent"], other["sent"]);
+        assert_eq!(
+            ask("reddit", None, &line.replace("advertising_id", "email"))["or"],
+            json!(null)
+        );
     }
 
     #[test]

@@ -163,9 +163,11 @@ fn refused(destination: &DestinationConfig, fault: &Fault) -> String {
     };
     let keys = destination.platform.keys.iter().filter(|key| kinds.contains(&key.kind));
     let keys: Vec<&str> = keys.map(|key| key.name).collect();
-    let remedy = match keys.as_slice() {
-        [] => String::new(),
-        keys => format!(": look at {} of [{}]", keys.join(", "), destination.name),
+    let remedy = match (destination.handler.hint(&fault.reason), keys.as_slice()) {
+        // What the platform's pages say of this very refusal says more than which keys there are.
+        (Some(hint), _) => format!(": {hint}"),
+        (None, []) => String::new(),
+        (None, keys) => format!(": look at {} of [{}]", keys.join(", "), destination.name),
     };
     let see = if docs.is_empty() { String::new() } else { format!(" (see {docs})") };
     format!("{title} {what} ({said}){remedy}{see}")
@@ -179,10 +181,9 @@ fn unproven(destination: &DestinationConfig) -> String {
              new one: stop the relay and add --data DIR, or see the destination's state in `stats`"
         );
     }
-    let way = if *has_test_mode {
-        "send a test event (\"test\": true) through a relay to see"
-    } else {
-        "the first events will show"
-    };
-    format!("{title} has no call that would tell without sending an event: {way}")
+    let but = if *has_test_mode { ", and its test mode looks at events alone" } else { "" };
+    format!(
+        "{title} has no call that would tell without sending an event{but}: its own reports show \
+         whether the first events arrive"
+    )
 }

@@ -24,6 +24,9 @@ pub struct Purposes {
     pub default_fields: fn(ActionSource) -> FieldSet,
     /// The fields that the platform takes at all.
     pub takes: FieldSet,
+    /// Those among them that are for advertising at a platform that else needs none: they leave as
+    /// `ad_user_data` lets them.
+    pub with_ad_user_data: FieldSet,
 }
 
 /// Everything that a decision looks at, besides the rules.
@@ -299,6 +302,20 @@ pub fn decide(rules: &Rules, question: &Question<'_>) -> Decision {
     }
 
     let taken = question.present.intersection(question.purposes.takes);
+    let for_advertising = question.purposes.with_ad_user_data;
+    let has_ad_user_data = match state.grants.ad_user_data {
+        Grant::Granted => true,
+        Grant::Denied => false,
+        Grant::NotAsked => model == Model::OptOut,
+    };
+    if !has_ad_user_data {
+        if !taken.intersection(permit.fields).intersection(for_advertising).is_empty() {
+            let message = "what is for advertising does not leave without ad_user_data".to_owned();
+            let (code, rule) = (ReasonCode::FieldsRemoved, rule.name.clone());
+            reasons.push(Reason { code, rule, message });
+        }
+        permit.fields = permit.fields.difference(for_advertising);
+    }
     let removed = taken.difference(permit.fields);
     let by_region = taken.contains(Field::Ip) && permit.ip == IpForm::None;
     let by_sensitivity = question.sensitive && !taken.intersection(SENSITIVE).is_empty();

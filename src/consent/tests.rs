@@ -30,6 +30,7 @@ const PURPOSES: Purposes = Purposes {
     can_restrict,
     default_fields,
     takes: TAKES,
+    with_ad_user_data: FieldSet::EMPTY,
 };
 
 fn rule(name: &str) -> DestinationRule {
@@ -244,6 +245,44 @@ fn allow_list_and_never_send() {
     assert!(!fields(&rules).contains(Field::Email));
     let decision = ask(&rules, &state("US", "gggg", false));
     assert!(decision.removed.contains(Field::Email), "{:?}", decision.removed);
+}
+
+#[test]
+fn what_is_for_advertising_leaves_as_ad_user_data_lets_it() {
+    const EMAIL: FieldSet = FieldSet::of(&[Field::Email]);
+    let purposes = Purposes { with_ad_user_data: EMAIL, ..PURPOSES };
+    let mut rules = rules();
+    rules.destinations[0].needs = vec![Purpose::AnalyticsStorage];
+    rules.destinations[0].may_send = Some(FieldSet::all());
+    for (region, grants, leaves) in [
+        ("US-NY", "-g-g", true),
+        ("US-NY", "---g", true),
+        // Denied personalisation is another question.
+        ("US-NY", "--dg", true),
+        ("US-NY", "-d-g", false),
+        ("US-NY", "-dgg", false),
+        ("DE", "-gdg", true),
+        ("DE", "-d-g", false),
+        // Silence is no grant where the law wants one.
+        ("DE", "--gg", false),
+    ] {
+        let state = state(region, grants, false);
+        let question = Question {
+            destination: "dest",
+            platform: "platform",
+            purposes: &purposes,
+            action_source: ActionSource::Website,
+            present: TAKES,
+            state: &state,
+            sensitive: false,
+        };
+        let decision = decide(&rules, &question);
+        let case = format!("{region} {grants}: {decision:?}");
+        assert_eq!(decision.permit.unwrap().fields.contains(Field::Email), leaves, "{case}");
+        assert_eq!(decision.removed.contains(Field::Email), !leaves, "{case}");
+        let said = decision.reasons.iter().any(|it| it.message.contains("ad_user_data"));
+        assert_eq!(said, !leaves, "{case}");
+    }
 }
 
 #[test]

@@ -15,10 +15,21 @@ use crate::{
         memory::{Remembered, Terms},
     },
     destinations::Mode,
-    event::Field,
+    event::{Field, FieldSet},
     job::{Prepared, SkipCode, Stored},
     queue::{Attempt, JobVerdict, Judgement, LeasedJob},
 };
+
+/// What tells who somebody is, besides click ids and the ids of leads.
+const IDENTIFYING: [Field; 7] = [
+    Field::Email,
+    Field::Phone,
+    Field::ExternalId,
+    Field::AnonymousId,
+    Field::Ip,
+    Field::AdvertisingId,
+    Field::VendorId,
+];
 
 /// What a leased job is today.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +88,14 @@ pub fn recheck(
                 Checked::Over(JobVerdict::Shadowed, prepared.event)
             }
             Ok(permit) => {
-                prepared.restrict(&permit);
+                let removed = prepared.restrict(&permit);
+                // A receiver of one's own takes a body without a person too; an ad platform refuses
+                // it, and enough of them look as if the destination were broken.
+                let wants_person = destination.platform.purposes.needs.is_some();
+                if wants_person && names_somebody(removed) && !names_somebody(prepared.present()) {
+                    let reason = SkipCode::IdentityTooWeak.name();
+                    return Checked::Over(withdrawn(reason), prepared.event);
+                }
                 Checked::Send(Box::new(prepared))
             }
             Err(code) => Checked::Over(withdrawn(code.name()), prepared.event),
@@ -97,6 +115,15 @@ pub fn withheld(
         Checked::Over(JobVerdict::Withdrawn { reason }, _) => Some(reason),
         Checked::Over(..) | Checked::Send(_) => None,
     }
+}
+
+/// Whether any of the fields can tell who it was: by itself, not as a name or a place does.
+fn names_somebody(fields: FieldSet) -> bool {
+    let is_one = |field: Field| {
+        let path = field.path();
+        IDENTIFYING.contains(&field) || path.starts_with("click_ids.") || path.starts_with("lead.")
+    };
+    fields.iter().any(is_one)
 }
 
 /// What a choice of its person does to a job.

@@ -97,6 +97,14 @@ pub(super) fn by_status(call: &Call, response: &Response, now: Timestamp) -> Ans
     }
 }
 
+/// Refused for good, whatever else the status might mean: where a platform says so of every other
+/// refusal.
+pub(super) fn refused_by_status(call: &Call, response: &Response) -> Answer {
+    let body = String::from_utf8_lossy(&response.body);
+    let message = format!("HTTP {} {}", response.status, words(&body));
+    Answer::refused(call, &format!("http_{}", response.status), message.trim_end())
+}
+
 /// A success by its status whose body is not the platform's: something else answered in its place.
 pub(super) fn garbled(call: &Call, response: &Response, now: Timestamp) -> Answer {
     let after = retry_after(response, now);

@@ -7,7 +7,8 @@ use jiff::{Timestamp, civil, tz::TimeZone};
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::{Auth, Entry, Pace, Problem, Response, Settings, answer::json};
+use super::{Auth, Entry, Key, KeyKind, Pace, Problem, Response, Settings, Take, answer::json};
+use crate::identity::Rule;
 
 /// Ten digits; dashes are how people write them (googleapis, `google/ads/datamanager/v1`,
 /// destination; checked 2026-11-22).
@@ -114,6 +115,30 @@ impl Actions {
     /// Any of them, for a probe.
     pub(super) fn first(&self) -> Option<&str> {
         self.0.values().flatten().map(String::as_str).next()
+    }
+}
+
+/// Google's formatter takes all white space out of a name before it is hashed, its page does not say
+/// so (sheet, A3: uncertain for names of several words).
+pub(super) const KEEP_NAME_SPACES: Key = Key::new(
+    "keep_name_spaces",
+    KeyKind::Bool,
+    "hash \"mary ann\" with its space, which Google's own formatter takes out; default false",
+);
+
+/// Reads it, or names the problem.
+pub(super) fn keeps_name_spaces(settings: &Settings, problems: &mut Vec<Problem>) -> bool {
+    let value = settings.table.get(KEEP_NAME_SPACES.name);
+    if value.is_some_and(|value| !value.is_bool()) {
+        problems.push(Problem::new(KEEP_NAME_SPACES.name, "must be true or false"));
+    }
+    settings.flag(KEEP_NAME_SPACES.name, false)
+}
+
+/// Lower case and trimmed alone.
+pub(super) fn keep_name_spaces(takes: &mut [Take]) {
+    for take in takes.iter_mut().filter(|take| take.rule == Rule::NameGoogle) {
+        take.rule = Rule::Lower;
     }
 }
 

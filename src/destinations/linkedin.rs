@@ -101,6 +101,7 @@ pub(super) static PLATFORM: Platform = Platform {
         can_restrict: |_, _, _| false,
         default_fields: |_| FieldSet::of(&[Field::LiFatId]),
         takes: FIELDS,
+        with_ad_user_data: FieldSet::EMPTY,
     },
     // LinkedIn Ireland.
     tcf_vendor_id: Some(804),

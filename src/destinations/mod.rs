@@ -328,6 +328,11 @@ pub trait Destination: Debug + Send + Sync {
         None
     }
 
+    /// What is legal in its settings and likely wrong, with the path of the setting, for `check`.
+    fn cautions(&self) -> Vec<Problem> {
+        Vec::new()
+    }
+
     /// The version that it calls, where its settings name another one than the platform's.
     fn version(&self) -> Option<Version> {
         None

@@ -73,6 +73,7 @@ pub(super) static PLATFORM: Platform = Platform {
         can_restrict: |_, _, _| false,
         default_fields: |_| FieldSet::of(&[Field::Qclid]),
         takes: FIELDS,
+        with_ad_user_data: FieldSet::EMPTY,
     },
     // Not on the Global Vendor List.
     tcf_vendor_id: None,

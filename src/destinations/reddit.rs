@@ -62,12 +62,12 @@ const FROM_APP: &[ActionSource] = &[ActionSource::App];
 
 /// DOC: scalars only, one value of each. An advertising id is `idfa` in upper case on Apple's
 /// systems and `aaid` in lower case on Android.
-const fn takes(advertising_id: Rule) -> [Take; 12] {
+const fn takes(advertising_id: Take) -> [Take; 12] {
     [
         Take::hashed(Field::Email, Rule::EmailAlphanumericLocal).at_most(1),
         Take::hashed(Field::Phone, Rule::PhoneE164).at_most(1),
         Take::hashed(Field::ExternalId, Rule::ExternalId).at_most(1),
-        Take::hashed(Field::AdvertisingId, advertising_id).at_most(1).only_from(FROM_APP),
+        advertising_id.at_most(1).only_from(FROM_APP),
         Take::clear(Field::AppOs, Rule::Lower).only_from(FROM_APP),
         Take::clear(Field::Ip, Rule::Verbatim),
         // Never hashed.
@@ -80,8 +80,16 @@ const fn takes(advertising_id: Rule) -> [Take; 12] {
     ]
 }
 
-const TAKES: &[Take] = &takes(Rule::Lower);
-const TAKES_OF_APPLE: &[Take] = &takes(Rule::Upper);
+const AAID: Take = Take::hashed(Field::AdvertisingId, Rule::Lower).sent_as("aaid");
+const IDFA: Take = Take::hashed(Field::AdvertisingId, Rule::Upper).sent_as("idfa");
+const TAKES: &[Take] = &takes(AAID);
+const TAKES_OF_APPLE: &[Take] = &takes(IDFA);
+
+/// Of whatever system.
+const ALL_TAKES: &[Take] = &{
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = takes(AAID);
+    [a, b, c, d, IDFA.only_from(FROM_APP), e, f, g, h, i, j, k, l]
+};
 
 const FIELDS: FieldSet =
     taken(TAKES, &[Field::Value, Field::Currency, Field::Items, Field::ItemNames]);
@@ -113,7 +121,7 @@ pub(super) static PLATFORM: Platform = Platform {
     // By `conversion_id` and the kind of event, both copies within 2 days and from one source.
     dedup: Dedup::EventId,
     browser_dedup: BrowserDedup::EventId,
-    takes: TAKES,
+    takes: ALL_TAKES,
     purposes: Purposes {
         needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
         personalization_flag: false,
@@ -121,6 +129,7 @@ pub(super) static PLATFORM: Platform = Platform {
         can_restrict: |region, _, _| region.is_some(),
         default_fields,
         takes: FIELDS,
+        with_ad_user_data: FieldSet::EMPTY,
     },
     // On neither list.
     tcf_vendor_id: None,

@@ -223,6 +223,14 @@ pub(super) const fn days(days: u64) -> Duration {
 pub(super) struct Names(BTreeMap<String, Vec<String>>);
 
 impl Names {
+    /// Every plan event with each of its names.
+    pub(super) fn iter<'a>(&'a self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let each = |(event, names): (&'a String, &'a Vec<String>)| {
+            names.iter().map(move |name| (event.as_str(), name.as_str()))
+        };
+        self.0.iter().flat_map(each)
+    }
+
     /// Today's name for a plan event's entry.
     pub(super) fn get(&self, event: &str, entry: u16) -> Option<&str> {
         self.0.get(event)?.get(usize::from(entry)).map(String::as_str)

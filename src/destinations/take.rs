@@ -20,6 +20,8 @@ pub struct Take {
     pub only_from: &'static [ActionSource],
     /// A hash that came with the appendix of the vendor's own library keeps it.
     pub keeps_appendix: bool,
+    /// The platform's key for it, where one field has several, each with a rule of its own.
+    pub sent_as: Option<&'static str>,
 }
 
 impl Take {
@@ -32,6 +34,7 @@ impl Take {
             at_most: usize::MAX,
             only_from: &[],
             keeps_appendix: false,
+            sent_as: None,
         }
     }
 
@@ -48,6 +51,11 @@ impl Take {
     /// The same, of these sources only.
     pub const fn only_from(self, only_from: &'static [ActionSource]) -> Self {
         Self { only_from, ..self }
+    }
+
+    /// The same, under this key of the platform's.
+    pub const fn sent_as(self, key: &'static str) -> Self {
+        Self { sent_as: Some(key), ..self }
     }
 
     /// Whether it is taken of an event of this source.

@@ -99,6 +99,7 @@ pub(super) static PLATFORM: Platform = Platform {
         can_restrict: |region, _, _| region.as_deref().is_some_and(|it| it.starts_with("US-")),
         default_fields,
         takes: FIELDS,
+        with_ad_user_data: FieldSet::EMPTY,
     },
     tcf_vendor_id: Some(21),
     ac_provider_id: None,

@@ -325,3 +325,14 @@ pub enum AdjustmentKind {
     /// It has another value.
     Restate,
 }
+
+impl AdjustmentKind {
+    /// The name in `adjusts.type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            AdjustmentKind::Refund => "refund",
+            AdjustmentKind::Cancel => "cancel",
+            AdjustmentKind::Restate => "restate",
+        }
+    }
+}

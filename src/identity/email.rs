@@ -1,5 +1,7 @@
 //! E-mail addresses: five vendors, five opinions about what comes before the `@`.
 
+use md5::{Digest as _, Md5};
+
 use super::Dropped;
 
 /// What becomes of `+suffix` at Google's own domains.
@@ -50,6 +52,11 @@ pub(super) fn amazon(text: &str) -> Result<String, Dropped> {
     let lower: String = text.to_lowercase().chars().filter(kept).collect();
     parts(&lower)?;
     Ok(lower)
+}
+
+pub(super) fn md5(text: &str) -> Result<String, Dropped> {
+    let digest = Md5::digest(plain(text)?.as_bytes());
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The two sides of exactly one `@`, neither empty.

@@ -72,7 +72,7 @@ impl Memo {
     pub fn rehash(&self, rule: Rule, digest: Digest) -> Result<Digest, Dropped> {
         let remembered = self.remembered.borrow();
         let Some((_, forms)) = remembered.iter().find(|(known, _)| *known == digest.bytes) else {
-            return Ok(digest);
+            return if rule.takes_hashes() { Ok(digest) } else { Err(Dropped::Hashed) };
         };
         let form = forms.iter().find(|(number, _)| *number == rule.number());
         let (_, bytes) = form.ok_or(Dropped::Hashed)?;

@@ -89,12 +89,23 @@ pub enum Rule {
     Gender,
     /// `f`, `m` or `n` (Pinterest).
     GenderOrNone,
+
+    /// The MD5, in hex, of what [`Rule::EmailPlain`] makes of it: not to be sent, but to be hashed again
+    /// (Criteo's third digest).
+    /// <https://guides.criteotilt.com/onetag/s2s/>
+    EmailMd5,
 }
 
 impl Rule {
     /// Its position, by which remembered traits are stored.
     pub fn number(self) -> u8 {
         self as u8
+    }
+
+    /// Whether the usual hash of a value may stand for what this rule makes of it: not where it is a
+    /// hash of another kind.
+    pub fn takes_hashes(self) -> bool {
+        self != Rule::EmailMd5
     }
 
     /// Whether a text under this rule may be a hash even where it is sent in clear: ids are opaque
@@ -140,6 +151,7 @@ pub fn normalize(rule: Rule, text: &str, country: Option<&str>) -> Result<Normal
         Rule::EmailBareLocal => email::bare_local(text)?,
         Rule::EmailAlphanumericLocal => email::alphanumeric_local(text)?,
         Rule::EmailAmazon => email::amazon(text)?,
+        Rule::EmailMd5 => email::md5(text)?,
         Rule::PhoneE164 => phone::e164(text, country)?,
         Rule::PhoneDigits => phone::digits(phone::e164(text, country)?),
         Rule::NameMeta => name::without_punctuation(text),
@@ -231,6 +243,7 @@ mod tests {
             (Rule::EmailGoogle, "user.name+NYC@Example.com", None, "user.name+nyc@example.com", none),
             (Rule::EmailGoogle, "Jefferson.Loves.hiking@gmail.com", None, "jeffersonloveshiking@gmail.com", none),
             (Rule::EmailGoogle, "A.B+c@GoogleMail.com", None, "ab@googlemail.com", none),
+            (Rule::EmailMd5, " Jane.Doe@Example.com", None, "0cba00ca3da1b283a57287bcceb17e35", "861a02f31e82e3e351245b890b77cd9dcf6d2a41cae117e1fb55d79a1c9a2b8f"),
             (Rule::EmailGoogleKeepSuffix, "A.B+c.d@GoogleMail.com", None, "ab+cd@googlemail.com", none),
             (Rule::EmailGoogleKeepSuffix, "janedoe@example.com", None, "janedoe@example.com", "c4d25e9c90ff23e9145397bc6fbd5385ca5fbe78211222ccbecd0b369ebb19a6"),
             (Rule::EmailBareLocal, "a.b.c+x@Example.com", None, "abc@example.com", "9eceb13483d7f187ec014fd6d4854d1420cfc634328af85f51d0323ba8622e21"),

@@ -67,10 +67,11 @@ fn value(
     }
     let mut forms: Vec<(u8, [u8; 32])> = Vec::new();
     let rules = takes.iter().filter(|take| take.form == Form::Hashed).map(|take| take.rule);
-    // A setting may choose the other form of a number, and of Google's e-mail.
+    // A setting may choose the other form of a number, and of Google's e-mail and names.
     let others: &[Rule] = match field {
         Field::Phone => &[Rule::PhoneE164, Rule::PhoneDigits],
         Field::Email => &[Rule::EmailGoogle, Rule::EmailGoogleKeepSuffix],
+        Field::FirstName | Field::LastName => &[Rule::Lower],
         _ => &[],
     };
     for rule in rules.chain(others.iter().copied()) {

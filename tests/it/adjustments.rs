@@ -30,7 +30,7 @@ fn expected(platform: &str, kind: &str) -> Option<String> {
     let form = match (platform, kind) {
         ("ga4", "refund" | "cancel") => r#"["refund","1001",129.9,"USD"]"#.to_owned(),
         ("ga4", "part" | "part of what") => r#"["refund","1001",20,"USD"]"#.to_owned(),
-        ("google_ads", "refund") => google("0"),
+        ("google_ads", "refund" | "cancel") => google("0"),
         ("google_ads", "part") => google("109.9"),
         ("google_ads", "restate") => google("99.99"),
         ("google_ads_upload", "refund" | "cancel") => r#"["RETRACTION","1001",null]"#.to_owned(),

@@ -56,6 +56,19 @@ fn the_shipped_configuration_has_no_findings() {
 }
 
 #[test]
+fn a_platforms_own_cautions_are_warnings_at_their_place() {
+    let dir = copy(|name, text| match name {
+        "events.toml" => text.replacen("ga4 = true", "ga4 = \"screen_view\"", 1),
+        _ => text,
+    });
+    let loaded = check(dir.path());
+    assert!(loaded.config.is_some(), "{:?}", lines(&loaded));
+    let [warning] = loaded.findings.as_slice() else { panic!("{:?}", lines(&loaded)) };
+    assert!(warning.message.contains("screen_view"), "{}", warning.message);
+    assert!(warning.path.ends_with(".ga4") && warning.file.ends_with("events.toml"), "{warning}");
+}
+
+#[test]
 fn the_defaults_in_its_comments_are_the_true_ones() {
     // A line that starts with "#" and no space is a key with its default.
     let mut taken_away = 0;

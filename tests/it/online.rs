@@ -168,7 +168,9 @@ async fn check_says_what_each_credential_is_worth() {
     let (code, said, json) = check(&folder, &[], "sandbox-access_token").await;
     assert_eq!(code, Some(0), "{said} {json:#}");
     assert_eq!(result(&json, "meta")["result"], "ok", "{json:#}");
-    assert_eq!(result(&json, "ga4")["result"], "unproven");
+    let ga4 = result(&json, "ga4");
+    assert_eq!(ga4["result"], "unproven");
+    assert!(ga4["message"].as_str().unwrap().contains("looks at events alone"), "{ga4}");
     let bing = result(&json, "bing");
     assert_eq!(bing["result"], "unproven");
     assert!(bing["message"].as_str().unwrap().contains("--data"), "{bing}");

@@ -72,11 +72,14 @@ fn every_platform_whose_end_is_named_is_told_of_before_it() {
 
 #[tokio::test]
 async fn check_fails_on_an_ended_version() {
-    let folder = with_version("v20.0");
-    let output = binary().args(["check", "--config"]).arg(folder.config()).output().await.unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(78), "{said}");
-    assert!(said.contains("v20.0") && said.contains("ended on 2026-09-24"), "{said}");
+    for version in ["v20.0", "v19.0"] {
+        let folder = with_version(version);
+        let check = binary().args(["check", "--config"]).arg(folder.config()).output().await;
+        let output = check.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        assert!(said.contains(version) && said.contains("ended on 2026-09-24"), "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -27,6 +27,7 @@ const PURPOSES: Purposes = Purposes {
     can_restrict,
     default_fields,
     takes: FieldSet::of(&[Field::Email, Field::Ip, Field::UserAgent, Field::Fbp]),
+    with_ad_user_data: FieldSet::EMPTY,
 };
 
 fn grant() -> impl Strategy<Value = Grant> {

@@ -471,7 +471,12 @@ fn configure(
     context: &Context<'_>,
 ) -> Option<Box<dyn Destination>> {
     match (platform.configure)(settings) {
-        Ok(handler) => Some(handler),
+        Ok(handler) => {
+            for Problem { path, message } in handler.cautions() {
+                context.report.warning(&place_of_problem(&path, draft, mapped), message);
+            }
+            Some(handler)
+        }
         Err(problems) => {
             for Problem { path, message } in problems {
                 if draft.is_reported(&path) {

@@ -41,6 +41,7 @@ const ADS: Platform = Platform {
         can_restrict: |_, has_ip, _| has_ip,
         default_fields: |_| FieldSet::of(&[Field::UserAgent, Field::PageUrl, Field::Fbp]),
         takes: FieldSet::EMPTY,
+        with_ad_user_data: FieldSet::EMPTY,
     },
     tcf_vendor_id: None,
     ac_provider_id: None,

@@ -113,6 +113,7 @@ pub(super) static PLATFORM: Platform = Platform {
         can_restrict: |_, _, _| true,
         default_fields,
         takes: FIELDS,
+        with_ad_user_data: FieldSet::EMPTY,
     },
     // Amazon Ads, on IAB's list.
     tcf_vendor_id: Some(793),

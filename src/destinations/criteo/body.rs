@@ -58,12 +58,15 @@ fn language(locale: &str) -> Option<&str> {
 
 fn id(job: &Prepared, wording: &Wording) -> Object {
     let mapped = job.clear(Field::CrtoId);
-    let email = job.hashed(Field::Email).next();
+    // In the order in which they are taken.
+    let mut emails = job.hashed(Field::Email);
+    let (sha256, sha256_md5) = (emails.next(), emails.next());
+    let email = Object::default().maybe("sha256", sha256).maybe("sha256_md5", sha256_md5);
     let mut id = Object::default()
         // Says whose ids the mapped one is among.
         .maybe("mapping_key", wording.mapping_key.as_deref().filter(|_| mapped.is_some()))
         .maybe("mapped_user_id", mapped)
-        .object("email", Object::default().maybe("sha256", email));
+        .object("email", email);
     if let Some(key) = job.clear(Field::AppOs).and_then(advertising_key) {
         id = id.maybe(key, job.clear(Field::AdvertisingId));
     }

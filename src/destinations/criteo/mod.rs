@@ -2,8 +2,8 @@
 //! answered with 200 and a list of errors.
 //!
 //! The general host answers with a redirect to a region's, which is never followed: `endpoint` names
-//! the region's host. Of the three digests of an e-mail only the SHA-256 is sent: the MD5 is no
-//! protection, and the third is made of it.
+//! the region's host. Of the three digests of an e-mail two are sent, the SHA-256 and that of the MD5:
+//! the MD5 itself is no protection, and nothing but an SHA-256 of identity leaves.
 //!
 //! Pages are those of the sheet, checked 2026-11-22; `DOC` stands for
 //! <https://guides.criteotilt.com/onetag/s2s/>.
@@ -18,15 +18,15 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
-    Destination, Key, KeyKind, Occasion, Platform, Preparation, Problem, Quota, Refusal, Response,
-    Settings, Take,
+    Destination, Key, KeyKind, Mode, Occasion, Platform, Preparation, Problem, Quota, Refusal,
+    Response, Settings, Take,
     prepare::{Recipe, missing, prepare, taken, unsupported},
     settings::Names,
 };
 use crate::{
     consent::{Permit, Purpose, Purposes},
     event::{ActionSource, Field, FieldSet},
-    identity::Rule,
+    identity::{Dropped, Rule, recognise_hash},
     job::{Prepared, Skip, SkipCode},
 };
 
@@ -64,7 +64,9 @@ const FROM_APP: &[ActionSource] = &[ActionSource::App];
 
 /// DOC: trimmed and in lower case before it is hashed; one of each.
 const TAKES: &[Take] = &[
-    Take::hashed(Field::Email, Rule::EmailPlain).at_most(1),
+    Take::hashed(Field::Email, Rule::EmailPlain).at_most(1).sent_as("sha256"),
+    // Only where the address came in clear, or is remembered: of its hash no MD5 can be made.
+    Take::hashed(Field::Email, Rule::EmailMd5).at_most(1).sent_as("sha256_md5"),
     Take::clear(Field::AnonymousId, Rule::ExternalId),
     Take::clear(Field::CrtoId, Rule::Verbatim),
     Take::clear(Field::AdvertisingId, Rule::Verbatim).only_from(FROM_APP),
@@ -112,6 +114,7 @@ pub(super) static PLATFORM: Platform = Platform {
         // Its own id; items, without which there is no transaction.
         default_fields: |_| FieldSet::of(&[Field::CrtoId, Field::Items]),
         takes: FIELDS,
+        with_ad_user_data: FieldSet::EMPTY,
     },
     tcf_vendor_id: Some(91),
     ac_provider_id: None,
@@ -169,6 +172,7 @@ fn configure(settings: &Settings) -> Configured {
             user_agent_key: text("user_agent_key").unwrap_or_else(|| USER_AGENT_KEY.to_owned()),
         },
         max_age: minutes(max_age.unsigned_abs()),
+        is_general: settings.mode == Mode::Live && base == PLATFORM.endpoint,
         names,
     }))
 }
@@ -204,6 +208,8 @@ struct Criteo {
     url: String,
     wording: body::Wording,
     max_age: Duration,
+    /// It calls the host that takes nothing.
+    is_general: bool,
     names: Names,
 }
 
@@ -222,6 +228,7 @@ impl Destination for Criteo {
         }
         let recipe = Recipe { takes: TAKES, fields: FIELDS, oldest: self.max_age };
         let mut preparation = prepare(&recipe, occasion, permit, now)?;
+        settle_email(&mut preparation, occasion);
         let prepared = &mut preparation.prepared;
         if prepared.clear(Field::AppOs).and_then(body::advertising_key).is_none() {
             prepared.texts.retain(|(field, _)| *field != Field::AdvertisingId);
@@ -266,9 +273,41 @@ impl Destination for Criteo {
         Auth::None
     }
 
+    /// Every event would meet the redirect (sheet, B), and be too old before anybody looks.
+    fn cautions(&self) -> Vec<Problem> {
+        let message = "Criteo's general host only redirects to a region's, which is not followed, so \
+                       that nothing is delivered: write the region's host, such as \
+                       \"https://widget.eu.criteo.com\" (widget.us, widget.as)";
+        self.is_general.then(|| Problem::new("endpoint", message)).into_iter().collect()
+    }
+
     fn is_deduplicated(&self, job: &Prepared) -> bool {
         self.names.get(&job.event, job.entry) == Some(TRANSACTION)
     }
+}
+
+/// The two digests are of one address: where several came and the first as a hash, the second would
+/// be another's. That there is none for a hash is no loss worth telling.
+fn settle_email(preparation: &mut Preparation, occasion: &Occasion<'_>) {
+    let mut came = occasion.event.texts.all(Field::Email);
+    let is_hash = came.next().is_some_and(|text| recognise_hash(text).is_some());
+    let texts = &mut preparation.prepared.texts;
+    if is_hash && came.next().is_some() {
+        let mut seen = 0;
+        texts.retain(|(field, _)| {
+            seen += usize::from(*field == Field::Email);
+            *field != Field::Email || seen == 1
+        });
+    }
+    if texts.iter().any(|(field, _)| *field == Field::Email) {
+        preparation.dropped.retain(|dropped| *dropped != (Field::Email, Dropped::Hashed));
+    }
+    let mut told = Vec::new();
+    preparation.dropped.retain(|dropped| {
+        let is_new = !told.contains(dropped);
+        told.push(*dropped);
+        is_new
+    });
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::destinations::{
-    Entry, Mode,
+    Entry,
     answer::table::{call, classified, response},
 };
 
@@ -51,6 +51,21 @@ fn a_redirect_is_not_followed_but_named() {
         answer::classify(&call(1, CallPurpose::Send, ""), &response, Timestamp::UNIX_EPOCH);
     let message = answer.fault.unwrap().message;
     assert!(message.contains("a redirect to widget.eu.criteo.com,"), "{message}");
+}
+
+#[test]
+fn the_general_host_is_warned_of() {
+    let mut settings = settings("account_id = 1", &[]);
+    let paths = |settings: &Settings| -> Vec<String> {
+        let cautions = configure(settings).unwrap().cautions();
+        cautions.into_iter().map(|problem| problem.path).collect()
+    };
+    assert_eq!(paths(&settings), ["endpoint"]);
+    settings.endpoint = "https://widget.eu.criteo.com".to_owned();
+    assert!(paths(&settings).is_empty());
+    settings.endpoint = PLATFORM.endpoint.to_owned();
+    settings.mode = Mode::Shadow;
+    assert!(paths(&settings).is_empty(), "nothing is sent");
 }
 
 #[test]

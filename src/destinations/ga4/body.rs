@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{LONGEST_VALUE, Object, may_have_user_data, names, wire};
+use super::{LONGEST_VALUE, Object, names, session_id, wire};
 use crate::{
     consent::Grant,
     event::{Field, Item},
@@ -25,10 +25,8 @@ pub(super) fn envelope(job: &Prepared, test: bool) -> Object {
         .maybe("user_id", user_id)
         .object("consent", consent(job))
         .maybe("user_agent", agent)
-        .maybe("ip_override", job.clear(Field::Ip));
-    if may_have_user_data(&job.flags) {
-        envelope = envelope.object("user_data", user_data(job));
-    }
+        .maybe("ip_override", job.clear(Field::Ip))
+        .object("user_data", user_data(job));
     if agent.is_none() {
         // A device would win over the user agent, and know less.
         envelope = envelope.object("device", device(job));
@@ -93,12 +91,17 @@ fn parameters(job: &Prepared, name: &str) -> Object {
     let (currency, priced) = wire::currency(job);
     let items: Vec<Object> =
         job.items.iter().enumerate().map(|(index, item)| product(item, index, priced)).collect();
-    let transaction = Some(job.transaction_id.as_str()).filter(|_| names::has_transaction(name));
+    // An adjustment under a name of one's own says of what, too.
+    let own = job.adjusts.as_ref().filter(|_| !names::has_transaction(name));
+    let has_transaction =
+        own.map_or(names::has_transaction(name), |_| !job.transaction_id.is_empty());
+    let transaction = Some(job.transaction_id.as_str()).filter(|_| has_transaction);
     // A value without a currency would be dropped from revenue.
     let has_amount = job.value.is_some() || !job.amounts.is_empty() || !items.is_empty();
     let text = |field: Field, longest: usize| job.clear(field).map(|text| cut(text, longest));
     let mut parameters = Object::large()
-        .maybe("transaction_id", transaction)
+        .maybe("transaction_id", transaction.map(|id| cut(id, LONGEST_VALUE)))
+        .maybe("adjustment_type", own.map(|adjusts| adjusts.kind.name()))
         .maybe("currency", currency.filter(|_| has_amount).map(|c| c.code().to_owned()))
         .maybe("value", job.value.map(|value| wire::number(value.amount)))
         .maybe("session_id", job.clear(Field::GaSessionId))
@@ -122,8 +125,7 @@ fn parameters(job: &Prepared, name: &str) -> Object {
         if parameters.len() >= PARAMETERS {
             break;
         }
-        let longest = if key == "page_title" { 300 } else { LONGEST_VALUE };
-        if let Some(value) = scalar(&value, longest)
+        if let Some(value) = parameter(&key, &value)
             && names::is_parameter(&key)
         {
             parameters.keep_or_insert(&key, value);
@@ -149,6 +151,23 @@ fn product(item: &Item, index: usize, priced: bool) -> Object {
         .maybe("discount", item.discount.filter(|_| priced).map(wire::number))
         .with("quantity", wire::number(item.quantity.unwrap_or(1.into())))
         .with("index", index)
+}
+
+/// A sender's own property in the form that its name asks for: `session_id` is a number and
+/// `debug_mode` true or 1 (sheet, section 2), under which any other text would mean nothing.
+fn parameter(key: &str, value: &Value) -> Option<Value> {
+    match (key, value) {
+        ("session_id", Value::String(text)) => session_id(text).map(Value::String),
+        ("session_id", Value::Number(number)) if number.is_u64() => Some(value.clone()),
+        ("debug_mode", Value::Bool(true)) => Some(Value::Bool(true)),
+        ("debug_mode", Value::String(text)) if matches!(text.as_str(), "true" | "1") => {
+            Some(Value::Bool(true))
+        }
+        ("debug_mode", Value::Number(number)) if number.as_u64() == Some(1) => Some(1.into()),
+        ("session_id" | "debug_mode", _) => None,
+        ("page_title", _) => scalar(value, 300),
+        _ => scalar(value, LONGEST_VALUE),
+    }
 }
 
 /// A parameter is a text or a number.

@@ -17,7 +17,7 @@ use super::{
     Answer, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup, Destination,
     Key, KeyKind, Mode, Occasion, Outcome, Platform, Preparation, Problem, Quota, Refusal,
     Response, Settings, Take,
-    answer::{by_status, code, garbled, json, words},
+    answer::{by_status, code, garbled, json, refused_by_status, words},
     prepare::{Recipe, cut_items, may_be_in_eea_uk_ch, missing, prepare, taken, unsupported},
     settings::Names,
     wire::{self, Object},
@@ -26,7 +26,7 @@ use crate::{
     consent::{Grant, Permit, Purpose, Purposes, ReasonCode},
     event::{ActionSource, AdjustmentKind, Field, FieldSet, Money},
     identity::Rule,
-    job::{Flags, Prepared, Sent, Skip, SkipCode},
+    job::{Prepared, Sent, Skip, SkipCode},
 };
 
 /// DOC/reference and DOC/sending-events.
@@ -86,7 +86,8 @@ const FIELDS: FieldSet = taken(
     ],
 );
 
-/// What goes into `user_data`, which is for advertising.
+/// What goes into `user_data`, which is for advertising: not without `ad_user_data` (sheet, section
+/// 11).
 const USER_DATA: FieldSet = FieldSet::of(&[Field::Email, Field::Phone]).union(ADDRESS);
 const ADDRESS: FieldSet = FieldSet::of(&[
     Field::FirstName,
@@ -134,6 +135,7 @@ pub(super) static PLATFORM: Platform = Platform {
             ])
         },
         takes: FIELDS,
+        with_ad_user_data: USER_DATA,
     },
     tcf_vendor_id: Some(755),
     ac_provider_id: None,
@@ -228,9 +230,6 @@ impl Destination for Ga4 {
             // Google takes no address of people there, whatever the rules say.
             prepared.texts.retain(|(field, _)| *field != Field::Ip);
         }
-        if !may_have_user_data(&prepared.flags) {
-            prepared.texts.retain(|(field, _)| !USER_DATA.contains(*field));
-        }
         // An address without a name matches nobody.
         if !(prepared.has(Field::FirstName) && prepared.has(Field::LastName)) {
             prepared.texts.retain(|(field, _)| !ADDRESS.contains(*field));
@@ -270,12 +269,25 @@ impl Destination for Ga4 {
         if call.url.contains("/debug/mp/collect") && (200..300).contains(&response.status) {
             return of_validation(call, response, now);
         }
-        // Any 2xx, whatever the body: a wrong secret is answered the same (sheet, section 9).
-        by_status(call, response, now)
+        match response.status {
+            // No other refusal gets better (sheet, section 9).
+            400..=499 if !matches!(response.status, 407 | 408 | 413 | 425 | 429) => {
+                refused_by_status(call, response)
+            }
+            // Any 2xx, whatever the body: a wrong secret is answered the same (sheet, section 9).
+            _ => by_status(call, response, now),
+        }
     }
 
     fn auth(&self) -> Auth {
         Auth::Query { name: "api_secret", value: self.api_secret.clone() }
+    }
+
+    fn cautions(&self) -> Vec<Problem> {
+        let caution = |(event, name): (&str, &str)| {
+            names::caution(name).map(|words| Problem::new(format!("events.{event}"), words))
+        };
+        self.names.iter().filter_map(caution).collect()
     }
 
     /// Purchases and refunds only, by their transaction id (sheet, section 8).
@@ -330,17 +342,6 @@ impl Ga4 {
             }
         }
         Ok(())
-    }
-}
-
-/// `user_data` is for advertising: not without `ad_user_data`. Where nobody was asked it may go
-/// only if the law does not want a grant; in an opt-in region silence arrives here as
-/// personalisation denied.
-fn may_have_user_data(flags: &Flags) -> bool {
-    match flags.grants.ad_user_data {
-        Grant::Granted => true,
-        Grant::Denied => false,
-        Grant::NotAsked => !flags.personalization_denied,
     }
 }
 
@@ -419,19 +420,28 @@ fn of_validation(call: &Call, response: &Response, now: Timestamp) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::destinations::answer::table::{call, classified, letters, response};
+    use crate::destinations::{
+        Entry,
+        answer::table::{call, classified, letters, response},
+    };
 
     fn destination() -> Box<dyn Destination> {
+        configured(BTreeMap::new())
+    }
+
+    fn configured(entries: BTreeMap<String, Vec<Entry>>) -> Box<dyn Destination> {
         let secret = SecretString::from("ga4-secret".to_owned());
         let settings = Settings {
             name: "ga4".to_owned(),
             table: "measurement_id = \"G-EXAMPLE1\"".parse().unwrap(),
-            secrets: std::collections::BTreeMap::from([("api_secret".to_owned(), secret)]),
+            secrets: BTreeMap::from([("api_secret".to_owned(), secret)]),
             endpoint: PLATFORM.endpoint.to_owned(),
             token_endpoint: String::new(),
             mode: Mode::Live,
-            entries: std::collections::BTreeMap::new(),
+            entries,
         };
         configure(&settings).unwrap()
     }
@@ -445,8 +455,9 @@ mod tests {
             (202, "{}", "ddd"),
             (302, "", "ppp Misconfigured http_302"),
             (400, "bad", "ccc http_400"),
-            (403, "", "ppp Unauthorized http_403"),
-            (404, "", "ppp Misconfigured http_404"),
+            (401, "", "ccc http_401"),
+            (403, "", "ccc http_403"),
+            (404, "<html>", "ccc http_404"),
             (408, "", "uuu"),
             (413, "", "lll"),
             (429, "", "ttt"),
@@ -491,13 +502,15 @@ mod tests {
     }
 
     #[test]
-    fn user_data_needs_a_grant_or_a_law_without_one() {
-        let flags = |grant, personalization_denied| {
-            let mut flags = Flags { personalization_denied, ..Flags::default() };
-            flags.grants.ad_user_data = grant;
-            may_have_user_data(&flags)
+    fn names_that_some_lists_reserve_are_warned_of() {
+        let of = |name: &str| {
+            let entry = Entry::Name(name.to_owned());
+            let entries = [("seen".to_owned(), vec![entry])].into();
+            let cautions = configured(entries).cautions();
+            cautions.into_iter().map(|problem| problem.path).collect::<Vec<_>>()
         };
-        assert!(flags(Grant::Granted, true) && flags(Grant::NotAsked, false));
-        assert!(!flags(Grant::Denied, false) && !flags(Grant::NotAsked, true));
+        assert_eq!(of("screen_view"), ["events.seen"]);
+        assert_eq!(of("ad_impression"), ["events.seen"]);
+        assert!(of("page_view").is_empty());
     }
 }

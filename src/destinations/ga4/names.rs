@@ -114,6 +114,13 @@ pub(super) fn refuse(name: &str) -> Option<String> {
     kept.then(|| format!("GA4 keeps {name:?} for itself; choose another name"))
 }
 
+/// What to know of a name that some of the vendor's lists reserve and others recommend (uncertain).
+pub(super) fn caution(name: &str) -> Option<String> {
+    matches!(name, "screen_view" | "ad_impression").then(|| {
+        format!("some of GA4's lists reserve {name:?}: such events may be dropped without a word")
+    })
+}
+
 /// Whether a property can be a parameter.
 pub(super) fn is_parameter(name: &str) -> bool {
     is_name(name) && !RESERVED_PARAMETER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))

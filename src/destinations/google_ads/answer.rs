@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::super::{
     Answer, Call, CallPurpose, FaultKind, FollowUp, Note, Outcome, Response,
-    answer::{by_status, code, garbled, indices, json, retry_after, words},
+    answer::{by_status, code, garbled, indices, innocent, json, retry_after, words},
     google,
 };
 
@@ -108,32 +108,23 @@ fn of_error(call: &Call, body: &Value, response: &Response, now: Timestamp) -> A
     if reasons.clone().any(|reason| matches!(reason, "TOO_MANY_EVENTS" | "REQUEST_TOO_LARGE")) {
         return Answer::all(call, &Outcome::TooLarge);
     }
-    by_index(call, &violations, &words_of)
-        .unwrap_or_else(|| Answer::refused(call, reason, &message))
-}
-
-/// The events that the violations name are refused; the others were not looked at.
-fn by_index(
-    call: &Call,
-    violations: &[&Value],
-    words_of: &dyn Fn(&Value) -> String,
-) -> Option<Answer> {
+    // `events.events[3].user_data` or `events[3]`: in a field's path, else in prose (sheet, A9).
     let members = call.members.len();
-    let message = "another event of the request was refused".to_owned();
-    let mut answer = Answer::all(call, &Outcome::Resend { message });
-    let mut named = false;
-    for violation in violations {
-        // `events.events[3].user_data` or `events[3]`.
-        for index in indices(text(violation, "field"), "events", members) {
-            let place = answer.outcomes.get_mut(index)?;
-            if !matches!(place, Outcome::Rejected { .. }) {
-                let reason = code(text(violation, "reason"));
-                *place = Outcome::Rejected { reason, message: words_of(violation) };
-                named = true;
-            }
+    let mut named = Vec::new();
+    for violation in &violations {
+        let places = [text(violation, "field"), text(violation, "description")];
+        let places = places.map(|place| indices(place, "events", members));
+        for index in places.into_iter().find(|found| !found.is_empty()).unwrap_or_default() {
+            named.push((index, text(violation, "reason").to_owned(), words_of(violation)));
         }
     }
-    named.then_some(answer)
+    if named.is_empty() {
+        let found = indices(text(error, "message"), "events", members);
+        named.extend(found.into_iter().map(|index| (index, reason.to_owned(), message.clone())));
+    }
+    // The events that are named are refused; the others were not looked at.
+    Answer::naming(call, named, &innocent())
+        .unwrap_or_else(|| Answer::refused(call, reason, &message))
 }
 
 fn is_configuration(reason: &str) -> bool {

@@ -45,6 +45,10 @@ pub(super) fn event(google: &GoogleAds, job: &Prepared, action: &str, now: Times
         .maybe("userAgent", job.clear(Field::UserAgent))
         .maybe("ipAddress", job.clear(Field::Ip));
     let customer = job.clear(Field::CustomerType).and_then(customer_type);
+    // Of all money (sheet, A2): also of a cart's prices where there is no value.
+    let cart = cart(google, job);
+    let has_money = job.value.is_some() || cart.has_money;
+    let currency = wire::currency(job).0.filter(|_| has_money);
     Object::large()
         .with("destinationReferences", json!([action]))
         .with("transactionId", job.transaction_id.as_str())
@@ -52,13 +56,13 @@ pub(super) fn event(google: &GoogleAds, job: &Prepared, action: &str, now: Times
         // Set on a restatement: when the event was last changed.
         .maybe("lastUpdatedTimestamp", job.adjusts.as_ref().map(|_| time.to_string()))
         .with("eventSource", source(job.action_source))
-        .maybe("currency", job.value.map(|value| value.currency.code().to_owned()))
+        .maybe("currency", currency.map(|currency| currency.code().to_owned()))
         .maybe("conversionValue", job.value.map(|value| wire::number(value.amount)))
         .object("adIdentifiers", ad_identifiers(job))
         .object("userData", Object::default().list("userIdentifiers", user_identifiers(job)))
         .object("eventDeviceInfo", device)
         .object("consent", consent(job))
-        .object("cartData", cart(google, job))
+        .object("cartData", cart.object)
         .object("userProperties", Object::default().maybe("customerType", customer))
 }
 
@@ -137,12 +141,20 @@ fn consent(job: &Prepared) -> Object {
         .with("adPersonalization", status(personalization))
 }
 
+/// A cart as it is written.
+#[derive(Default)]
+struct Cart {
+    object: Object,
+    /// It has prices or a discount.
+    has_money: bool,
+}
+
 /// Products mean something only where the merchant is known, and none with a braid alone.
-fn cart(google: &GoogleAds, job: &Prepared) -> Object {
-    let Some(Merchant { id, label, language }) = &google.merchant else { return Object::default() };
+fn cart(google: &GoogleAds, job: &Prepared) -> Cart {
+    let Some(Merchant { id, label, language }) = &google.merchant else { return Cart::default() };
     let has_braid = job.has(Field::Gbraid) || job.has(Field::Wbraid);
     if has_braid && !job.has(Field::Gclid) {
-        return Object::default();
+        return Cart::default();
     }
     let (_, priced) = wire::currency(job);
     let items: Vec<Object> = job
@@ -159,14 +171,17 @@ fn cart(google: &GoogleAds, job: &Prepared) -> Object {
         })
         .collect();
     if items.is_empty() {
-        return Object::default();
+        return Cart::default();
     }
-    Object::default()
+    let discount = wire::amount(job, Field::Discount);
+    let has_money = discount.is_some() || items.iter().any(|item| item.has("unitPrice"));
+    let object = Object::default()
         .with("merchantId", id.as_str())
         .maybe("merchantFeedLabel", label.as_deref())
         .maybe("merchantFeedLanguageCode", language.as_deref())
-        .maybe("transactionDiscount", wire::amount(job, Field::Discount))
-        .list("items", items)
+        .maybe("transactionDiscount", discount)
+        .list("items", items);
+    Cart { object, has_money }
 }
 
 fn customer_type(text: &str) -> Option<&'static str> {

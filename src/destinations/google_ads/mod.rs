@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     consent::{Grant, Permit, Purpose, Purposes, ReasonCode},
-    event::{Adjustment, Field, FieldSet, Money},
+    event::{ActionSource, Adjustment, Field, FieldSet, Money},
     identity::Rule,
     job::{Prepared, Skip, SkipCode},
 };
@@ -46,6 +46,8 @@ const OLDEST_DAYS: u64 = 90;
 
 const SCOPE: &str = "https://www.googleapis.com/auth/datamanager";
 
+const FROM_APP: &[ActionSource] = &[ActionSource::App];
+
 /// DOC/concepts/formatting; PROTO ad_identifiers, user_data.
 const TAKES: &[Take] = &[
     Take::hashed(Field::Email, Rule::EmailGoogle).at_most(IDENTIFIERS),
@@ -61,7 +63,7 @@ const TAKES: &[Take] = &[
     Take::clear(Field::Gbraid, Rule::Verbatim),
     Take::clear(Field::Wbraid, Rule::Verbatim),
     Take::clear(Field::GoogleSessionAttributes, Rule::Verbatim),
-    Take::clear(Field::AdvertisingId, Rule::Verbatim),
+    Take::clear(Field::AdvertisingId, Rule::Verbatim).only_from(FROM_APP),
     Take::clear(Field::OrderId, Rule::Verbatim),
 ];
 
@@ -108,6 +110,7 @@ pub(super) static PLATFORM: Platform = Platform {
         can_restrict: |_, _, _| false,
         default_fields: |_| CLICKS,
         takes: FIELDS,
+        with_ad_user_data: FieldSet::EMPTY,
     },
     tcf_vendor_id: Some(755),
     ac_provider_id: None,
@@ -124,7 +127,12 @@ pub(super) static PLATFORM: Platform = Platform {
         Key::new("user_project", KeyKind::Text, "the Cloud project whose quota is used"),
         Key::new("keep_email_suffix", KeyKind::Bool, "keep gmail's +suffix, as Google once asked"),
         Key::new("max_age_days", KeyKind::Number, "the oldest event, in days; default 90"),
-        Key::new("retraction", KeyKind::Text, "cancelled orders: skip (default) or zero"),
+        google::KEEP_NAME_SPACES,
+        Key::new(
+            "retraction",
+            KeyKind::Text,
+            "cancelled orders: zero (default), restated as worth nothing; or skip",
+        ),
     ],
     entry_keys: &[Key::new("conversion_action", KeyKind::Text, "the conversion action's number")],
     has_test_mode: true,
@@ -152,11 +160,11 @@ fn configure(settings: &Settings) -> Configured {
         }
     };
     let retraction = match settings.text("retraction").as_deref() {
-        None | Some("skip") => Retraction::Skip,
-        Some("zero") => Retraction::Zero,
+        None | Some("zero") => Retraction::Zero,
+        Some("skip") => Retraction::Skip,
         Some(_) => {
-            problems.push(Problem::new("retraction", "must be \"skip\" or \"zero\""));
-            Retraction::Skip
+            problems.push(Problem::new("retraction", "must be \"zero\" or \"skip\""));
+            Retraction::Zero
         }
     };
     let keep_suffix = match settings.table.get("keep_email_suffix").map(toml::Value::as_bool) {
@@ -167,6 +175,7 @@ fn configure(settings: &Settings) -> Configured {
             false
         }
     };
+    let keeps_name_spaces = google::keeps_name_spaces(settings, &mut problems);
     let auth = Credentials::read(settings, &mut problems);
     let actions = Actions::read(settings, &mut problems);
     if !problems.is_empty() {
@@ -177,6 +186,9 @@ fn configure(settings: &Settings) -> Configured {
         for take in takes.iter_mut().filter(|take| take.field == Field::Email) {
             take.rule = Rule::EmailGoogleKeepSuffix;
         }
+    }
+    if keeps_name_spaces {
+        google::keep_name_spaces(&mut takes);
     }
     Ok(Box::new(GoogleAds {
         base: settings.endpoint.trim_end_matches('/').to_owned(),
@@ -223,10 +235,10 @@ struct Merchant {
 /// What becomes of a cancelled order, for which the API has no retraction (DOC/events/offline).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Retraction {
-    /// It is skipped.
-    Skip,
     /// Its value is restated as zero; its count stays.
     Zero,
+    /// It is skipped, and its value stays as well.
+    Skip,
 }
 
 impl Destination for GoogleAds {
@@ -370,8 +382,8 @@ impl GoogleAds {
         let value = match change(occasion, adjusts, "Google")? {
             Change::Restated(value) => Some(value),
             Change::Cancelled if self.retraction == Retraction::Skip => {
-                let message = "the Data Manager API has no retraction; retraction = \"zero\" \
-                               restates the value as zero instead";
+                let message = "the Data Manager API has no retraction, and retraction = \"skip\" \
+                               restates none as worth nothing";
                 return Err(unsupported(message));
             }
             Change::Refunded | Change::Cancelled => {

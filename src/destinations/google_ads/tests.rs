@@ -21,11 +21,23 @@ fn settings(table: &str) -> Settings {
 
 #[test]
 fn every_problem_is_named_at_once() {
-    let mut settings = settings("customer_id = \"12\"\nmax_age_days = 0\nretraction = \"never\"");
+    let mut settings = settings(
+        "customer_id = \"12\"\nmax_age_days = 0\nretraction = \"never\"\nkeep_name_spaces = 1",
+    );
     settings.entries.insert("other".to_owned(), vec![Entry::Standard]);
     let paths: Vec<String> =
         configure(&settings).unwrap_err().into_iter().map(|problem| problem.path).collect();
-    assert_eq!(paths, ["customer_id", "max_age_days", "retraction", "client_id", "events.other"]);
+    assert_eq!(
+        paths,
+        [
+            "customer_id",
+            "max_age_days",
+            "retraction",
+            "keep_name_spaces",
+            "client_id",
+            "events.other"
+        ]
+    );
 }
 
 #[test]
@@ -128,6 +140,12 @@ fn every_documented_answer_has_its_meaning() {
         assert_eq!(told(3, 400, &violation("events[7]", reason)), format!("ccc {reason}"));
         assert_eq!(told(1, 400, &violation("encoding", reason)), format!("r {reason}"));
     }
+    // In words only: of a violation, or of the whole error.
+    let prose = "{\"fieldViolations\":[{\"field\":\"\",\"reason\":\"INVALID_FORMAT\",\
+                 \"description\":\"events.events[2].user_data: not a digest\"}]}";
+    assert_eq!(told(3, 400, &error("INVALID_ARGUMENT", prose)), "ssr INVALID_FORMAT");
+    let words = "{\"error\":{\"status\":\"INVALID_ARGUMENT\",\"message\":\"Invalid value at 'events[1].currency'\"}}";
+    assert_eq!(told(3, 400, words), "srs INVALID_ARGUMENT");
     assert_eq!(told(3, 400, &violation("events", "TOO_MANY_EVENTS")), "lll");
     for (status, body, expected) in [
         (200, r#"{"requestId":"r"}"#, "ddd"),

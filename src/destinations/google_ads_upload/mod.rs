@@ -127,6 +127,7 @@ pub(super) static PLATFORM: Platform = Platform {
         can_restrict: |_, _, _| false,
         default_fields: |_| CLICKS,
         takes: FIELDS,
+        with_ad_user_data: FieldSet::EMPTY,
     },
     tcf_vendor_id: Some(755),
     ac_provider_id: None,
@@ -142,6 +143,7 @@ pub(super) static PLATFORM: Platform = Platform {
         Key::new("service_account", KeyKind::Secret, "a key file's JSON, instead of the three"),
         Key::new("developer_token", KeyKind::Secret, "not needed: ignored since 2026-09-09"),
         Key::new("keep_email_suffix", KeyKind::Bool, "keep gmail's +suffix, as Google once asked"),
+        google::KEEP_NAME_SPACES,
         Key::new("max_age_days", KeyKind::Number, "the oldest event, in days; default 90"),
         Key::new(
             "gclid_with_braid",
@@ -171,6 +173,7 @@ fn configure(settings: &Settings) -> Configured {
         .text("login_customer_id")
         .map(|id| account("login_customer_id", &id, &mut problems));
     let oldest = settings.days("max_age_days", days(OLDEST_DAYS), &mut problems);
+    let keeps_name_spaces = google::keeps_name_spaces(settings, &mut problems);
     for key in ["keep_email_suffix", "gclid_with_braid"] {
         if settings.table.get(key).is_some_and(|value| !value.is_bool()) {
             problems.push(Problem::new(key, "must be true or false"));
@@ -186,6 +189,9 @@ fn configure(settings: &Settings) -> Configured {
         for take in takes.iter_mut().filter(|take| take.field == Field::Email) {
             take.rule = Rule::EmailGoogleKeepSuffix;
         }
+    }
+    if keeps_name_spaces {
+        google::keep_name_spaces(&mut takes);
     }
     let without = |others: FieldSet| {
         takes.iter().filter(|take| !others.contains(take.field)).copied().collect()
@@ -317,6 +323,15 @@ impl Destination for Upload {
 
     fn chosen(&self) -> Option<FieldSet> {
         self.enhancements.is_empty().then(|| FIELDS.difference(OF_ENHANCEMENTS))
+    }
+
+    /// Sheet, section 0.
+    fn hint(&self, code: &str) -> Option<&'static str> {
+        (code == "CUSTOMER_NOT_ALLOWLISTED_FOR_THIS_FEATURE").then_some(
+            "the account may not upload by this API, which since 2026-06-15 is only for those that \
+             did before: send its conversions through the Data Manager API (platform = \
+             \"google_ads\")",
+        )
     }
 
     fn pace(&self, response: &Response, now: Timestamp) -> Option<Pace> {

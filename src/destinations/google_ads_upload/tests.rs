@@ -95,6 +95,13 @@ fn every_code_of_a_row_means_what_its_page_says() {
 }
 
 #[test]
+fn a_closed_api_leads_to_the_open_one() {
+    let hint = destination().hint("CUSTOMER_NOT_ALLOWLISTED_FOR_THIS_FEATURE").unwrap();
+    assert!(hint.contains("Data Manager API") && hint.contains("google_ads"), "{hint}");
+    assert_eq!(destination().hint("CUSTOMER_NOT_ENABLED"), None);
+}
+
+#[test]
 fn every_answer_of_a_whole_request_means_what_its_page_says() {
     let destination = destination();
     let results = r#"{"results":[{"gclid":"a"},{"gclid":"b"},{"gclid":"c"}]}"#;

@@ -11,15 +11,32 @@ use super::super::{
     answer::{by_status, garbled, json, retry_after, words},
 };
 
-pub(super) fn classify(call: &Call, response: &Response, now: Timestamp) -> Answer {
+/// What a policy block (368) does: it is no outage, though one integrator tries again (sheet, section
+/// 12: uncertain).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnBlock {
+    /// The destination is paused and its events stay: trying on would only make it last.
+    Pause,
+    /// Its events are tried again, as after an outage.
+    Retry,
+}
+
+pub(super) fn classify(
+    call: &Call,
+    response: &Response,
+    on_block: OnBlock,
+    now: Timestamp,
+) -> Answer {
     let body = json(response);
     let error = body.as_ref().and_then(|body| body.get("error"));
     match (error, &body) {
-        (Some(error), _) => of_error(call, error, response, now),
+        (Some(error), _) => of_error(call, error, response, on_block, now),
         (None, Some(body)) if is_success(response) => of_success(call, body, response, now),
-        // A page of HTML with a good or a bad status comes from something in between.
-        (None, _) if is_success(response) => garbled(call, response, now),
-        (None, _) => by_status(call, response, now),
+        // What these two ask for is the same whoever asks it.
+        (None, None) if matches!(response.status, 413 | 429) => by_status(call, response, now),
+        // A page of HTML comes from something in between, with whatever status (sheet, section 12).
+        (None, None) => garbled(call, response, now),
+        (None, Some(_)) => by_status(call, response, now),
     }
 }
 
@@ -51,7 +68,13 @@ fn of_success(call: &Call, body: &Value, response: &Response, now: Timestamp) ->
 }
 
 /// Codes as in the sheet, section 12.
-fn of_error(call: &Call, error: &Value, response: &Response, now: Timestamp) -> Answer {
+fn of_error(
+    call: &Call,
+    error: &Value,
+    response: &Response,
+    on_block: OnBlock,
+    now: Timestamp,
+) -> Answer {
     let number = |key: &str| error.get(key).and_then(Value::as_i64);
     let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default();
     let code = number("code").unwrap_or(-1);
@@ -70,14 +93,13 @@ fn of_error(call: &Call, error: &Value, response: &Response, now: Timestamp) -> 
         (190 | 102 | 10 | 3 | 200..=299, _) => fault(FaultKind::Unauthorized),
         // The dataset is missing, or the token does not reach it.
         (100, Some(33)) => fault(FaultKind::Misconfigured),
-        // A policy block: trying on would only make it last.
-        (368, _) => fault(FaultKind::Misconfigured),
+        (368, _) if on_block == OnBlock::Pause => fault(FaultKind::Misconfigured),
         (4 | 17 | 32 | 613 | 80_000..=80_014, _) => {
             let after = retry_after(response, now).or_else(|| Some(pace(response)?.wait));
             Answer::all(call, &Outcome::Throttled { after, message: words(&message) })
         }
         _ if transient
-            || matches!(code, 1 | 2 | 341 | 5_000 | 21_009)
+            || matches!(code, 1 | 2 | 341 | 368 | 5_000 | 21_009)
             || response.status >= 500 =>
         {
             let after = retry_after(response, now);

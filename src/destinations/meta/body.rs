@@ -11,7 +11,7 @@ use crate::{
     job::Prepared,
 };
 
-pub(super) fn event(job: &Prepared, name: &str, now: Timestamp) -> Object {
+pub(super) fn event(job: &Prepared, name: &str, channel: Option<&str>, now: Timestamp) -> Object {
     // Seconds, never milliseconds, and not in the future (sheet, section 9).
     let mut event = Object::large()
         .with("event_name", name)
@@ -25,10 +25,7 @@ pub(super) fn event(job: &Prepared, name: &str, now: Timestamp) -> Object {
     if job.action_source == ActionSource::App {
         event = event.object("app_data", app_data(job));
     }
-    if job.clear(Field::CtwaClid).is_some() {
-        // The click id of ads that open WhatsApp.
-        event = event.with("messaging_channel", "whatsapp");
-    }
+    event = event.maybe("messaging_channel", messaging_channel(job, channel));
     if job.flags.personalization_denied {
         event = event.with("opt_out", true);
     }
@@ -41,6 +38,16 @@ pub(super) fn event(job: &Prepared, name: &str, now: Timestamp) -> Object {
             .with("data_processing_options_state", state);
     }
     event
+}
+
+/// Where a conversation was, which an event of one must say: in WhatsApp after a click on an ad that
+/// opens it, else where the settings say.
+pub(super) fn messaging_channel<'a>(job: &Prepared, channel: Option<&'a str>) -> Option<&'a str> {
+    match job.clear(Field::CtwaClid) {
+        _ if job.action_source != ActionSource::BusinessMessaging => None,
+        Some(_) => Some("whatsapp"),
+        None => channel,
+    }
 }
 
 fn source(source: ActionSource) -> &'static str {
@@ -113,6 +120,10 @@ fn custom_data(job: &Prepared, name: &str) -> Object {
         if matches!(name, "Purchase" | "InitiateCheckout") {
             data = data.maybe("num_items", units(&job.items));
         }
+    }
+    if let Some(adjusts) = &job.adjusts {
+        // Under a name of one's own, and so under a key of one's own.
+        data = data.with("adjustment_type", adjusts.kind.name());
     }
     // Free keys are siblings of the standard ones, which they never replace.
     for (key, value) in job.other() {

@@ -15,6 +15,7 @@ use jiff::{
 use secrecy::SecretString;
 use serde_json::json;
 
+use self::answer::OnBlock;
 use super::{
     Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
     Destination, Key, KeyKind, Mode, Occasion, Pace, Platform, Preparation, Problem, Quota,
@@ -43,6 +44,9 @@ const ENDS: &[(&str, Date)] = &[
     ("v21.0", date(2027, 1, 21)),
     ("v20.0", date(2026, 9, 24)),
 ];
+
+/// Where conversations are (`messaging_channel` in the vendor's SDK; sheet, section 2).
+const CHANNELS: [&str; 3] = ["messenger", "whatsapp", "instagram"];
 
 /// Events a request (DOC/using-the-api); the size is not documented, 1 MB is known to pass.
 const BATCH: BatchLimits = BatchLimits { events: 1_000, bytes: 1_000_000 };
@@ -140,6 +144,7 @@ pub(super) static PLATFORM: Platform = Platform {
         can_restrict: |region, has_ip, _| has_ip || ldu_state(region).is_some(),
         default_fields,
         takes: FIELDS,
+        with_ad_user_data: FieldSet::EMPTY,
     },
     // Not on the Global Vendor List; on Google's list of ad technology providers.
     tcf_vendor_id: None,
@@ -150,12 +155,36 @@ pub(super) static PLATFORM: Platform = Platform {
         Key::new("access_token", KeyKind::Secret, "the token generated in Events Manager"),
         Key::new("test_event_code", KeyKind::Text, "routes test events to the Test Events tab"),
         Key::new("api_version", KeyKind::Text, "another version of the Graph API, such as v25.0"),
+        Key::new(
+            "messaging_channel",
+            KeyKind::Text,
+            "where conversations without a ctwa_clid are: messenger, whatsapp or instagram",
+        ),
+        Key::new(
+            "policy_block",
+            KeyKind::Text,
+            "what a policy block (error 368) does: pause (default) or retry",
+        ),
     ],
     entry_keys: &[Key::new("name", KeyKind::Text, "the event name at Meta")],
     has_test_mode: true,
     contract: include_str!("../../sandbox/contracts/meta.json"),
     configure,
 };
+
+/// `v25.0` as 25 and 0.
+fn number(version: &str) -> Option<(u16, u16)> {
+    let (major, minor) = version.strip_prefix('v')?.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// The last day of a version. One that is not listed has none of its own, and works no longer than
+/// the next newer one that is.
+fn ends(version: &str) -> Option<Date> {
+    let version = number(version)?;
+    let not_older = ENDS.iter().filter(|(listed, _)| number(listed) >= Some(version));
+    not_older.map(|(_, ends)| *ends).min()
+}
 
 /// 7 days, 62 for shops of bricks (DOC/using-the-api).
 fn oldest(source: ActionSource) -> Duration {
@@ -253,10 +282,22 @@ fn configure(settings: &Settings) -> Configured {
         problems.push(Problem::new("dataset_id", "must be the dataset's number"));
     }
     let version = settings.text("api_version").unwrap_or_else(|| VERSION.to_owned());
-    let number = version.strip_prefix('v').unwrap_or_default();
-    if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+    if number(&version).is_none() {
         problems.push(Problem::new("api_version", format!("must look like {VERSION}")));
     }
+    let messaging_channel = settings.text("messaging_channel").filter(|text| !text.is_empty());
+    if messaging_channel.as_deref().is_some_and(|channel| !CHANNELS.contains(&channel)) {
+        let message = format!("must be one of {}", CHANNELS.join(", "));
+        problems.push(Problem::new("messaging_channel", message));
+    }
+    let on_block = match settings.text("policy_block").as_deref() {
+        None | Some("pause") => OnBlock::Pause,
+        Some("retry") => OnBlock::Retry,
+        Some(_) => {
+            problems.push(Problem::new("policy_block", "must be \"pause\" or \"retry\""));
+            OnBlock::Pause
+        }
+    };
     let test_event_code = settings.text("test_event_code").filter(|code| !code.is_empty());
     if settings.mode == Mode::Test && test_event_code.is_none() {
         let message = "is needed in test mode; Events Manager shows it under Test Events";
@@ -274,6 +315,8 @@ fn configure(settings: &Settings) -> Configured {
         token,
         test_event_code,
         always_test: settings.mode == Mode::Test,
+        messaging_channel,
+        on_block,
         names,
     }))
 }
@@ -285,6 +328,8 @@ struct Meta {
     token: SecretString,
     test_event_code: Option<String>,
     always_test: bool,
+    messaging_channel: Option<String>,
+    on_block: OnBlock,
     names: Names,
 }
 
@@ -315,7 +360,7 @@ impl Destination for Meta {
         if !prepared.clear(Field::LeadMeta).is_some_and(is_lead) {
             prepared.texts.retain(|(field, _)| *field != Field::LeadMeta);
         }
-        check(prepared, name)?;
+        check(prepared, name, self.messaging_channel.as_deref())?;
         Ok(preparation)
     }
 
@@ -328,7 +373,8 @@ impl Destination for Meta {
         };
         let events = jobs.iter().enumerate().filter_map(|(index, job)| {
             let name = self.names.get(&job.event, job.entry)?;
-            Some((index, body::event(job, name, now).json()))
+            let channel = self.messaging_channel.as_deref();
+            Some((index, body::event(job, name, channel, now).json()))
         });
         wire::batches(events, BATCH, "{\"data\":[".len() + tail.len())
             .into_iter()
@@ -340,7 +386,7 @@ impl Destination for Meta {
     }
 
     fn classify(&self, call: &Call, response: &Response, now: Timestamp) -> Answer {
-        answer::classify(call, response, now)
+        answer::classify(call, response, self.on_block, now)
     }
 
     fn pace(&self, response: &Response, _: Timestamp) -> Option<Pace> {
@@ -372,8 +418,7 @@ impl Destination for Meta {
     }
 
     fn version(&self) -> Option<Version> {
-        let ends = ENDS.iter().find(|(name, _)| *name == self.version).map(|(_, ends)| *ends);
-        Some(Version { name: self.version.clone(), ends })
+        Some(Version { name: self.version.clone(), ends: ends(&self.version) })
     }
 
     /// No events: the token and the dataset are looked at before Meta misses them.
@@ -409,8 +454,14 @@ fn settle_fbc(prepared: &mut Prepared, event: &Event) {
 }
 
 /// What Meta would refuse, with the whole batch.
-fn check(prepared: &Prepared, name: &str) -> Result<(), Refusal> {
+fn check(prepared: &Prepared, name: &str, channel: Option<&str>) -> Result<(), Refusal> {
     match prepared.action_source {
+        ActionSource::BusinessMessaging if body::messaging_channel(prepared, channel).is_none() => {
+            return Err(missing(
+                "click_ids.ctwa_clid (or the destination's messaging_channel), by which Meta knows \
+                 where a conversation was,",
+            ));
+        }
         ActionSource::Website => {
             if prepared.clear(Field::UserAgent).is_none() {
                 return Err(missing("context.user_agent, which a website's event needs,"));

@@ -37,6 +37,8 @@ fn every_problem_is_named_at_once() {
         ["dataset_id", "api_version", "events.cased", "events.long", "events.odd"]
     );
     assert_eq!(problems("dataset_id = 1\npixel_id = 2", &[]), ["pixel_id"]);
+    let table = "dataset_id = 1\nmessaging_channel = \"sms\"\npolicy_block = \"ignore\"";
+    assert_eq!(problems(table, &[]), ["messaging_channel", "policy_block"]);
     assert!(problems("pixel_id = 1234567890", &entries[..1]).is_empty());
 }
 
@@ -54,6 +56,21 @@ fn standard_names_come_from_the_usual_vocabulary() {
         assert_eq!(standard(event).as_deref(), Some(name));
     }
     assert_eq!(standard("scroll_depth"), None);
+}
+
+#[test]
+fn every_older_version_has_ended() {
+    let ends = |version: &str| {
+        let table = format!("dataset_id = 1\napi_version = \"{version}\"");
+        configure(&settings(&table, &[])).unwrap().version().unwrap().ends
+    };
+    assert_eq!(ends("v25.0"), Some(date(2028, 7, 29)));
+    assert_eq!(ends("v21.0"), Some(date(2027, 1, 21)));
+    for old in ["v20.0", "v19.0", "v9.0", "v2.12"] {
+        assert_eq!(ends(old), Some(date(2026, 9, 24)), "{old}");
+    }
+    // The newest, and one that is newer still: not named yet.
+    assert_eq!([ends("v26.0"), ends("v100.0")], [None, None]);
 }
 
 #[test]
@@ -146,12 +163,20 @@ fn every_documented_answer_has_its_meaning() {
         (200, r#"{"events_received":2}"#, "ccc events_received"),
         (200, "{}", "uuu"),
         (200, "<html>", "uuu"),
-        (400, "<html>", "ccc http_400"),
-        (401, "", "ppp Unauthorized http_401"),
-        (413, "", "lll"),
+        (400, "<html>", "uuu"),
+        (400, "", "uuu"),
+        (401, "<html>", "uuu"),
+        (403, "<html>", "uuu"),
+        (404, "<html>", "uuu"),
+        (302, "<html>", "uuu"),
+        (400, "{}", "ccc http_400"),
+        (401, "{}", "ppp Unauthorized http_401"),
+        (413, "<html>", "lll"),
         (429, "", "ttt"),
         (503, "<html>", "uuu"),
     ] {
         assert_eq!(told(3, status, body), expected, "{status} {body}");
     }
+    let retrying = configure(&settings("dataset_id = 1\npolicy_block = \"retry\"", &[])).unwrap();
+    assert_eq!(classified(&*retrying, 3, 400, &error(368, "")), "uuu");
 }

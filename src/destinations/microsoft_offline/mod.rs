@@ -80,6 +80,7 @@ pub(super) static PLATFORM: Platform = Platform {
         can_restrict: |_, _, _| false,
         default_fields: |_| FieldSet::of(&[Field::Msclkid]),
         takes: FIELDS,
+        with_ad_user_data: FieldSet::EMPTY,
     },
     tcf_vendor_id: Some(1126),
     ac_provider_id: None,

@@ -104,6 +104,7 @@ pub(super) static PLATFORM: Platform = Platform {
         can_restrict: |_, _, _| false,
         default_fields,
         takes: FIELDS,
+        with_ad_user_data: FieldSet::EMPTY,
     },
     tcf_vendor_id: None,
     ac_provider_id: None,

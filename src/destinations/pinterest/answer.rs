@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::{
     Answer, Call, CallPurpose, FaultKind, Note, Outcome, Response,
-    answer::{by_status, garbled, json, retry_after, words},
+    answer::{by_status, garbled, json, refused_by_status, retry_after, words},
 };
 
 /// "Ramped down" (503 with code 4197) is no hiccup.
@@ -20,10 +20,9 @@ pub(super) fn classify(call: &Call, response: &Response, now: Timestamp) -> Answ
             of_results(call, &body).unwrap_or_else(|| of_counts(call, &body, response, now))
         }
         (200..=299, None) => garbled(call, response, now),
-        (status, Some(body)) if body.get("code").is_some() || body.get("message").is_some() => {
-            of_error(call, status, &body, response, now)
-        }
-        _ => by_status(call, response, now),
+        // Also with results alone, whatever else is or is not beside them.
+        (status, Some(body)) if body.is_object() => of_error(call, status, &body, response, now),
+        _ => otherwise(call, response, now),
     }
 }
 
@@ -87,6 +86,16 @@ fn of_error(call: &Call, status: u16, body: &Value, response: &Response, now: Ti
         400 if call.purpose == CallPurpose::Probe => Answer::all(call, &Outcome::Delivered),
         // One malformed event refuses the whole request.
         400 => Answer::refused(call, &reason, text),
+        _ => otherwise(call, response, now),
+    }
+}
+
+/// "4xx permanent" (sheet, section 8), but where the status asks for another call; and a probe is to
+/// find out that nothing is there.
+fn otherwise(call: &Call, response: &Response, now: Timestamp) -> Answer {
+    match response.status {
+        401 | 403 | 407 | 408 | 413 | 425 | 429 => by_status(call, response, now),
+        400..=499 if call.purpose == CallPurpose::Send => refused_by_status(call, response),
         _ => by_status(call, response, now),
     }
 }

@@ -18,12 +18,17 @@ pub(super) struct Wording {
     pub(super) partner_name: Option<String>,
     /// The key of a product's brand.
     pub(super) brand_key: String,
+    /// Whether an app's answer to its system's question is sent: newer than SPEC.
+    pub(super) advertiser_tracking: bool,
 }
 
 pub(super) fn event(job: &Prepared, name: &str, wording: &Wording, now: Timestamp) -> Object {
     // Of an app it also means that its system limits tracking (SPEC).
-    let opted_out = job.flags.personalization_denied
-        || matches!(job.clear(Field::AttStatus), Some("denied" | "restricted"));
+    let status = job.clear(Field::AttStatus);
+    let opted_out =
+        job.flags.personalization_denied || matches!(status, Some("denied" | "restricted"));
+    let tracking =
+        status.filter(|_| wording.advertiser_tracking && job.action_source == ActionSource::App);
     Object::large()
         .with("event_name", name)
         .with("action_source", source(job).unwrap_or("offline"))
@@ -38,6 +43,7 @@ pub(super) fn event(job: &Prepared, name: &str, wording: &Wording, now: Timestam
         .maybe("os_version", job.clear(Field::AppOsVersion))
         .maybe("language", job.clear(Field::Locale).and_then(language))
         .maybe("opt_out", opted_out.then_some(true))
+        .maybe("advertiser_tracking_enabled", tracking.map(|status| status == "authorized"))
         .object("user_data", user_data(job))
         .object("custom_data", custom_data(job, wording))
 }

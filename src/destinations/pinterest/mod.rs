@@ -59,7 +59,7 @@ const TAKES: &[Take] = &[
     Take::hashed(Field::PostalCode, Rule::PostalDigits),
     Take::hashed(Field::Country, Rule::CountryLower),
     Take::hashed(Field::ExternalId, Rule::ExternalId),
-    // SPEC names no case; in lower case as others send it.
+    // SPEC names no case; in lower case as others send it, unless `maid_case` says otherwise.
     Take::hashed(Field::AdvertisingId, Rule::Lower).only_from(FROM_APP),
     Take::clear(Field::Ip, Rule::Verbatim),
     Take::clear(Field::UserAgent, Rule::Verbatim),
@@ -112,6 +112,7 @@ pub(super) static PLATFORM: Platform = Platform {
         can_restrict: |_, _, _| true,
         default_fields,
         takes: FIELDS,
+        with_ad_user_data: FieldSet::EMPTY,
     },
     // Not on the Global Vendor List.
     tcf_vendor_id: None,
@@ -122,6 +123,17 @@ pub(super) static PLATFORM: Platform = Platform {
         Key::new("partner_name", KeyKind::Text, "who sends, in the form ss-partnername"),
         Key::new("brand_key", KeyKind::Text, "the key of a product's brand; default item_brand"),
         Key::new("max_age_days", KeyKind::Number, "the oldest event, in days; default 7"),
+        Key::new(
+            "maid_case",
+            KeyKind::Text,
+            "an advertising id before it is hashed: lower (default), upper or as_is",
+        ),
+        Key::new(
+            "advertiser_tracking",
+            KeyKind::Bool,
+            "send an app's advertiser_tracking_enabled, which the specification does not list; \
+             default false",
+        ),
         Key::new("test_batch", KeyKind::Number, "events a test request; default 20"),
     ],
     entry_keys: &[Key::new("name", KeyKind::Text, "the event name at Pinterest")],
@@ -161,6 +173,20 @@ fn configure(settings: &Settings) -> Configured {
         }
     };
     let max_age = settings.days("max_age_days", MAX_AGE, &mut problems);
+    let maid_rule = match settings.text("maid_case").as_deref() {
+        None | Some("lower") => Rule::Lower,
+        Some("upper") => Rule::Upper,
+        Some("as_is") => Rule::ExternalId,
+        Some(_) => {
+            let message = "must be \"lower\", \"upper\" or \"as_is\"";
+            problems.push(Problem::new("maid_case", message));
+            Rule::Lower
+        }
+    };
+    let mut takes = TAKES.to_vec();
+    for take in takes.iter_mut().filter(|take| take.field == Field::AdvertisingId) {
+        take.rule = maid_rule;
+    }
     let token = settings.required_secret("access_token", &mut problems);
     let names = settings.entry_names(standard, refuse, &mut problems);
     if !problems.is_empty() {
@@ -173,10 +199,12 @@ fn configure(settings: &Settings) -> Configured {
         wording: body::Wording {
             partner_name,
             brand_key: settings.text("brand_key").unwrap_or_else(|| BRAND_KEY.to_owned()),
+            advertiser_tracking: settings.flag("advertiser_tracking", false),
         },
         always_test: settings.mode == Mode::Test,
         test_events,
         max_age,
+        takes,
         names,
     }))
 }
@@ -189,6 +217,7 @@ struct Pinterest {
     always_test: bool,
     test_events: usize,
     max_age: Duration,
+    takes: Vec<Take>,
     names: Names,
 }
 
@@ -207,7 +236,7 @@ impl Destination for Pinterest {
         if event.adjusts.is_some() && !names::is_own(name) {
             return Err(unsupported(format!("Pinterest takes no adjustment of a {name}")));
         }
-        let recipe = Recipe { takes: TAKES, fields: FIELDS, oldest: self.max_age };
+        let recipe = Recipe { takes: &self.takes, fields: FIELDS, oldest: self.max_age };
         let preparation = prepare(&recipe, occasion, permit, now)?;
         let prepared = &preparation.prepared;
         if body::source(prepared).is_none() {

@@ -36,8 +36,8 @@ fn every_problem_is_named_at_once() {
         ("own", name("store_visit")),
         ("purchase", Entry::Standard),
     ];
-    let table =
-        "ad_account_id = \"tag-1\"\npartner_name = \"me\"\ntest_batch = 0\nmax_age_days = 0";
+    let table = "ad_account_id = \"tag-1\"\npartner_name = \"me\"\ntest_batch = 0\n\
+                 max_age_days = 0\nmaid_case = \"title\"";
     assert_eq!(
         problems(table, &entries),
         [
@@ -45,6 +45,7 @@ fn every_problem_is_named_at_once() {
             "partner_name",
             "test_batch",
             "max_age_days",
+            "maid_case",
             "events.cased",
             "events.foreign",
             "events.long",
@@ -99,10 +100,15 @@ fn every_documented_answer_has_its_meaning() {
         (422, partial.as_str(), "RDD"),
         (422, mixed.as_str(), "DRD"),
         (422, untold.as_str(), "CCC"),
+        (422, r#"{"events":[{"status":"processed"},{"status":"failed"},{"status":"processed"}]}"#, "DRD"),
+        (422, "{}", "CCC"),
         (400, r#"{"code":4196,"message":"Invalid request: Additional properties are not allowed ('category_name' was unexpected)"}"#, "CCC"),
         (401, r#"{"code":2,"message":"Authentication failed."}"#, "PPP"),
         (403, r#"{"code":29,"message":"Not permitted"}"#, "PPP"),
-        (404, r#"{"code":50,"message":"Not found"}"#, "PPP"),
+        (404, r#"{"code":50,"message":"Not found"}"#, "CCC"),
+        (404, "<html>", "CCC"),
+        (410, "{}", "CCC"),
+        (408, "", "UUU"),
         (413, "", "LLL"),
         (429, r#"{"code":8,"message":"Rate limit exceeded"}"#, "TTT"),
         (500, r#"{"code":0,"message":"Unexpected"}"#, "UUU"),
@@ -112,7 +118,7 @@ fn every_documented_answer_has_its_meaning() {
     ];
     for (status, body, expected) in table {
         // The last of the 422 has its results beside, not below `details`.
-        let body = if status == 422 && body == mixed {
+        let body = if status == 422 && body == mixed.as_str() {
             body.replacen('{', "{\"code\":422,\"message\":\"\",", 1)
         } else {
             body.to_owned()
@@ -144,4 +150,5 @@ fn a_probe_is_a_test_without_events() {
     };
     assert_eq!(fault(400), None);
     assert_eq!(fault(401), Some(FaultKind::Unauthorized));
+    assert_eq!(fault(404), Some(FaultKind::Misconfigured));
 }

@@ -114,6 +114,7 @@ pub(super) static PLATFORM: Platform = Platform {
         can_restrict: |region, has_ip, _| has_ip || state(region).is_some(),
         default_fields,
         takes: FIELDS,
+        with_ad_user_data: FieldSet::EMPTY,
     },
     // Not on the Global Vendor List.
     tcf_vendor_id: None,

@@ -130,6 +130,7 @@ pub(super) static PLATFORM: Platform = Platform {
         can_restrict: |_, _, source| may_be_limited(source),
         default_fields,
         takes: FIELDS,
+        with_ad_user_data: FieldSet::EMPTY,
     },
     // ByteDance is on the Global Vendor List, but nothing says that this product is covered.
     tcf_vendor_id: None,

@@ -87,6 +87,7 @@ pub(super) static PLATFORM: Platform = Platform {
         can_restrict: |_, _, _| false,
         default_fields: |_| FieldSet::EMPTY,
         takes: FieldSet::of(Field::ALL),
+        with_ad_user_data: FieldSet::EMPTY,
     },
     tcf_vendor_id: None,
     ac_provider_id: None,

@@ -40,6 +40,7 @@ const PURPOSES: Purposes = Purposes {
     can_restrict: |_, _, _| false,
     default_fields: |_| FieldSet::EMPTY,
     takes: FieldSet::EMPTY,
+    with_ad_user_data: FieldSet::EMPTY,
 };
 
 const fn platform(endpoint: &'static str, dedup: Dedup) -> Platform {

@@ -11,7 +11,8 @@ use conversion_relay::{
         recheck::{Checked, recheck, withheld},
     },
     destinations::Mode,
-    job::Prepared,
+    event::{Field, FieldSet},
+    job::{Prepared, Sent},
     queue::JobVerdict,
 };
 
@@ -75,6 +76,28 @@ fn what_is_over_expires_by_whose_clock_ran_out() {
         panic!()
     };
     assert_eq!((code.as_str(), attempt.reason.as_str()), ("rejected", "unreadable"));
+}
+
+/// A rule that takes the last thing by which anybody could be known leaves nothing worth sending.
+#[test]
+fn what_names_nobody_any_more_is_withdrawn() {
+    let sent = |fields: &[Field]| {
+        let mut config = config(destination(&DEDUPLICATES, plain("http://127.0.0.1:1"), policy()));
+        config.consent.destinations[0].may_send = Some(FieldSet::of(fields));
+        let mut event = prepared("e");
+        event.texts.push((Field::ExternalId, Sent::Clear("u-1".to_owned())));
+        event.texts.push((Field::UserAgent, Sent::Clear("Mozilla/5.0".to_owned())));
+        let destination = config.destinations.get("d").unwrap();
+        recheck(&config, destination, &job(&event), None, clock::system()())
+    };
+    let Checked::Send(whole) = sent(&[Field::ExternalId, Field::UserAgent]) else { panic!() };
+    assert_eq!(whole.texts.len(), 2);
+    let Checked::Send(less) = sent(&[Field::ExternalId]) else { panic!() };
+    assert_eq!(less.texts.len(), 1);
+    let reason = "identity_too_weak".to_owned();
+    assert_eq!(over(sent(&[Field::UserAgent])), JobVerdict::Withdrawn { reason });
+    // What named nobody from the beginning is the platform's to judge.
+    assert!(matches!(checked(|_| ()), Checked::Send(_)));
 }
 
 #[test]
