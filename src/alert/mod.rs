@@ -36,6 +36,8 @@ pub enum Kind {
     OldestAge,
     /// Events will soon be too old for their platform.
     ExpiringSoon,
+    /// A destination's backlog is full: its new events are not kept.
+    BacklogFull,
     /// Too many of a destination's events die.
     DeadLetterRate,
     /// Many more events than usual are held.
@@ -50,11 +52,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order in which they are shown.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 10] = [
         Kind::AuthorizationFailing,
         Kind::DestinationFailing,
         Kind::OldestAge,
         Kind::ExpiringSoon,
+        Kind::BacklogFull,
         Kind::DeadLetterRate,
         Kind::HeldJump,
         Kind::EventStopped,
@@ -69,6 +72,7 @@ impl Kind {
             Kind::DestinationFailing => "destination_failing",
             Kind::OldestAge => "oldest_age",
             Kind::ExpiringSoon => "expiring_soon",
+            Kind::BacklogFull => "backlog_full",
             Kind::DeadLetterRate => "dead_letter_rate",
             Kind::HeldJump => "held_jump",
             Kind::EventStopped => "event_stopped",
@@ -95,6 +99,10 @@ impl Kind {
             Kind::ExpiringSoon => {
                 "mend the destination or raise its rate_limit before the platform's window closes: \
                  what expires is not sent"
+            }
+            Kind::BacklogFull => {
+                "mend the destination, or raise queue.max_pending_per_destination; with when_full = \
+                 \"refuse\" its senders get 503 and keep their events"
             }
             Kind::DeadLetterRate => {
                 "`conversion-relay dead groups` names the causes, and the command that replays \
@@ -125,6 +133,7 @@ impl Kind {
             | Kind::DestinationFailing
             | Kind::OldestAge
             | Kind::ExpiringSoon
+            | Kind::BacklogFull
             | Kind::DeadLetterRate
             | Kind::HeldJump
             | Kind::ApiVersionEnding => "destination",
@@ -147,6 +156,8 @@ pub struct Look {
     pub oldest: Option<Duration>,
     /// Events that will soon be too old.
     pub expiring: u64,
+    /// Events that it shed since the start, where it did so within the last minute; else 0.
+    pub shed: u64,
     /// What is wrong with it.
     pub fault: Option<Fault>,
     /// The version of its API, and whole days until it ends.
@@ -366,6 +377,16 @@ fn of_destination(
             format!("{events} waiting events are too old to be sent within 6 hours"),
         );
     }
+    if look.shed > 0 {
+        let events = look.shed;
+        tell(
+            Kind::BacklogFull,
+            format!(
+                "as many events wait as may (queue.max_pending_per_destination): {events} new ones \
+                 have expired at once"
+            ),
+        );
+    }
     if let Some((dead, ended)) = window.dead(settings) {
         let window = show(settings.window);
         tell(Kind::DeadLetterRate, format!("{dead} of {ended} events died within {window}"));
@@ -405,7 +426,9 @@ fn of_disk(sight: &Sight, settings: &AlertSettings) -> Option<String> {
         return Some(format!("the queue has {left} MiB left of queue.max_disk ({most} MiB)"));
     }
     let free = mebibytes(sight.disk_free);
-    (sight.disk_free < least.min(1 << 30)).then(|| format!("the disk has {free} MiB left"))
+    (sight.disk_free < least.min(1 << 30)).then(|| {
+        format!("the disk has {free} MiB left above the reserve, below which nothing is admitted")
+    })
 }
 
 /// A duration for people, to the second.

@@ -90,6 +90,7 @@ fn ages_versions_and_disks_have_their_limits() {
     assert_eq!(fires(&version(-3)), ["api_version_ending"]);
     assert_eq!(fires(&version(31)), [""; 0]);
     assert_eq!(fires(&sight(Look { expiring: 3, ..Look::default() })), ["expiring_soon"]);
+    assert_eq!(fires(&sight(Look { shed: 3, ..Look::default() })), ["backlog_full"]);
     let mut full = sight(Look::default());
     full.disk.0 = full.disk.1 / 11;
     assert_eq!(fires(&full), ["disk_reserve"]);

@@ -44,7 +44,7 @@ pub(crate) enum Dead {
     /// Sends dead letters again, written by today's mapping. Without a filter: all.
     Replay(Chosen),
     /// Throws dead letters away. Without a filter: all.
-    Discard(Chosen),
+    Discard(Discarded),
 }
 
 /// Where the admin listener is.
@@ -120,6 +120,16 @@ pub(crate) struct Chosen {
     connection: Connection,
 }
 
+/// Which dead letters to discard, or what waits for a destination.
+#[derive(Debug, Args)]
+pub(crate) struct Discarded {
+    /// Also all that waits for the destination, such as one that left the configuration.
+    #[arg(long, requires = "destination", conflicts_with_all = ["ids", "id", "reason", "group"])]
+    pending: bool,
+    #[command(flatten)]
+    chosen: Chosen,
+}
+
 /// Which acts of the admin log.
 #[derive(Debug, Args)]
 pub(crate) struct AdminLog {
@@ -154,8 +164,8 @@ impl Admin {
             Admin::Dead(Dead::List(list)) => return print_lines(&list.ask().await?),
             Admin::Dead(Dead::Groups(groups)) => return print_groups(&groups.ask().await?),
             Admin::AdminLog(log) => return print_lines(&log.ask().await?),
-            Admin::Dead(Dead::Replay(chosen)) => chosen.ask("replay").await?,
-            Admin::Dead(Dead::Discard(chosen)) => chosen.ask("discard").await?,
+            Admin::Dead(Dead::Replay(chosen)) => chosen.ask("replay", Map::new()).await?,
+            Admin::Dead(Dead::Discard(discarded)) => discarded.ask().await?,
             Admin::Pause(destination) => destination.ask("pause").await?,
             Admin::Resume(destination) => destination.ask("resume").await?,
             Admin::Stats(connection) => {
@@ -223,8 +233,7 @@ impl AdminLog {
 }
 
 impl Chosen {
-    async fn ask(self, what: &str) -> anyhow::Result<Answer> {
-        let mut filter = Map::new();
+    async fn ask(self, what: &str, mut filter: Map<String, Value>) -> anyhow::Result<Answer> {
         let ids: Vec<String> = self.ids.into_iter().chain(self.id).collect();
         if !ids.is_empty() {
             filter.insert("ids".to_owned(), ids.into());
@@ -241,6 +250,13 @@ impl Chosen {
             .client()?
             .post(&["admin", "v1", "dead", what], "application/json", body)
             .await
+    }
+}
+
+impl Discarded {
+    async fn ask(self) -> anyhow::Result<Answer> {
+        let pending = self.pending.then(|| ("pending".to_owned(), true.into()));
+        self.chosen.ask("discard", pending.into_iter().collect()).await
     }
 }
 
@@ -342,8 +358,8 @@ mod tests {
         let answer = match Command::try_parse_from(line).unwrap().admin {
             Admin::Dead(Dead::List(list)) => list.ask().await,
             Admin::Dead(Dead::Groups(groups)) => groups.ask().await,
-            Admin::Dead(Dead::Replay(chosen)) => chosen.ask("replay").await,
-            Admin::Dead(Dead::Discard(chosen)) => chosen.ask("discard").await,
+            Admin::Dead(Dead::Replay(chosen)) => chosen.ask("replay", Map::new()).await,
+            Admin::Dead(Dead::Discard(chosen)) => chosen.ask().await,
             Admin::Pause(destination) => destination.ask("pause").await,
             Admin::Resume(destination) => destination.ask("resume").await,
             Admin::Stats(connection) | Admin::Alerts(connection) => {
@@ -385,6 +401,11 @@ mod tests {
                 "POST /admin/v1/dead/discard",
                 json!({"ids": ["d-1", "d-2"], "destination": "meta"}),
             ),
+            (
+                vec!["dead", "discard", "--pending", "--destination", "gone"],
+                "POST /admin/v1/dead/discard",
+                json!({"destination": "gone", "pending": true}),
+            ),
         ] {
             let answer = asked(&[arguments, token.to_vec()].concat()).await.json().unwrap();
             assert_eq!(answer["asked"], expected);
@@ -408,6 +429,13 @@ mod tests {
         let error = print_lines(&refused).unwrap_err().to_string();
         assert_eq!(error, "the relay refuses: 403 not_allowed: needs the role operator");
         assert!(Command::try_parse_from(["conversion-relay", "pause"]).is_err());
+        let parsed = |arguments: &str| {
+            Command::try_parse_from(["conversion-relay"].into_iter().chain(arguments.split(' ')))
+        };
+        assert!(parsed("dead discard --pending").is_err(), "whose?");
+        let narrowed = "dead discard --pending --destination meta --reason rejected";
+        assert!(parsed(narrowed).is_err(), "what waits has no reason yet");
+        assert!(parsed("dead replay --pending --destination meta").is_err());
         assert!(HttpClient::new("ftp://example.com", None).is_err());
         assert!(HttpClient::new("not a url", None).is_err());
         assert!(HttpClient::new("https://relay.example.com", None).is_ok());

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use metrics::gauge;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::task::{JoinHandle, JoinSet};
@@ -31,6 +31,8 @@ const BEAT: Duration = Duration::from_secs(2);
 const WALK_EVERY: Duration = Duration::from_secs(60);
 /// So long before it is too old an event is told of.
 const SOON: Duration = Duration::from_secs(6 * 60 * 60);
+/// A destination that shed events within this time still does.
+const SHED_LATELY: SignedDuration = SignedDuration::from_secs(60);
 /// What is known of arrivals is kept so often, besides at every change of what fires.
 const KEEP_EVERY: Duration = Duration::from_secs(5 * 60);
 /// Where it is kept.
@@ -136,6 +138,11 @@ impl Watched {
                 dead: books.dead + books.discarded,
                 oldest: oldest.and_then(|age| Duration::try_from(age).ok()),
                 expiring: expiring.get(name).copied().unwrap_or_default(),
+                shed: self
+                    .queue
+                    .shed(name)
+                    .filter(|(_, last)| now.duration_since(*last) < SHED_LATELY)
+                    .map_or(0, |(events, _)| events),
                 fault: self.delivery.failing(name).map(|failing| Fault {
                     is_authorization: failing.cause == Cause::Platform(FaultKind::Unauthorized),
                     reason: failing.reason,
@@ -176,7 +183,8 @@ fn say(notice: &Notice) {
     let (alert, subject) = (notice.active.alert.name(), notice.active.subject.as_str());
     let text = notice.text();
     if notice.is_over {
-        tracing::info!(alert, subject, "{text}");
+        // As loud as a warning: whoever hears that it began must hear that it is over.
+        tracing::warn!(alert, subject, "{text}");
     } else {
         tracing::error!(alert, subject, "{text}");
     }

@@ -7,6 +7,7 @@ use metrics::{counter, gauge};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::before::Quotas;
 use crate::{
     clock::Clock,
     config::{Config, versions},
@@ -41,6 +42,7 @@ pub(super) fn keep(
     stop: CancellationToken,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
+        let mut quotas = Quotas::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -63,6 +65,7 @@ pub(super) fn keep(
             counter!(telemetry::STORE_ERRORS).absolute(vitals.failed_commits);
             let _states = delivery.states();
             metrics.run_upkeep();
+            quotas.beat(&queue, &delivery, now).await;
         }
     })
 }

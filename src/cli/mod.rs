@@ -7,6 +7,7 @@ mod alerts;
 mod approve;
 mod audit;
 mod batches;
+mod before;
 mod cases;
 mod certificates;
 mod check;

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     alerts,
     audit::warn_of_stale_lock,
+    before::{self, Quotas},
     certificates::{Certificates, raise_file_limit},
     evidence_log, gauges, geoip,
 };
@@ -146,12 +147,18 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
 
     let config = Arc::new(ArcSwap::from_pointee(config));
     let stop = CancellationToken::new();
-    let delivery = Arc::new(Delivery::start(
+    let before = before::read(&queue, clock())
+        .await
+        .context("what is paused cannot be read from the queue")?;
+    if !before.paused.is_empty() {
+        tracing::warn!(paused = ?before.paused, "destinations stay paused until they are resumed");
+    }
+    let delivery = Arc::new(Delivery::resume_with(
         config.clone(),
         queue.clone(),
-        clock.clone(),
-        clock::chances(),
+        (clock.clone(), clock::chances()),
         stop.child_token(),
+        before,
     ));
     let judge = judge(config.clone(), clock.clone());
     let reload = reload(Reloading {
@@ -188,7 +195,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
     say_what_ends(&config.load(), clock());
     let relay = Arc::new(http::Relay {
         config: config.clone(),
-        queue,
+        queue: queue.clone(),
         data: options.data,
         key,
         clock: clock.clone(),
@@ -197,7 +204,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         arrivals,
         alerts: board,
         judge,
-        delivery: Arc::new(Control(delivery.clone())),
+        delivery: Arc::new(Control { delivery: delivery.clone(), queue }),
         reload,
         metrics: {
             let (delivery, config, clock) = (delivery.clone(), config, clock);
@@ -297,6 +304,8 @@ impl Running {
             tracing::warn!("requests on their way were cut off at the deadline");
         }
         self.delivery.stop(STOP_DEADLINE).await;
+        let now = (self.relay.clock)();
+        Quotas::new().keep(&self.relay.queue, &self.delivery, now).await;
         // After the last settlement, before the store closes; what a deadline cuts off stays in the
         // outbox.
         self.stop_evidence.cancel();
@@ -492,18 +501,29 @@ fn judge(config: Arc<ArcSwap<Config>>, clock: Clock) -> Judge {
 }
 
 /// What operators may do to delivery.
-struct Control(Arc<Delivery>);
+struct Control {
+    delivery: Arc<Delivery>,
+    queue: Queue,
+}
 
 impl DeliveryControl for Control {
     fn pause(&self, name: &str) -> Option<String> {
-        self.0.pause(name).map(|state| state.name().to_owned())
+        self.delivery.pause(name).map(|state| state.name().to_owned())
     }
 
     fn resume(&self, name: &str) -> Option<String> {
-        self.0.resume(name).map(|state| state.name().to_owned())
+        self.delivery.resume(name).map(|state| state.name().to_owned())
+    }
+
+    fn keep_paused(&self) -> http::Keeping<'_> {
+        Box::pin(before::keep_paused(&self.queue, &self.delivery))
     }
 
     fn states(&self) -> std::collections::BTreeMap<String, String> {
-        self.0.states().into_iter().map(|(name, state)| (name, state.name().to_owned())).collect()
+        self.delivery
+            .states()
+            .into_iter()
+            .map(|(name, state)| (name, state.name().to_owned()))
+            .collect()
     }
 }

@@ -77,7 +77,7 @@ async fn answer<J: Jobs>(
     match lane.converse(today, &call, false).await {
         Heard::Held => JobVerdict::Keep,
         Heard::Fault(fault) => {
-            fail(lane, today, fault);
+            fail(lane, today, None, fault);
             JobVerdict::Keep
         }
         // Asking twice does no harm.
@@ -86,7 +86,7 @@ async fn answer<J: Jobs>(
         Heard::Answer { answer, attempt } => {
             count_notes(destination, &answer.notes);
             if let Some(fault) = answer.fault {
-                fail(lane, today, fault);
+                fail(lane, today, None, fault);
                 return JobVerdict::Keep;
             }
             if let Some(next) = answer.follow_up {

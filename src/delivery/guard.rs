@@ -4,12 +4,14 @@
 use std::{
     collections::BTreeSet,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
+
+use crate::destinations::reach::{is_private, is_public};
 
 /// What a refused resolution says; the client recognises it by [`is_refusal`].
 #[derive(Debug, thiserror::Error)]
@@ -29,18 +31,14 @@ pub(super) struct Guard {
 impl Guard {
     /// Checks a URL that is about to be called, and remembers its host for the resolver.
     pub(super) fn check(&self, url: &Url) -> Result<(), Refusal> {
-        let refused = |host: String| Err(Refusal { host });
-        match url.host() {
-            Some(Host::Ipv4(ip)) if !is_public(IpAddr::V4(ip)) => refused(ip.to_string()),
-            Some(Host::Ipv6(ip)) if !is_public(IpAddr::V6(ip)) => refused(ip.to_string()),
-            Some(Host::Ipv4(_) | Host::Ipv6(_)) | None => Ok(()),
-            // Whatever it resolves to here, it is this machine (RFC 6761, 6.3).
-            Some(Host::Domain(name)) if is_localhost(name) => refused(name.to_owned()),
-            Some(Host::Domain(name)) => {
-                self.lock().insert(name.to_owned());
-                Ok(())
-            }
+        let Some(host) = url.host() else { return Ok(()) };
+        if is_private(&host) {
+            return Err(Refusal { host: host.to_string() });
         }
+        if let Host::Domain(name) = host {
+            self.lock().insert(name.to_owned());
+        }
+        Ok(())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
@@ -80,104 +78,9 @@ pub(super) fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-fn is_localhost(name: &str) -> bool {
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
-    name == "localhost" || name.ends_with(".localhost")
-}
-
-/// Whether an address is reachable from anywhere (IANA's special-purpose registries).
-fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => is_public_v4(ip),
-        IpAddr::V6(ip) => is_public_v6(ip),
-    }
-}
-
-fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, c, _] = ip.octets();
-    let shared = a == 100 && (64..128).contains(&b);
-    let benchmark = a == 198 && (18..20).contains(&b);
-    // IETF protocols (192.0.0.0/24), the 6to4 relays that were (192.88.99.0/24).
-    let protocol = matches!((a, b, c), (192, 0, 0) | (192, 88, 99));
-    let reserved = a == 0 || a >= 224;
-    !(ip.is_private()
-        || ip.is_loopback()
-        || ip.is_link_local()
-        || ip.is_documentation()
-        || shared
-        || benchmark
-        || protocol
-        || reserved)
-}
-
-fn is_public_v6(ip: Ipv6Addr) -> bool {
-    if let Some(v4) = ip.to_ipv4_mapped() {
-        return is_public_v4(v4);
-    }
-    let [first, second, third, fourth, fifth, sixth, high, low] = ip.segments();
-    // NAT64's well-known prefix (64:ff9b::/96, RFC 6052) carries an IPv4 address.
-    if (first, second) == (0x64, 0xff9b) {
-        let [a, b] = high.to_be_bytes();
-        let [c, d] = low.to_be_bytes();
-        let is_well_known = (third, fourth, fifth, sixth) == (0, 0, 0, 0);
-        return is_well_known && is_public_v4(Ipv4Addr::new(a, b, c, d));
-    }
-    // What is assigned for unicast is 2000::/3, and of that not: protocols (2001::/23, with Teredo),
-    // documentation (2001:db8::/32, 3fff::/20) and 6to4 (2002::/16), which carries an IPv4 address.
-    let unicast = first & 0xe000 == 0x2000;
-    let protocol = first == 0x2001 && second < 0x200;
-    let documentation = (first, second) == (0x2001, 0xdb8) || (first == 0x3fff && second < 0x1000);
-    unicast && !(protocol || documentation || first == 0x2002)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_only_reachable_from_here_is_not_public() {
-        for private in [
-            "127.0.0.1",
-            "10.1.2.3",
-            "172.16.0.1",
-            "192.168.1.1",
-            "169.254.169.254",
-            "0.0.0.0",
-            "100.64.0.1",
-            "198.18.0.1",
-            "255.255.255.255",
-            "224.0.0.1",
-            "::1",
-            "::",
-            "fe80::1",
-            "fd00::1",
-            "::ffff:10.0.0.1",
-            "64:ff9b::7f00:1",
-            "2002:7f00:1::",
-            "ff02::1",
-            "::ffff:127.0.0.1",
-            "::ffff:169.254.169.254",
-            "::127.0.0.1",
-            "fd00:ec2::254",
-            "fec0::1",
-            "64:ff9b:1::a00:1",
-            "64:ff9b::a9fe:a9fe",
-            "100::1",
-            "2001::1",
-            "2001:db8::1",
-            "3fff::1",
-            "192.0.0.192",
-            "192.88.99.1",
-            "100.100.100.200",
-        ] {
-            assert!(!is_public(private.parse().unwrap()), "{private}");
-        }
-        for public in
-            ["8.8.8.8", "100.128.0.1", "172.32.0.1", "2606:4700::1111", "64:ff9b::808:808"]
-        {
-            assert!(is_public(public.parse().unwrap()), "{public}");
-        }
-    }
 
     #[test]
     fn literal_addresses_are_checked_however_they_are_written() {

@@ -2,7 +2,7 @@
 //!
 //! It judges from what was told; it refuses to send, to wait, and to touch an event.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
@@ -21,6 +21,9 @@ const IN_A_ROW_TOLERATED: u32 = 1_000;
 
 /// How long such a delivery counts as proof.
 const TOLERANCE: Duration = Duration::from_secs(3_600);
+
+/// Groups of one destination that are told apart; further ones share its lot.
+const GROUPS: usize = 64;
 
 /// What is wrong with a failing destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub struct Failing {
     pub message: String,
     /// Probes that did not help.
     pub probes: u32,
+    /// How many deliveries there had been.
+    after: u64,
     /// When the next probe was decided on, and when it is.
     next_probe: (Timestamp, Timestamp),
 }
@@ -69,6 +74,20 @@ pub struct Health {
     troubles: u32,
     refusals: Option<(String, u32)>,
     tolerated: Option<(String, Timestamp)>,
+    /// Probes of the last fault, until something is delivered: a destination that only seems to work
+    /// again is asked ever less often.
+    relapses: u32,
+    groups: BTreeMap<String, Group>,
+    deliveries: u64,
+}
+
+/// One group of a destination's events, such as those of one pixel among several.
+#[derive(Debug, Default)]
+struct Group {
+    /// Which of the destination's deliveries was its last; 0: none.
+    delivered: u64,
+    /// It is at fault alone.
+    held: Option<Failing>,
 }
 
 impl Health {
@@ -105,7 +124,8 @@ impl Health {
 
     /// Probes a failing destination at once, such as after a new configuration.
     pub fn look_again(&mut self, now: Timestamp) {
-        if let Some(failing) = &mut self.failing {
+        let held = self.groups.values_mut().filter_map(|group| group.held.as_mut());
+        for failing in held.chain(&mut self.failing) {
             failing.next_probe = (now, now);
         }
     }
@@ -120,18 +140,88 @@ impl Health {
         self.failing.as_ref()
     }
 
+    /// What is wrong with one of its groups, if one is at fault alone.
+    pub fn failing_group(&self) -> Option<&Failing> {
+        self.groups.values().find_map(|group| group.held.as_ref())
+    }
+
+    /// How long a group that is at fault alone is left alone.
+    pub fn held(&self, group: &str, now: Timestamp) -> Option<Duration> {
+        let (from, at) = self.groups.get(group)?.held.as_ref()?.next_probe;
+        (from <= now && now < at).then(|| Duration::try_from(at.duration_since(now)).ok())?
+    }
+
+    /// A fault is a group's own where another group was delivered to since this one last was: then it
+    /// alone is held, for `backoff` after so many times. Returns whether that is news; `None`: the
+    /// destination is at fault.
+    pub fn hold_group(
+        &mut self,
+        group: &str,
+        (cause, refusal): (Cause, &Refusal),
+        now: Timestamp,
+        backoff: impl FnOnce(u32) -> Duration,
+    ) -> Option<bool> {
+        let own = self.groups.get(group).map_or(0, |group| group.delivered);
+        if !self.groups.iter().any(|(name, other)| name != group && other.delivered > own) {
+            return None;
+        }
+        if self.held(group, now).is_some() {
+            return Some(false);
+        }
+        // Taken for the whole destination's, until others were delivered to all the same.
+        if let Some(Failing { cause: Cause::Platform(_), after, .. }) = self.failing
+            && self.groups.iter().any(|(name, other)| name != group && other.delivered > after)
+        {
+            self.failing = None;
+        }
+        let deliveries = self.deliveries;
+        let held = &mut self.group(group)?.held;
+        let probes = held.as_ref().map_or(0, |held| held.probes.saturating_add(1));
+        let news = held.is_none();
+        let Refusal { reason, message } = refusal.clone();
+        let next_probe = (now, later(now, backoff(probes)));
+        *held = Some(Failing { cause, reason, message, probes, after: deliveries, next_probe });
+        Some(news)
+    }
+
+    /// Something of a group was delivered. Returns whether it had been at fault alone.
+    pub fn delivered(&mut self, group: &str) -> bool {
+        self.relapses = 0;
+        self.deliveries = self.deliveries.saturating_add(1);
+        let last = self.deliveries;
+        let Some(group) = self.group(group) else { return false };
+        group.delivered = last;
+        group.held.take().is_some()
+    }
+
+    fn group(&mut self, name: &str) -> Option<&mut Group> {
+        if self.groups.len() >= GROUPS && !self.groups.contains_key(name) {
+            return None;
+        }
+        Some(self.groups.entry(name.to_owned()).or_default())
+    }
+
     /// How often in a row it was out of order or throttled.
     pub fn troubles(&self) -> u32 {
         self.troubles
     }
 
-    /// It is at fault; the first probe comes after `wait`. Returns whether that is news.
-    pub fn fail(&mut self, cause: Cause, refusal: Refusal, now: Timestamp, wait: Duration) -> bool {
+    /// It is at fault; the first probe comes after `backoff` for so many that did not help, which
+    /// are none, unless nothing was delivered since the last fault. Returns whether that is news.
+    pub fn fail(
+        &mut self,
+        cause: Cause,
+        refusal: Refusal,
+        now: Timestamp,
+        backoff: impl FnOnce(u32) -> Duration,
+    ) -> bool {
         let news = self.failing.is_none();
         if news {
             let Refusal { reason, message } = refusal;
-            let next_probe = (now, later(now, wait));
-            self.failing = Some(Failing { cause, reason, message, probes: 0, next_probe });
+            let probes = self.relapses;
+            let next_probe = (now, later(now, backoff(probes)));
+            let after = self.deliveries;
+            self.failing = Some(Failing { cause, reason, message, probes, after, next_probe });
             self.refusals = None;
         }
         news
@@ -149,6 +239,7 @@ impl Health {
     /// what it still refuses for it is the events' own fault.
     pub fn recovered(&mut self, now: Timestamp) {
         let Some(failing) = self.failing.take() else { return };
+        self.relapses = failing.probes.saturating_add(1);
         self.refusals = None;
         self.troubles = 0;
         if failing.cause == Cause::Refusals {
@@ -254,8 +345,8 @@ mod tests {
     fn a_failing_destination_is_probed_and_recovers() {
         let mut health = Health::default();
         let cause = Cause::Platform(FaultKind::Unauthorized);
-        assert!(health.fail(cause, refusal("190"), at(0), SECOND));
-        assert!(!health.fail(cause, refusal("190"), at(0), SECOND * 50), "no news");
+        assert!(health.fail(cause, refusal("190"), at(0), |_| SECOND));
+        assert!(!health.fail(cause, refusal("190"), at(0), |_| SECOND * 50), "no news");
         assert_eq!(health.step(at(0)), Step::Wait(Some(at(1))));
         assert!(matches!(health.step(at(1)), Step::Probe(_)));
         health.still_failing(at(1), SECOND * 2);
@@ -270,9 +361,57 @@ mod tests {
     }
 
     #[test]
+    fn who_only_seems_to_work_again_is_asked_ever_less_often() {
+        let mut health = Health::default();
+        let cause = Cause::Platform(FaultKind::Misconfigured);
+        let seconds = |probes: u32| SECOND * (probes + 1);
+        for round in 0..3 {
+            health.fail(cause, refusal("403"), at(0), seconds);
+            assert_eq!(health.step(at(0)), Step::Wait(Some(at(round + 1))));
+            health.recovered(at(0));
+        }
+        health.delivered("");
+        health.fail(cause, refusal("403"), at(0), seconds);
+        assert_eq!(health.step(at(0)), Step::Wait(Some(at(1))), "it did work");
+    }
+
+    #[test]
+    fn a_group_is_at_fault_alone_where_others_are_delivered_to() {
+        let mut health = Health::default();
+        let refused = refusal("wrong id");
+        let fault = (Cause::Platform(FaultKind::Misconfigured), &refused);
+        let seconds = |probes: u32| SECOND * (probes + 1);
+        assert_eq!(health.hold_group("b", fault, at(0), seconds), None, "nothing tells them apart");
+        health.delivered("a");
+        assert_eq!(health.hold_group("a", fault, at(0), seconds), None, "it is the newest itself");
+        assert_eq!(health.hold_group("b", fault, at(0), seconds), Some(true));
+        assert_eq!(health.hold_group("b", fault, at(0), seconds), Some(false), "in the same hold");
+        assert_eq!((health.held("b", at(0)), health.held("a", at(0))), (Some(SECOND), None));
+        assert_eq!((health.held("b", at(1)), health.held("b", at(-9))), (None, None));
+        assert_eq!(health.step(at(0)), Step::Send { alone: false }, "the others go on");
+        assert_eq!(health.hold_group("b", fault, at(1), seconds), Some(false));
+        assert_eq!(health.held("b", at(1)), Some(SECOND * 2), "ever less often");
+        assert!(health.failing_group().is_some());
+        assert!(health.delivered("b") && !health.delivered("b"));
+        assert_eq!((health.failing_group(), health.held("b", at(1))), (None, None));
+        // Credentials that are revoked hit first one and then the other: the last one tells.
+        assert_eq!(health.hold_group("a", fault, at(2), seconds), Some(true));
+        assert_eq!(health.hold_group("b", fault, at(2), seconds), None);
+        // One that was taken for the destination's is found to be the group's own.
+        assert!(health.fail(fault.0, refused.clone(), at(3), seconds));
+        assert_eq!(health.hold_group("b", fault, at(3), seconds), None);
+        assert!(health.failing().is_some());
+        health.delivered("a");
+        assert_eq!(health.hold_group("b", fault, at(3), seconds), Some(true));
+        assert_eq!(health.failing(), None);
+        (0..200).for_each(|n| _ = health.delivered(&n.to_string()));
+        assert!(health.groups.len() <= GROUPS);
+    }
+
+    #[test]
     fn paused_beats_everything_until_resumed() {
         let mut health = Health::default();
-        health.fail(Cause::Refusals, refusal("x"), at(0), SECOND);
+        health.fail(Cause::Refusals, refusal("x"), at(0), |_| SECOND);
         health.pause();
         assert_eq!(health.step(at(9)), Step::Wait(None));
         health.resume(at(9));
@@ -318,7 +457,7 @@ mod tests {
     #[test]
     fn a_reason_under_which_others_arrive_is_tolerated_for_a_while() {
         let mut health = Health::default();
-        health.fail(Cause::Refusals, refusal("a"), at(0), SECOND);
+        health.fail(Cause::Refusals, refusal("a"), at(0), |_| SECOND);
         health.recovered(at(1));
         assert_eq!(health.tolerated(at(2)).as_deref(), Some("a"));
         assert_eq!(health.judge(&vec![refused("a"); 500], at(2)), None);

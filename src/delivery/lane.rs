@@ -153,13 +153,33 @@ impl<J: Jobs> Lane<J> {
         !self.stop.is_cancelled() && matches!(step, Step::Send { .. })
     }
 
-    /// The destination is at fault.
-    pub(super) fn fail(&self, today: &Today, cause: Cause, refusal: Refusal) {
+    /// The destination is at fault, or where others are delivered to the group alone.
+    pub(super) fn fail(&self, today: &Today, group: Option<&str>, cause: Cause, refusal: Refusal) {
         let now = self.now();
-        let wait = retry::backoff(&today.destination.delivery.retry, 0, (self.chance)());
+        let policy = &today.destination.delivery.retry;
+        let backoff = |failures| retry::backoff(policy, failures, (self.chance)());
         let (reason, message) = (refusal.reason.clone(), refusal.message.clone());
-        if self.health().fail(cause, refusal, now, wait) {
-            let destination = &self.name;
+        let destination = &self.name;
+        let mut health = self.health();
+        if let Some(group) = group
+            && let Some(news) = health.hold_group(group, (cause, &refusal), now, backoff)
+        {
+            drop(health);
+            if news {
+                tracing::error!(
+                    destination,
+                    group,
+                    reason,
+                    message,
+                    "{destination} refuses what goes to {group:?} ({reason}): its events are kept \
+                     and tried again, the others go on"
+                );
+            }
+            return;
+        }
+        let is_news = health.fail(cause, refusal, now, backoff);
+        drop(health);
+        if is_news {
             tracing::error!(
                 destination,
                 reason,

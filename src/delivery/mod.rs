@@ -29,7 +29,7 @@ pub mod token;
 mod worker;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -80,6 +80,15 @@ impl State {
     }
 }
 
+/// What delivery has to know of the process before: it is the shell's to keep.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Before {
+    /// Destinations that somebody paused.
+    pub paused: BTreeSet<String>,
+    /// Requests of the current UTC day, by destination.
+    pub used_of_day: BTreeMap<String, u64>,
+}
+
 /// Everything that delivers, and the handle by which it is controlled. Dropping it ends delivery
 /// at once; [`Delivery::stop`] ends it in order.
 pub struct Delivery<J: Jobs = Queue> {
@@ -89,6 +98,8 @@ pub struct Delivery<J: Jobs = Queue> {
     chance: Chance,
     rotation: Arc<Rotation>,
     stop: CancellationToken,
+    /// Also those that are not configured now: they are paused when they come back.
+    paused: Mutex<BTreeSet<String>>,
     // Std mutexes: held to look a lane up or to start one, never over an await.
     lanes: Mutex<BTreeMap<String, Arc<Lane<J>>>>,
     workers: Mutex<JoinSet<()>>,
@@ -110,6 +121,18 @@ impl<J: Jobs> Delivery<J> {
         chance: Chance,
         stop: CancellationToken,
     ) -> Self {
+        Self::resume_with(config, jobs, (clock, chance), stop, Before::default())
+    }
+
+    /// The same, going on where an earlier process was.
+    pub fn resume_with(
+        config: Arc<ArcSwap<Config>>,
+        jobs: J,
+        (clock, chance): (Clock, Chance),
+        stop: CancellationToken,
+        before: Before,
+    ) -> Self {
+        let Before { paused, used_of_day } = before;
         let delivery = Self {
             config,
             jobs,
@@ -117,16 +140,21 @@ impl<J: Jobs> Delivery<J> {
             chance,
             rotation: Arc::default(),
             stop,
+            paused: Mutex::new(paused),
             lanes: Mutex::default(),
             workers: Mutex::default(),
         };
-        delivery.reload();
+        delivery.take_up(&used_of_day);
         delivery
     }
 
     /// Takes a new configuration up, after it was swapped in: workers for new destinations start,
     /// those of removed ones rest, failing ones are probed at once.
     pub fn reload(&self) {
+        self.take_up(&BTreeMap::new());
+    }
+
+    fn take_up(&self, used_of_day: &BTreeMap<String, u64>) {
         let config = self.config.load_full();
         let now = (self.clock)();
         let mut lanes = self.lanes();
@@ -141,6 +169,13 @@ impl<J: Jobs> Delivery<J> {
                     self.stop.child_token(),
                 );
                 let lane = Arc::new(lane);
+                // Before its worker's first step.
+                if self.paused_names().contains(name) {
+                    lane.health().pause();
+                }
+                if let (Some(used), Some(today)) = (used_of_day.get(name), lane.today()) {
+                    today.limiter.restore_day(now, *used);
+                }
                 self.workers().spawn(worker::run(Arc::clone(&lane)));
                 lanes.insert(name.clone(), lane);
             }
@@ -155,6 +190,7 @@ impl<J: Jobs> Delivery<J> {
     /// there is no such destination.
     pub fn pause(&self, name: &str) -> Option<State> {
         let lane = self.lane(name)?;
+        self.paused_names().insert(name.to_owned());
         lane.health().pause();
         lane.changed.notify_one();
         tracing::info!(destination = name, "{name} is paused");
@@ -165,6 +201,7 @@ impl<J: Jobs> Delivery<J> {
     /// destination.
     pub fn resume(&self, name: &str) -> Option<State> {
         let lane = self.lane(name)?;
+        self.paused_names().remove(name);
         lane.health().resume((self.clock)());
         lane.changed.notify_one();
         tracing::info!(destination = name, "{name} is resumed");
@@ -192,26 +229,24 @@ impl<J: Jobs> Delivery<J> {
         self.failing(name).map(|failing| (failing.reason, failing.message))
     }
 
-    /// What is wrong with a destination, if it is failing.
+    /// What is wrong with a destination, or with one group of its events, if something is.
     pub fn failing(&self, name: &str) -> Option<Failing> {
         let lane = self.lane(name)?;
         let health = lane.health();
-        health.failing().cloned()
+        health.failing().or(health.failing_group()).cloned()
+    }
+
+    /// Who is paused, to be kept over a restart ([`Before`]).
+    pub fn paused(&self) -> BTreeSet<String> {
+        self.paused_names().clone()
     }
 
     /// How many of a day's requests each destination has used, by UTC day: to be kept over a
-    /// restart where the shell wants that.
+    /// restart ([`Before`]).
     pub fn used_of_day(&self, now: Timestamp) -> BTreeMap<String, u64> {
         let lanes = self.lanes();
         let used = |lane: &Arc<Lane<J>>| lane.today().map(|today| today.limiter.used_of_day(now));
         lanes.iter().filter_map(|(name, lane)| Some((name.clone(), used(lane)?))).collect()
-    }
-
-    /// Counts requests that were made before this start.
-    pub fn restore_day(&self, name: &str, now: Timestamp, used: u64) {
-        if let Some(today) = self.lane(name).and_then(|lane| lane.today()) {
-            today.limiter.restore_day(now, used);
-        }
     }
 
     /// Ends delivery in order: no new leases, what is on its way finishes and settles. What is not
@@ -226,6 +261,10 @@ impl<J: Jobs> Delivery<J> {
             tracing::warn!("deliveries on their way were dropped at the deadline");
         }
         done
+    }
+
+    fn paused_names(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lane(&self, name: &str) -> Option<Arc<Lane<J>>> {

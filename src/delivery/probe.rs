@@ -1,7 +1,7 @@
 //! Finds out whether a failing destination works again: by its platform's own probe, else by one
 //! event as the canary.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -24,6 +24,10 @@ use crate::{
 /// A canary is picked out of at most so many jobs, so that one bad event cannot be the only one
 /// that is ever tried.
 const CANARIES: usize = 100;
+
+/// Leases that are looked at for a canary after a platform's own probe worked: it may be one of
+/// several places that is at fault, and its events stand first.
+const LOOKS: usize = 16;
 
 /// What trying a destination's credentials showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,13 +118,14 @@ pub(super) async fn run<J: Jobs>(lane: &Lane<J>, today: &Arc<Today>, failing: &F
         Some(call) => match lane.converse(today, &call, true).await {
             Heard::Answer { answer, attempt } => {
                 let works = answer.fault.is_none() && is_answered(attempt.status);
-                if works { Finding::Works } else { Finding::Fails }
+                // That the platform answers does not mean that it takes events.
+                if works { confirmed(lane, today, failing).await } else { Finding::Fails }
             }
             Heard::NotSent { .. } | Heard::Lost { .. } | Heard::Fault(_) | Heard::Held => {
                 Finding::Fails
             }
         },
-        None => by_canary(lane, today, failing).await,
+        None => by_canary(lane, today, failing, 1).await,
     };
     let now = lane.now();
     let destination = &lane.name;
@@ -155,20 +160,52 @@ fn own_call<J: Jobs>(lane: &Lane<J>, today: &Today, failing: &Failing) -> Option
     }
 }
 
-async fn by_canary<J: Jobs>(lane: &Lane<J>, today: &Arc<Today>, failing: &Failing) -> Finding {
-    let fresh_share = today.destination.delivery.fresh_share;
-    let lease = match lane.jobs.lease(&lane.name, CANARIES, fresh_share).await {
-        Ok(Some(lease)) => lease,
-        Ok(None) => {
-            tokio::time::sleep(NOTHING_DUE).await;
-            return Finding::Nothing;
-        }
-        Err(_) => return Finding::Fails,
-    };
-    match send::canary(lane, today, lease, failing).await {
-        Some(told) => read(&told, failing),
-        None => Finding::Nothing,
+/// After a probe that worked: an event has to arrive as well, if there is one to try.
+async fn confirmed<J: Jobs>(lane: &Lane<J>, today: &Arc<Today>, failing: &Failing) -> Finding {
+    match by_canary(lane, today, failing, LOOKS).await {
+        Finding::Nothing => Finding::Works,
+        found => found,
     }
+}
+
+/// Tries one event; where that meets the fault, one of another group, out of at most so many leases.
+async fn by_canary<J: Jobs>(
+    lane: &Lane<J>,
+    today: &Arc<Today>,
+    failing: &Failing,
+    looks: usize,
+) -> Finding {
+    let policy = &today.destination.delivery;
+    let mut at_fault = BTreeSet::new();
+    for _ in 0..looks {
+        let lease = match lane.jobs.lease(&lane.name, CANARIES, policy.fresh_share).await {
+            Ok(Some(lease)) => lease,
+            Ok(None) if at_fault.is_empty() => {
+                tokio::time::sleep(NOTHING_DUE).await;
+                return Finding::Nothing;
+            }
+            Ok(None) | Err(_) => return Finding::Fails,
+        };
+        let group = send::group_of(&lease).to_owned();
+        if at_fault.contains(&group) {
+            let failures = failing.probes.saturating_add(1);
+            let wait = retry::backoff(&policy.retry, failures, (lane.chance)());
+            send::postpone(lane, today, lease, wait).await;
+            continue;
+        }
+        let Some(told) = send::canary(lane, today, lease, failing).await else {
+            return Finding::Nothing;
+        };
+        match read(&told, failing) {
+            // It was found to be the group's own fault: the others go on.
+            Finding::Fails if lane.health().failing().is_none() => return Finding::Works,
+            Finding::Fails if told == Told::Unsent && !lane.stop.is_cancelled() => {
+                at_fault.insert(group);
+            }
+            found => return found,
+        }
+    }
+    Finding::Fails
 }
 
 fn read(told: &Told, failing: &Failing) -> Finding {

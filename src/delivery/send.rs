@@ -72,15 +72,29 @@ async fn send<J: Jobs>(
     }
     // Before a canary is chosen: the mark goes with the settlement of the whole lease.
     drop_unknown(lane, today, &lease, &mut sendable, &mut sheet);
+    let all = sendable.positions.clone();
+    let policy = &today.destination.delivery;
     if failing.is_some() {
         sendable.keep_one((lane.chance)());
     } else {
         follow::answer_all(lane, today, &lease, &mut sheet).await;
+        let held = lane.health().held(group_of(&lease), lane.now());
+        if let Some(wait) = held {
+            postpone_all(&lease, &all, wait, lane.now(), &mut sheet);
+            sendable = Sendable::default();
+        }
     }
 
     let told = converse_all(lane, today, &lease, sendable, &mut sheet, failing.is_some()).await;
     let now = lane.now();
-    let policy = &today.destination.delivery;
+    if told.iter().any(|(_, told)| matches!(told, Told::Outcome(Outcome::Delivered, _))) {
+        note_delivery(lane, group_of(&lease));
+    }
+    // Another one is the next canary: this one's group may be what is at fault.
+    if let (Some(failing), Some((_, Told::Unsent))) = (failing, told.first()) {
+        let wait = retry::backoff(&policy.retry, failing.probes.saturating_add(1), (lane.chance)());
+        postpone_all(&lease, &all, wait, now, &mut sheet);
+    }
     // The trouble that these jobs met is not an earlier one.
     let troubles = lane.health().troubles().saturating_sub(1);
     let terms = Terms { policy, now, troubles };
@@ -96,10 +110,43 @@ async fn send<J: Jobs>(
             }
             None => verdict(job, told, &terms, (lane.chance)()),
         };
+        if ruling == JobVerdict::Keep && failing.is_some() {
+            continue;
+        }
         sheet.set(position, ruling);
     }
     settle_all(lane, lease, sheet, &today.config.hash, now).await;
     canary
+}
+
+/// What one lease's jobs have in common: where they go.
+pub(super) fn group_of(lease: &Lease) -> &str {
+    lease.jobs.first().map_or("", |job| job.group.as_str())
+}
+
+fn note_delivery<J: Jobs>(lane: &Lane<J>, group: &str) {
+    if lane.health().delivered(group) {
+        let destination = &lane.name;
+        tracing::info!(destination, group, "{destination} takes what goes to {group:?} again");
+    }
+}
+
+/// Puts a whole lease off, unsent: where it goes is at fault.
+pub(super) async fn postpone<J: Jobs>(lane: &Lane<J>, today: &Today, lease: Lease, wait: Duration) {
+    let mut sheet = Sheet::new(lease.jobs.len());
+    let all: Vec<usize> = (0..lease.jobs.len()).collect();
+    let now = lane.now();
+    postpone_all(&lease, &all, wait, now, &mut sheet);
+    settle_all(lane, lease, sheet, &today.config.hash, now).await;
+}
+
+fn postpone_all(lease: &Lease, all: &[usize], wait: Duration, now: Timestamp, sheet: &mut Sheet) {
+    for position in all {
+        if let Some(job) = lease.jobs.get(*position) {
+            let wait = retry::within(wait, now, expiry(job));
+            sheet.set(*position, JobVerdict::Postponed { wait });
+        }
+    }
 }
 
 /// A canary that was refused like all before it is no more at fault than they: it is kept for
@@ -244,7 +291,8 @@ async fn converse_all<J: Jobs>(
             }
             sheet.is_marked |= std::mem::take(&mut needs_mark);
             let heard = lane.converse(today, &call, probing).await;
-            if !note(lane, today, &jobs, (&mut batch, &part, &members), heard, sheet) {
+            let group = group_of(lease);
+            if !note(lane, today, (group, &jobs), (&mut batch, &part, &members), heard, sheet) {
                 break 'parts;
             }
         }
@@ -258,7 +306,7 @@ async fn converse_all<J: Jobs>(
         }
     }
     if let Some(refusal) = refusal {
-        lane.fail(today, Cause::Refusals, refusal);
+        lane.fail(today, None, Cause::Refusals, refusal);
     }
     positions.into_iter().zip(told).collect()
 }
@@ -303,7 +351,7 @@ fn forgotten(batch: &mut Batch, part: &Part, missing: &[usize]) {
 fn note<J: Jobs>(
     lane: &Lane<J>,
     today: &Today,
-    jobs: &[Prepared],
+    (group, jobs): (&str, &[Prepared]),
     (batch, part, members): (&mut Batch, &Part, &[usize]),
     heard: Heard,
     sheet: &mut Sheet,
@@ -313,7 +361,7 @@ fn note<J: Jobs>(
     match heard {
         Heard::Held => false,
         Heard::Fault(fault) => {
-            fail(lane, today, fault);
+            fail(lane, today, Some(group), fault);
             false
         }
         Heard::NotSent { after, attempt } => {
@@ -348,17 +396,18 @@ fn note<J: Jobs>(
             }
             let goes_on = fault.is_none();
             if let Some(fault) = fault {
-                fail(lane, today, fault);
+                fail(lane, today, Some(group), fault);
             }
             goes_on
         }
     }
 }
 
-pub(super) fn fail<J: Jobs>(lane: &Lane<J>, today: &Today, fault: Fault) {
+/// The destination, or one group of its events, is at fault.
+pub(super) fn fail<J: Jobs>(lane: &Lane<J>, today: &Today, group: Option<&str>, fault: Fault) {
     let Fault { kind, reason, message } = fault;
     let message = settle::cut(&message);
-    lane.fail(today, Cause::Platform(kind), Refusal { reason, message });
+    lane.fail(today, group, Cause::Platform(kind), Refusal { reason, message });
 }
 
 /// Reads from the outcomes how the destination is.

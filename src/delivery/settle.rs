@@ -107,6 +107,7 @@ pub fn label(verdict: &JobVerdict) -> (&'static str, &str) {
             ("retried", reason.unwrap_or(if *counts { "retry" } else { UNKNOWN_RESULT }))
         }
         JobVerdict::Keep => ("kept", ""),
+        JobVerdict::Postponed { .. } => ("postponed", ""),
         JobVerdict::Dead { code, .. } => ("dead", code),
         JobVerdict::Expired { code } => ("expired", code),
         JobVerdict::Withdrawn { reason } => ("withdrawn", reason),

@@ -22,6 +22,7 @@ mod outbrain;
 mod pinterest;
 mod prepare;
 mod quora;
+pub mod reach;
 mod reddit;
 mod settings;
 mod snapchat;

@@ -11,7 +11,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::{get, post},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 use super::{Relay, acts::Detail, auth, body, error::ApiError, trace};
@@ -29,6 +29,11 @@ const BODY_BYTES: usize = 1 << 20;
 /// Who may look.
 pub(super) const READERS: [AdminRole; 4] =
     [AdminRole::Viewer, AdminRole::Media, AdminRole::Privacy, AdminRole::Operator];
+
+/// So many ids of dead letters are written into the admin log one by one.
+const IDS_TOLD: usize = 100;
+/// An id of a dead letter is so many hexadecimal digits.
+const ID_DIGITS: usize = 32;
 
 const OPERATORS: [AdminRole; 1] = [AdminRole::Operator];
 
@@ -194,7 +199,7 @@ async fn replay(
     body: Body,
 ) -> Result<impl IntoResponse, ApiError> {
     let who = allow(&relay, &headers, &OPERATORS)?;
-    let filter = filter(body, &headers).await?;
+    let filter: DeadFilter = read::<Chosen>(body, &headers, CHOSEN).await?.into();
     known(&relay, &filter).await?;
     let mut detail = told(&filter);
     let count = relay.queue.dead_replay(filter).await?;
@@ -209,7 +214,7 @@ async fn discard(
     body: Body,
 ) -> Result<impl IntoResponse, ApiError> {
     let who = allow(&relay, &headers, &OPERATORS)?;
-    let filter = filter(body, &headers).await?;
+    let filter = read::<Discarded>(body, &headers, DISCARDED).await?.filter()?;
     known(&relay, &filter).await?;
     let mut detail = told(&filter);
     let count = relay.queue.dead_discard(filter).await?;
@@ -218,15 +223,64 @@ async fn discard(
     Ok((Extension(Detail(detail.into())), Json(json!({ "count": count }))))
 }
 
-/// `{"destination", "reason", "group", "ids"}`, any of them. The object must be there: `{}` means all, and
-/// nobody should mean all by accident.
-async fn filter(mut body: Body, headers: &HeaderMap) -> Result<DeadFilter, ApiError> {
+/// Which dead letters are replayed. Nothing given: all; an empty list of ids is none.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Chosen {
+    destination: Option<String>,
+    reason: Option<String>,
+    group: Option<String>,
+    ids: Option<Vec<String>>,
+}
+
+const CHOSEN: &str = r#"{"destination", "reason", "group", "ids"}, any of them"#;
+
+impl From<Chosen> for DeadFilter {
+    fn from(chosen: Chosen) -> Self {
+        let Chosen { destination, reason, group, ids } = chosen;
+        Self { destination, reason, group, ids, ..Self::default() }
+    }
+}
+
+/// What is discarded: of the dead letters the same, and with `pending` what waits for a destination.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Discarded {
+    destination: Option<String>,
+    reason: Option<String>,
+    group: Option<String>,
+    ids: Option<Vec<String>>,
+    #[serde(default)]
+    pending: bool,
+}
+
+const DISCARDED: &str =
+    r#"{"destination", "reason", "group", "ids"}, any of them, or {"destination", "pending"}"#;
+
+impl Discarded {
+    /// What waits has no reason, group or id yet: `pending` beside one would throw away more than
+    /// was asked for.
+    fn filter(self) -> Result<DeadFilter, ApiError> {
+        let Self { destination, reason, group, ids, pending } = self;
+        let is_narrowed = reason.is_some() || group.is_some() || ids.is_some();
+        if pending && (destination.is_none() || is_narrowed) {
+            let detail = "pending discards all that waits for a destination: it goes with \
+                          \"destination\" and with nothing else";
+            return Err(ApiError::bad_request("invalid_query", detail));
+        }
+        Ok(DeadFilter { destination, reason, group, ids, pending, limit: None })
+    }
+}
+
+/// The object must be there: `{}` means all, and nobody should mean all by accident.
+async fn read<T: DeserializeOwned>(
+    mut body: Body,
+    headers: &HeaderMap,
+    shape: &str,
+) -> Result<T, ApiError> {
     let body = body::read(&mut body, headers, body::AtMost::always(BODY_BYTES)).await?;
     serde_json::from_slice(&body).map_err(|error| {
-        let detail = format!(
-            "expected {{\"destination\", \"reason\", \"group\", \"ids\"}}, any of them: {error}"
-        );
-        ApiError::bad_request("malformed_json", detail)
+        ApiError::bad_request("malformed_json", format!("expected {shape}: {error}"))
     })
 }
 
@@ -248,13 +302,21 @@ async fn known(relay: &Relay, filter: &DeadFilter) -> Result<(), ApiError> {
 
 /// What the admin log says of a filter.
 fn told(filter: &DeadFilter) -> Map<String, Value> {
-    let ids = (!filter.ids.is_empty()).then(|| filter.ids.len().into());
     let members = [
         ("destination", filter.destination.as_deref().map(Value::from)),
         ("reason", filter.reason.as_deref().map(Value::from)),
-        ("ids", ids),
+        ("group", filter.group.as_deref().map(Value::from)),
+        ("ids", filter.ids.as_ref().map(|ids| ids_told(ids))),
+        ("pending", filter.pending.then_some(true.into())),
     ];
     members.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+}
+
+/// The ids themselves where they are few, else how many: a line of the log has a bound. What is no
+/// id of a dead letter is only counted, for it might be anything.
+fn ids_told(ids: &[String]) -> Value {
+    let is_id = |id: &String| id.len() == ID_DIGITS && id.bytes().all(|b| b.is_ascii_hexdigit());
+    if ids.len() <= IDS_TOLD && ids.iter().all(is_id) { json!(ids) } else { ids.len().into() }
 }
 
 async fn event(
@@ -277,6 +339,7 @@ async fn pause(
 ) -> Result<impl IntoResponse, ApiError> {
     let who = allow(&relay, &headers, &OPERATORS)?;
     let state = relay.delivery.pause(&name).ok_or_else(unknown_destination)?;
+    keep_paused(&relay, state.as_str()).await?;
     tracing::info!(who, destination = name, state, "destination paused");
     Ok(Json(json!({ "name": name, "state": state })))
 }
@@ -288,8 +351,19 @@ async fn resume(
 ) -> Result<impl IntoResponse, ApiError> {
     let who = allow(&relay, &headers, &OPERATORS)?;
     let state = relay.delivery.resume(&name).ok_or_else(unknown_destination)?;
+    keep_paused(&relay, state.as_str()).await?;
     tracing::info!(who, destination = name, state, "destination resumed");
     Ok(Json(json!({ "name": name, "state": state })))
+}
+
+async fn keep_paused(relay: &Relay, state: &str) -> Result<(), ApiError> {
+    relay.delivery.keep_paused().await.map_err(|refused| {
+        let detail = format!(
+            "it is {state} now, but a restart would not know of it, for that could not be kept \
+             ({refused}); ask again later"
+        );
+        ApiError::unavailable("store_failed", detail, 10)
+    })
 }
 
 fn unknown_destination() -> ApiError {

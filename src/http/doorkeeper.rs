@@ -66,9 +66,14 @@ impl Doorkeeper {
         self.failed_at(address, self.since.elapsed())
     }
 
-    /// An address sent a right one: earlier wrong ones were slips.
+    /// An address sent a right one: a few wrong ones before were slips. More than are free stay
+    /// counted: whoever shares an address with a guesser, such as a proxy's, must not clear him.
     pub(super) fn passed(&self, address: IpAddr) {
-        self.lock().remove(&peer_of(address));
+        let mut all = self.lock();
+        let peer = peer_of(address);
+        if all.get(&peer).is_some_and(|failures| failures.count <= FREE) {
+            all.remove(&peer);
+        }
     }
 
     fn shut_out_at(&self, address: IpAddr, now: Duration) -> Option<Duration> {
@@ -146,12 +151,16 @@ mod tests {
     }
 
     #[test]
-    fn a_right_secret_forgives() {
+    fn a_right_secret_forgives_slips_and_no_guesser() {
         let keeper = Doorkeeper::default();
         let peer = "2001:db8::1".parse().unwrap();
-        (0..19).for_each(|_| _ = keeper.failed_at(peer, seconds(1)));
-        keeper.passed("2001:db8::ffff".parse().unwrap());
-        assert_eq!(keeper.failed_at(peer, seconds(1)), Verdict::Later(Duration::ZERO));
+        for count in [5, 19] {
+            (0..count).for_each(|_| _ = keeper.failed_at(peer, seconds(1)));
+            keeper.passed("2001:db8::ffff".parse().unwrap());
+            let verdict = keeper.failed_at(peer, seconds(1));
+            let is_forgiven = verdict == Verdict::Later(Duration::ZERO);
+            assert_eq!(is_forgiven, count == 5, "{count}: {verdict:?}");
+        }
     }
 
     #[test]

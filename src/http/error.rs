@@ -76,14 +76,25 @@ impl ApiError {
     }
 }
 
-impl From<Refused> for ApiError {
-    fn from(refused: Refused) -> Self {
-        let (code, seconds) = match &refused {
+impl ApiError {
+    /// Events would be refused now.
+    pub(super) fn not_ready(refused: &Refused) -> Self {
+        Self::refused(refused, "events are refused until that is over")
+    }
+
+    fn refused(refused: &Refused, what: &str) -> Self {
+        let (code, seconds) = match refused {
             Refused::Full(_) => ("queue_full", 10),
             Refused::Store(_) => ("store_failed", 10),
             Refused::Stopping => ("stopping", 5),
         };
-        ApiError::unavailable(code, format!("{refused}; nothing was kept, send it again"), seconds)
+        Self::unavailable(code, format!("{refused}; {what}"), seconds)
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        Self::refused(&refused, "nothing was kept, send it again")
     }
 }
 

@@ -19,9 +19,6 @@ async fn readyz(State(relay): State<Arc<Relay>>) -> Result<impl IntoResponse, Ap
     if relay.stop.is_cancelled() {
         return Err(ApiError::unavailable("stopping", "the relay is stopping", 5));
     }
-    if !relay.queue.vitals().open {
-        let detail = "the store cannot be written; events are refused until it can";
-        return Err(ApiError::unavailable("store_failed", detail, 10));
-    }
+    relay.queue.ready().map_err(|refused| ApiError::not_ready(&refused))?;
     Ok(Json(json!({ "status": "ready" })))
 }

@@ -58,7 +58,7 @@ use crate::{
     clock::Clock,
     config::Config,
     pipeline::SubjectKey,
-    queue::{Judge, Queue},
+    queue::{Judge, Queue, Refused},
 };
 
 /// What operators may do to delivery, so that this module need not know it.
@@ -67,9 +67,14 @@ pub trait DeliveryControl: Send + Sync {
     fn pause(&self, name: &str) -> Option<String>;
     /// Resumes a destination; its state after that, `None` for an unknown one.
     fn resume(&self, name: &str) -> Option<String>;
+    /// Keeps over a restart who is paused.
+    fn keep_paused(&self) -> Keeping<'_>;
     /// The state of every destination that delivery knows.
     fn states(&self) -> BTreeMap<String, String>;
 }
+
+/// Ends when something is on disk.
+pub type Keeping<'a> = Pin<Box<dyn Future<Output = Result<(), Refused>> + Send + 'a>>;
 
 /// What a reload answers: what it did, or what `check` says of the files.
 pub type Reloaded = Result<Value, Value>;

@@ -87,13 +87,22 @@ fn paths() -> Value {
     let any = |description: &str| answer(description, &json!({"type": "object"}));
     let name =
         json!([{"name": "name", "in": "path", "required": true, "schema": {"type": "string"}}]);
-    let filter = json!({"required": true, "content": {"application/json": {"schema": {
-        "type": "object",
-        "properties": {
-            "destination": {"type": "string"}, "reason": {"type": "string"},
-            "group": {"type": "string"}, "ids": {"type": "array", "items": {"type": "string"}},
-        },
-    }}}});
+    let filter = |more: Option<(&str, Value)>| {
+        let mut properties = json!({
+            "destination": {"type": "string"}, "reason": {"type": "string"}, "group": {"type": "string"},
+            "ids": {"type": "array", "items": {"type": "string"}, "description": "These only; an empty list is none. Absent: any."},
+        });
+        if let (Some(properties), Some((name, schema))) = (properties.as_object_mut(), more) {
+            properties.insert(name.to_owned(), schema);
+        }
+        let schema =
+            json!({"type": "object", "additionalProperties": false, "properties": properties});
+        json!({"required": true, "content": {"application/json": {"schema": schema}}})
+    };
+    let pending = (
+        "pending",
+        json!({"type": "boolean", "description": "With `destination` and nothing else: also all that waits for it, such as one that left the configuration."}),
+    );
     let order = json!({"oneOf": [{"type": "string"}, {
         "type": "object", "required": ["order_id"],
         "properties": {"order_id": {"type": "string"}, "site": {"type": "string"}},
@@ -268,7 +277,7 @@ fn paths() -> Value {
         }},
         "/healthz": {"get": {"summary": "Alive.", "responses": {"200": any("Alive")}}},
         "/readyz": {"get": {"summary": "Ready to accept.", "responses": {
-            "200": any("Ready"), "503": refusal("The store fails, or the relay is stopping"),
+            "200": any("Ready"), "503": refusal("The queue or the disk is full, the store fails, or the relay is stopping"),
         }}},
         "/openapi.json": {"get": {"summary": "This description.", "responses": {"200": any("OpenAPI 3.1")}}},
         "/admin/v1/stats": admin_call("get", "The books of every destination.", &any("The books"), &json!({})),
@@ -280,8 +289,8 @@ fn paths() -> Value {
             &answer("Alerts", &json!({"type": "array", "items": {"type": "object"}})), &json!({})),
         "/admin/v1/orders": admin_call("post", "What became of the events of up to 10,000 orders.", &any("`orders`, one for each that was asked for, in that order"),
             &json!({"requestBody": orders})),
-        "/admin/v1/dead/replay": admin_call("post", "Sends dead letters again.", &counted, &json!({"requestBody": filter})),
-        "/admin/v1/dead/discard": admin_call("post", "Throws dead letters away.", &counted, &json!({"requestBody": filter})),
+        "/admin/v1/dead/replay": admin_call("post", "Sends dead letters again.", &counted, &json!({"requestBody": filter(None)})),
+        "/admin/v1/dead/discard": admin_call("post", "Throws dead letters away.", &counted, &json!({"requestBody": filter(Some(pending))})),
         "/admin/v1/events/{event_id}": admin_call("get", "An event's whole trace.", &any("Copies, decisions, attempts, outcomes"),
             &json!({"parameters": [{"name": "event_id", "in": "path", "required": true, "schema": {"type": "string"}}]})),
         "/admin/v1/destinations/{name}/pause": admin_call("post", "Pauses a destination.", &state, &json!({"parameters": name})),

@@ -1,7 +1,10 @@
 //! Around every call of the admin listener: who guesses is slowed, and what is done is written down.
 //! Which role a call needs is the call's own.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     Router,
@@ -20,7 +23,10 @@ use super::{
     doorkeeper::{Doorkeeper, Verdict},
     error::{ApiError, Code},
 };
-use crate::config::AdminRole;
+use crate::{
+    config::{AdminRole, Config},
+    queue::Refused,
+};
 
 /// What the watch remembers.
 #[derive(Clone)]
@@ -47,38 +53,65 @@ async fn call(State(watch): State<Watch>, request: Request, next: Next) -> Respo
         return shut_out(left);
     }
     let who = auth::who(&config, request.headers()).map(|token| token.name.clone());
-    let act = is_act(request.method(), request.uri().path())
-        .then(|| (request.method().to_string(), request.uri().path().to_owned()));
-    let mut response = next.run(request).await;
-    if let (true, Some(from)) = (has_secret, from) {
-        if response.status() != StatusCode::UNAUTHORIZED {
-            if who.is_some() {
-                watch.keeper.passed(from);
+    let guess = from.filter(|_| has_secret);
+    if !is_act(request.method(), request.uri().path()) {
+        let is_known = who.is_some();
+        return watch.hear(guess, is_known, next.run(request).await).await;
+    }
+    // A task of its own: who hangs up before the answer ends neither the act nor its line.
+    let act = tokio::spawn(act(watch, request, next, (who, from, guess), config));
+    act.await.unwrap_or_else(|ended| match ended.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => ApiError::from(Refused::Stopping).into_response(),
+    })
+}
+
+/// One act: done, written down, and only then answered.
+async fn act(
+    watch: Watch,
+    request: Request,
+    next: Next,
+    (who, from, guess): (Option<String>, Option<IpAddr>, Option<IpAddr>),
+    config: Arc<Config>,
+) -> Response {
+    let (method, call) = (request.method().to_string(), request.uri().path().to_owned());
+    let response = next.run(request).await;
+    let mut response = watch.hear(guess, who.is_some(), response).await;
+    let act = Act {
+        at: (watch.relay.clock)(),
+        who,
+        from,
+        method,
+        call,
+        status: response.status().as_u16(),
+        code: response.extensions().get::<Code>().map(|code| code.0.to_owned()),
+        detail: response.extensions_mut().remove::<Detail>().map_or(Value::Null, |d| d.0),
+    };
+    keep(watch.acts, act, config.retention.evidence).await;
+    response
+}
+
+impl Watch {
+    /// Slows who guesses: what the answer to a secret from an address becomes.
+    async fn hear(&self, guess: Option<IpAddr>, is_known: bool, answer: Response) -> Response {
+        let Some(from) = guess else { return answer };
+        if answer.status() != StatusCode::UNAUTHORIZED {
+            if is_known {
+                self.keeper.passed(from);
             }
-        } else {
-            match watch.keeper.failed(from) {
-                Verdict::Later(time) => tokio::time::sleep(time).await,
-                Verdict::ShutOut(left) => {
-                    tracing::warn!(%from, "an address sent too many wrong admin tokens");
-                    response = shut_out(left);
-                }
+            return answer;
+        }
+        match self.keeper.failed(from) {
+            Verdict::Later(time) => {
+                tokio::time::sleep(time).await;
+                answer
+            }
+            Verdict::ShutOut(left) => {
+                tracing::warn!(%from, "an address sent too many wrong admin tokens");
+                shut_out(left)
             }
         }
     }
-    if let Some((method, call)) = act {
-        let act = Act {
-            at: (watch.relay.clock)(),
-            who,
-            from,
-            method,
-            call,
-            status: response.status().as_u16(),
-            code: response.extensions().get::<Code>().map(|code| code.0.to_owned()),
-            detail: response.extensions_mut().remove::<Detail>().map_or(Value::Null, |d| d.0),
-        };
-        keep(watch.acts, act, config.retention.evidence).await;
-    }
-    response
 }
 
 /// Writes down a reload that SIGHUP asked for: whoever may send the process signals changed what

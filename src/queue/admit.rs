@@ -14,6 +14,9 @@ use super::{
 };
 use crate::consent::memory::Choice;
 
+/// The interface's code for what a full destination sheds.
+pub(super) const BACKLOG_FULL: &str = "backlog_full";
+
 impl Round<'_> {
     /// Whether there is room for what some admissions may queue. Asked before anything is changed;
     /// duplicates are not told apart, so it errs on the side of refusing.
@@ -353,7 +356,8 @@ impl Round<'_> {
             }
             QueueFate::Queued(job) if is_full => {
                 self.state.books.of(number).expired += 1;
-                self.note_outcome(number, (job.id, slot), "expired", "backlog_full", None);
+                self.note_outcome(number, (job.id, slot), "expired", BACKLOG_FULL, None);
+                self.note_expired(number, job.label.event, BACKLOG_FULL, 1);
             }
             QueueFate::Queued(job) => {
                 counted.entrusted.add(&job, number, slot);
@@ -418,6 +422,19 @@ impl Round<'_> {
             self.note_ids(IdLine::Released { event, slots });
         }
         Ok(released)
+    }
+
+    /// Notes for metrics and alerts what expired without ever being leased.
+    pub(super) fn note_expired(
+        &mut self,
+        number: DestinationNo,
+        event: String,
+        reason: &'static str,
+        jobs: u64,
+    ) {
+        if jobs > 0 {
+            *self.published.expired.entry((number, event, reason)).or_default() += jobs;
+        }
     }
 
     fn queued(&self, number: DestinationNo) -> u64 {

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
     Admission, Admitted, ChunkKey, OpenError, Refused, Settlement, Vitals,
+    admit::BACKLOG_FULL,
     counters::Books,
     folder::Folder,
     ids::Ids,
@@ -258,13 +259,19 @@ impl Committer {
         gathered: &mut Gathered,
     ) -> Result<bool, StoreError> {
         let gone = self.folder.gone().map(Refused::Store);
-        let very_full = gone.or_else(|| self.folder.too_full(true).map(Refused::Store));
+        let jobs = self.state.books.jobs();
+        let very_full =
+            gone.or_else(|| self.folder.too_full_for_outcomes(jobs > 0).map(Refused::Store));
         let full = very_full.clone();
-        let full = full.or_else(|| self.folder.too_full(false).map(Refused::Store)).or_else(|| {
+        let full = full.or_else(|| self.folder.too_full().map(Refused::Store)).or_else(|| {
             (self.vitals.disk_bytes > self.max_disk)
                 .then(|| Refused::Full(format!("the store takes {} bytes", self.vitals.disk_bytes)))
         });
-        self.shared.hold_leases(very_full.clone());
+        let refuses = full.clone().or_else(|| {
+            (jobs >= self.bounds.max_pending)
+                .then(|| Refused::Full(format!("{jobs} jobs are pending in all")))
+        });
+        self.shared.hold(very_full.clone(), refuses);
         let now_ms = self.shared.now_ms();
         let mut round = Round::new(&**store, &self.shared, &mut self.state, self.bounds, now_ms);
         let mut next = first;
@@ -404,7 +411,16 @@ impl Committer {
         Ok(written)
     }
 
-    fn publish(&mut self, published: Published, rejected: u64) {
+    fn publish(&mut self, mut published: Published, rejected: u64) {
+        for ((number, event, reason), jobs) in std::mem::take(&mut published.expired) {
+            let destination = self.state.books.name(number).to_owned();
+            metrics::counter!(telemetry::JOBS, "destination" => destination, "event" => event,
+                "outcome" => "expired", "reason" => reason)
+            .increment(jobs);
+            if reason == BACKLOG_FULL {
+                self.shared.note_shed(number, jobs);
+            }
+        }
         self.vitals.event_ids = self.state.ids.count() as u64;
         self.vitals.event_ids_dropped = self.state.ids.dropped;
         self.shared.publish(&self.state.books, published, self.vitals.clone(), rejected);
@@ -428,9 +444,7 @@ impl Committer {
     }
 
     fn reopen(&mut self) {
-        if self.folder.too_full(false).is_some() {
-            self.folder.drop_ballast();
-        }
+        self.folder.make_room_to_open();
         let opened = catch_unwind(AssertUnwindSafe(|| {
             if let Some(gone) = self.folder.gone() {
                 return Err(StoreError::Failed(gone));

@@ -56,17 +56,19 @@ pub(super) struct Picked {
 pub(super) struct Filter {
     destination: Option<Option<DestinationNo>>,
     reason: Option<String>,
-    /// Sorted.
-    keys: Vec<Vec<u8>>,
+    /// Sorted; an empty list takes nothing.
+    keys: Option<Vec<Vec<u8>>>,
     group: Option<String>,
 }
 
 impl Filter {
     /// Looks up a filter's names; an id that is none matches nothing.
     pub(super) fn of(filter: &DeadFilter, number: impl Fn(&str) -> Option<DestinationNo>) -> Self {
-        let mut keys: Vec<Vec<u8>> =
-            filter.ids.iter().map(|id| key_of(id).unwrap_or_default()).collect();
-        keys.sort();
+        let keys = filter.ids.as_ref().map(|ids| {
+            let mut keys: Vec<Vec<u8>> = ids.iter().filter_map(|id| key_of(id)).collect();
+            keys.sort();
+            keys
+        });
         Self {
             destination: filter.destination.as_deref().map(number),
             reason: filter.reason.clone(),
@@ -78,7 +80,10 @@ impl Filter {
     pub(super) fn takes(&self, key: &[u8], head: &DeadHead) -> bool {
         self.destination.is_none_or(|wanted| wanted == Some(head.destination))
             && self.reason.as_ref().is_none_or(|reason| *reason == head.reason)
-            && (self.keys.is_empty() || self.keys.binary_search_by(|k| (**k).cmp(key)).is_ok())
+            && self
+                .keys
+                .as_ref()
+                .is_none_or(|keys| keys.binary_search_by(|k| (**k).cmp(key)).is_ok())
     }
 }
 

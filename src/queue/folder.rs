@@ -19,9 +19,10 @@ use super::{
 };
 use crate::config::{Engine, QueueSettings};
 
-/// Opening a store on a full disk may need room, and leave half of what it needed: this much is
-/// given up before.
-const BALLAST_BYTES: u64 = 16 * 1024 * 1024;
+/// Given up where the disk is full: opening a store may need room, and leave half of what it needed,
+/// and outcomes need room too. The largest that the disk has room for beside the floor: on a small
+/// one a small ballast serves a queue that is as small.
+const BALLAST_BYTES: [u64; 2] = [48 * 1024 * 1024, 16 * 1024 * 1024];
 const LOCK: &str = "relay.lock";
 const KEY_FILE: &str = "relay.key";
 const BALLAST: &str = "relay.ballast";
@@ -33,7 +34,8 @@ pub type FreeSpace = Arc<dyn Fn(&Path) -> io::Result<u64> + Send + Sync>;
 /// How full the disk may become.
 #[derive(Clone)]
 pub struct Disk {
-    /// Nothing is admitted with less than this free; outcomes are written down to half of it.
+    /// Nothing is admitted with less than this free. Outcomes are written on: from half of it on the
+    /// ballast is given up for them, and an eighth of it always stays.
     pub floor_bytes: u64,
     /// Tells how much is free; replaced in tests.
     pub free: FreeSpace,
@@ -226,9 +228,23 @@ impl Folder {
         Ok(Key::new(key))
     }
 
-    /// Why nothing more may be admitted (`outcomes`: written), if the disk is too full.
-    pub(super) fn too_full(&self, outcomes: bool) -> Option<String> {
-        let floor = self.disk.floor_bytes / if outcomes { 2 } else { 1 };
+    /// Why nothing more may be admitted, if the disk is too full.
+    pub(super) fn too_full(&self) -> Option<String> {
+        self.below(self.disk.floor_bytes)
+    }
+
+    /// Why not even outcomes may be written, if the disk is too full for that. Where there are some to
+    /// be written (`needed`) the ballast makes room.
+    pub(super) fn too_full_for_outcomes(&self, needed: bool) -> Option<String> {
+        let file = self.path.join(BALLAST);
+        if needed && self.below(self.disk.floor_bytes / 2).is_some() && file.exists() {
+            self.drop_ballast("to write outcomes down");
+        }
+        let floor = self.disk.floor_bytes / if file.exists() { 2 } else { 8 };
+        self.below(floor)
+    }
+
+    fn below(&self, floor: u64) -> Option<String> {
         match (self.disk.free)(&self.path) {
             Ok(free) if free < floor => {
                 Some(format!("the disk is full: {free} bytes are free, {floor} must be"))
@@ -239,9 +255,15 @@ impl Folder {
     }
 
     /// Gives the ballast up, so that the store can be opened on a full disk.
-    pub(super) fn drop_ballast(&self) {
+    pub(super) fn make_room_to_open(&self) {
+        if self.too_full().is_some() {
+            self.drop_ballast("to open the store");
+        }
+    }
+
+    fn drop_ballast(&self, why: &str) {
         match fs::remove_file(self.path.join(BALLAST)) {
-            Ok(()) => tracing::warn!("the ballast file was given up to open the store"),
+            Ok(()) => tracing::warn!("the disk is full: the ballast file was given up {why}"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => tracing::warn!("the ballast file cannot be removed: {error}"),
         }
@@ -250,11 +272,14 @@ impl Folder {
     /// Puts the ballast back where there is room for it; missing ballast is no error.
     pub(super) fn keep_ballast(&self) {
         let file = self.path.join(BALLAST);
-        let wanted = BALLAST_BYTES.saturating_add(self.disk.floor_bytes);
-        if file.exists() || (self.disk.free)(&self.path).is_ok_and(|free| free < wanted) {
+        if file.exists() {
             return;
         }
-        if let Err(error) = allocate(&file) {
+        // Where nobody knows how much is free, trying tells.
+        let free = (self.disk.free)(&self.path).unwrap_or(u64::MAX);
+        let has_room = |bytes: &u64| free >= bytes.saturating_add(self.disk.floor_bytes);
+        let Some(bytes) = BALLAST_BYTES.into_iter().find(has_room) else { return };
+        if let Err(error) = allocate(&file, bytes) {
             tracing::warn!("no ballast file can be kept: {error}");
             // An empty one would be taken for ballast.
             _ = fs::remove_file(&file);
@@ -263,15 +288,15 @@ impl Folder {
 }
 
 #[cfg(target_os = "linux")]
-fn allocate(file: &Path) -> io::Result<()> {
+fn allocate(file: &Path, bytes: u64) -> io::Result<()> {
     let file = File::create(file)?;
-    Ok(rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, BALLAST_BYTES)?)
+    Ok(rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn allocate(file: &Path) -> io::Result<()> {
+fn allocate(file: &Path, bytes: u64) -> io::Result<()> {
     let mut file = File::create(file)?;
-    io::copy(&mut io::Read::take(io::repeat(0), BALLAST_BYTES), &mut file).map(drop)
+    io::copy(&mut io::Read::take(io::repeat(0), bytes), &mut file).map(drop)
 }
 
 fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -65,6 +65,8 @@ pub(super) struct Published {
     pub(super) refused: Vec<IdHash>,
     /// Leased chunks with a new `sending` mark.
     pub(super) marked: Vec<ChunkKey>,
+    /// Decisions that expired here, never leased: by destination, event and reason.
+    pub(super) expired: BTreeMap<(DestinationNo, String, &'static str), u64>,
 }
 
 /// Shared by every handle and the committer.
@@ -90,6 +92,10 @@ struct Inner {
     refusal: Refused,
     /// Why nothing is leased although the store can be read: outcomes could not be written.
     held: Option<Refused>,
+    /// Why events would not be admitted, as of the last round.
+    refuses: Option<Refused>,
+    /// How many events each full destination has shed since the start, and when the last one.
+    shed: HashMap<DestinationNo, (u64, i64)>,
     /// What a worker could not read; for the committer, who owns the store.
     damage: Option<String>,
     books: Books,
@@ -115,6 +121,8 @@ impl Shared {
                 store: None,
                 refusal: Refused::Store("the store is being opened".to_owned()),
                 held: None,
+                refuses: None,
+                shed: HashMap::new(),
                 damage: None,
                 books: Books::default(),
                 lines: Vec::new(),
@@ -426,9 +434,34 @@ impl Shared {
     }
 
     /// Stops leasing for a reason, or goes on: what is sent while its outcome cannot be written
-    /// is sent again, and again.
-    pub(super) fn hold_leases(&self, why: Option<Refused>) {
-        self.lock().held = why;
+    /// is sent again, and again. Says besides why events are refused, if they are.
+    pub(super) fn hold(&self, leases: Option<Refused>, events: Option<Refused>) {
+        let mut inner = self.lock();
+        inner.held = leases;
+        inner.refuses = events;
+    }
+
+    /// A full destination shed events.
+    pub(super) fn note_shed(&self, number: DestinationNo, events: u64) {
+        let now_ms = self.now_ms();
+        let mut inner = self.lock();
+        let (count, last_ms) = inner.shed.entry(number).or_default();
+        (*count, *last_ms) = (count.saturating_add(events), now_ms);
+    }
+
+    /// See [`super::Queue::shed`].
+    pub(super) fn shed(&self, destination: &str) -> Option<(u64, i64)> {
+        let inner = self.lock();
+        inner.shed.get(&inner.books.number(destination)?).copied()
+    }
+
+    /// Whether events would be admitted now.
+    pub(super) fn ready(&self) -> Result<(), Refused> {
+        let inner = self.lock();
+        if inner.store.is_none() {
+            return Err(inner.refusal.clone());
+        }
+        inner.refuses.clone().map_or(Ok(()), Err)
     }
 
     /// What is known of a leased chunk.

@@ -227,6 +227,12 @@ impl Queue {
         self.inner.shared.stats()
     }
 
+    /// Whether an event would be admitted now, as of the last tenth of a second; else why not. A
+    /// single destination that is full is no reason.
+    pub fn ready(&self) -> Result<(), Refused> {
+        self.inner.shared.ready()
+    }
+
     /// How the queue itself fares, for metrics.
     pub fn vitals(&self) -> Vitals {
         self.inner.shared.vitals()
@@ -235,6 +241,13 @@ impl Queue {
     /// Age of the oldest pending job of a destination, by acceptance; `None` if there is none.
     pub fn oldest(&self, destination: &str) -> Option<Timestamp> {
         self.inner.shared.oldest(destination)
+    }
+
+    /// How many events a full destination has shed since the start, and when the last one; `None`:
+    /// none.
+    pub fn shed(&self, destination: &str) -> Option<(u64, Timestamp)> {
+        let (count, last_ms) = self.inner.shared.shed(destination)?;
+        Some((count, Timestamp::from_millisecond(last_ms).ok()?))
     }
 
     /// How many waiting jobs are over by a time, by destination, to a chunk and to ten minutes: of a

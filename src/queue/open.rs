@@ -78,9 +78,7 @@ pub(super) fn open(opening: Opening, engine: Engine) -> Result<Queue, OpenError>
             Box::new(move || screened(store::open(engine, &path)?))
         }
     };
-    if folder.too_full(false).is_some() {
-        folder.drop_ballast();
-    }
+    folder.make_room_to_open();
     let store = opener().map_err(cannot_open)?;
     if store.size_on_disk().map_err(cannot_open)? <= store::READ_WHOLE {
         store::verify(&*store).map_err(cannot_open)?;

@@ -72,6 +72,10 @@ impl Round<'_> {
                 let due_ms = key.due_ms();
                 self.queue(number, due_ms, job);
             }
+            JobVerdict::Postponed { wait } => {
+                let due_ms = self.due_ms(wait);
+                self.queue(number, due_ms, job);
+            }
             JobVerdict::Delivered(attempt) => {
                 self.state.books.of(number).delivered += counts;
                 self.note_outcome(number, place, "delivered", "", Some(&attempt));

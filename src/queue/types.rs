@@ -280,6 +280,11 @@ pub enum JobVerdict {
     },
     /// Back as it was, at once (a released lease, a paused destination).
     Keep,
+    /// Back as it was, due later: it was not sent, for where it goes is at fault.
+    Postponed {
+        /// After how long, as in [`JobVerdict::Retry`].
+        wait: Duration,
+    },
     /// Dead, with the closed code (`rejected`, `attempts_exhausted`, `unknown_result`).
     Dead {
         /// Code of the interface.
@@ -377,21 +382,20 @@ pub struct DeadGroups {
     pub others: u64,
 }
 
-/// Which dead letters. Empty: all.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// Which dead letters. Nothing given: all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeadFilter {
     /// Of this destination.
     pub destination: Option<String>,
     /// With this reason.
     pub reason: Option<String>,
-    /// These.
-    pub ids: Vec<String>,
+    /// These; an empty list is none of them.
+    pub ids: Option<Vec<String>>,
     /// Of this group ([`DeadGroup::id`]).
     pub group: Option<String>,
     /// At most so many (for lists; at most 10,000).
     pub limit: Option<usize>,
-    /// For a discard: what is pending for `destination` too (one that left the configuration).
+    /// For a discard: what is pending for `destination` too, such as one that left the configuration.
     pub pending: bool,
 }
 

@@ -285,6 +285,8 @@ impl Round<'_> {
             self.remove_chunk(&key, &leased);
             let counted = self.end_chunk(&key, head, &record, "expired", "retention")?;
             self.state.books.of(key.destination()).expired += counted;
+            // Of several events maybe: a chunk is not told apart for that.
+            self.note_expired(key.destination(), String::new(), "retention", counted);
         }
         if let Some(next) = next {
             sweeps.forsaken_from.push((destination, next));

@@ -39,14 +39,14 @@ fn unit() -> BTreeMap<String, Vec<String>> {
 fn the_unit_starts_this_program_and_lets_it_do_little() {
     let unit = unit();
     let value = |key: &str| unit.get(key).map(|values| values.join(" ")).unwrap_or_default();
-    for key in ["ExecStartPre", "ExecStart"] {
-        let line = value(key);
-        let words: Vec<&str> = line.split_whitespace().collect();
-        assert_eq!(words[0], "/usr/local/bin/conversion-relay");
-        let help = help(&words[1..2]);
-        for option in words.iter().filter(|word| word.starts_with("--")) {
-            assert!(help.contains(option), "{key}: {option}");
-        }
+    // `serve` says itself what is wrong, and starts where `check` fails for an ended API version.
+    assert!(!unit.contains_key("ExecStartPre"), "nothing keeps the relay down but itself");
+    let line = value("ExecStart");
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(words[0], "/usr/local/bin/conversion-relay");
+    let help = help(&words[1..2]);
+    for option in words.iter().filter(|word| word.starts_with("--")) {
+        assert!(help.contains(option), "{option}");
     }
     assert!(value("ExecStart").ends_with("--data /var/lib/conversion-relay"));
     assert_eq!(value("StateDirectory"), "conversion-relay", "the only folder that is written");

@@ -49,6 +49,7 @@ mod queue_on_redb;
 mod readme;
 mod relay;
 mod remembered;
+mod restarts;
 mod sandbox;
 mod secrets;
 mod senders;

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use conversion_relay::config::Engine;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -203,12 +204,44 @@ impl Drop for Mount {
     }
 }
 
+/// Takes all of a file system but for so many bytes, at once: what the relay frees then is its own.
+fn fill(filler: &Path, left: u64) {
+    use rustix::fs::{FallocateFlags, fallocate, statvfs};
+    let file = std::fs::File::create(filler).unwrap();
+    for _ in 0..100 {
+        let free = statvfs(filler).unwrap();
+        let free = (free.f_bavail * free.f_frsize).saturating_sub(left);
+        // The relay may have written meanwhile.
+        if fallocate(&file, FallocateFlags::empty(), 0, free).is_ok() {
+            return;
+        }
+    }
+    panic!("{} cannot be filled", filler.display());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reserve_lets_the_queue_drain_when_nothing_more_is_admitted() {
+    for engine in Engine::ALL {
+        drains(engine, "192m", 48 << 20).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reserve_lets_the_queue_drain_when_not_a_byte_is_left() {
+    for engine in Engine::ALL {
+        for size in ["192m", "96m"] {
+            drains(engine, size, 0).await;
+        }
+    }
+}
+
+/// Events wait, somebody else fills the disk but for `left` bytes, and then the platforms answer.
+async fn drains(engine: Engine, size: &str, left: u64) {
     let mut folder = Folder::shipped();
+    folder.use_engine(engine);
     let sandbox = OwnSandbox::start().await;
     sandbox.point(&mut folder);
-    let Some(_mount) = Mount::new(&folder.data(), "192m") else {
+    let Some(_mount) = Mount::new(&folder.data(), size) else {
         println!("skipped: a file system cannot be mounted here");
         return;
     };
@@ -217,15 +250,13 @@ async fn a_reserve_lets_the_queue_drain_when_nothing_more_is_admitted() {
     let (acknowledged, none) = post(&relay, &ids("waiting", 100)).await;
     assert!(none.is_none(), "{none:?}");
 
-    // Somebody else fills the disk: below the floor for admitting, above that for outcomes.
-    let free = rustix::fs::statvfs(folder.data().as_path()).unwrap();
-    let free = free.f_bavail * free.f_frsize;
     let filler = folder.data().join("filler");
-    let fill = usize::try_from(free - 48 * 1024 * 1024).unwrap();
-    std::fs::write(&filler, vec![1; fill]).unwrap();
+    fill(&filler, left);
     let (none, answer) = post(&relay, &ids("refused", 1)).await;
     assert!(none.is_empty());
     refused(&relay, answer.unwrap()).await;
+    let ready = relay.http.get(format!("{}/readyz", relay.public)).send().await.unwrap();
+    assert_eq!(ready.status(), 503, "a relay that refuses events is not ready");
 
     let url = format!("{}/sandbox/v1/faults", sandbox.url);
     assert!(sandbox.http.delete(url).send().await.unwrap().status().is_success());
@@ -236,7 +267,8 @@ async fn a_reserve_lets_the_queue_drain_when_nothing_more_is_admitted() {
     let took = recovered(&relay, "after").await;
     relay.stop().await;
     println!(
-        "disk full, reserve: acknowledged 101, lost 0, duplicated {duplicates}, drained while full, \
-         recovery {took:.1?}"
+        "disk full ({size}, {left} left), reserve, {}: acknowledged 101, lost 0, duplicated \
+         {duplicates}, drained while full, recovery {took:.1?}",
+        engine.name()
     );
 }

@@ -18,7 +18,9 @@ use crate::{
         finding::{Place, join, suggest},
         secret::Missing,
     },
-    destinations::{Destination, Entry, KeyKind, Mode, Platform, Problem, Settings},
+    destinations::{
+        Destination, Entry, KeyKind, Mode, Platform, Problem, Settings, reach::is_private,
+    },
     event::Currency,
     plan::Expression,
 };
@@ -122,14 +124,33 @@ fn draft(
         }
     }
     section.finish();
-    // An address that is written out is meant; a name that leads to one has to be allowed.
-    let url = draft.table.get("url").and_then(toml::Value::as_str);
-    let written = [Some(draft.endpoint.as_str()), Some(draft.token_endpoint.as_str()), url];
-    draft.delivery.allow_private |= written.into_iter().flatten().any(is_address);
+    draft.check_reach(context);
     draft
 }
 
 impl Draft {
+    /// A URL of the owner's choice leads out, unless the owner says that it may lead inside: what only
+    /// this machine reaches (its own services, a cloud's metadata) is nobody's webhook by mistake.
+    fn check_reach(&self, context: &Context<'_>) {
+        let is_free = self.platform.is_some_and(|platform| platform.endpoint.is_empty());
+        let Ok(url) = Url::parse(self.called()) else { return };
+        let Some(host) = url.host().filter(|host| is_free && is_private(host)) else { return };
+        if self.delivery.allow_private {
+            return;
+        }
+        let place = self.key_places.get("url").unwrap_or(&self.place);
+        let message = format!(
+            "{host} is a private or link-local address, which nothing is sent to unless \
+             allow_private = true stands beside it"
+        );
+        // Nothing is sent there yet: a sandbox takes it, or nobody.
+        if self.mode == Mode::Shadow || self.mode == Mode::Sandbox {
+            context.report.warning(place, message);
+        } else {
+            context.report.error(place, message);
+        }
+    }
+
     fn read_keys(&mut self, platform: &Platform, section: &Section<'_>, context: &Context<'_>) {
         for key in platform.keys {
             let Some(node) = section.get(key.name) else { continue };

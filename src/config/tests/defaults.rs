@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{GOOD, check, check_good_but};
+use super::{GOOD, check, check_good_but, good_but, lines};
 use crate::{
     config::{KeyKind, OnUnknown, RetryPolicy, Right, WhenFull},
     consent::{IpForm, Model, Purpose, RegionSource},
@@ -82,7 +82,7 @@ fn of_a_destination_and_a_key() {
 fn a_destination_is_capped_by_the_relay_and_may_be_a_shadow() {
     let text = |mode: &str| {
         format!(
-            "[ads]\nplatform = \"ads\"\naccount_id = \"1\"\nmode = \"{mode}\"\n[hook]\nplatform = \"hook\"\nurl = \"http://127.0.0.1:9/\"\n"
+            "[ads]\nplatform = \"ads\"\naccount_id = \"1\"\nmode = \"{mode}\"\n[hook]\nplatform = \"hook\"\nurl = \"https://crm.example.com/in\"\n"
         )
     };
     let live = check_good_but("destinations.toml", &text("live"));
@@ -90,10 +90,43 @@ fn a_destination_is_capped_by_the_relay_and_may_be_a_shadow() {
     assert!(live.findings[0].message.contains("above the relay's mode"));
     let config = live.config.unwrap();
     assert_eq!(config.destinations["ads"].mode, Mode::Sandbox);
-    assert!(config.destinations["hook"].delivery.allow_private, "its address is written out");
     let shadow = check_good_but("destinations.toml", &text("shadow"));
     assert_eq!(shadow.findings, []);
     assert_eq!(shadow.config.unwrap().destinations["ads"].mode, Mode::Shadow);
+}
+
+#[test]
+fn a_webhook_leads_inside_only_where_that_is_allowed() {
+    for (mode, allowed, host, expected) in [
+        ("live", "", "127.0.0.1:9", Some("error")),
+        ("live", "", "2130706433", Some("error")),
+        ("live", "", "[::ffff:127.0.0.1]", Some("error")),
+        ("live", "", "localhost:9", Some("error")),
+        ("live", "", "169.254.169.254", Some("error")),
+        ("test", "allow_private = false\n", "10.0.0.1", Some("error")),
+        ("sandbox", "", "127.0.0.1:9", Some("warning")),
+        ("live", "allow_private = true\n", "127.0.0.1:9", None),
+        ("live", "", "hooks.example.com", None),
+        ("live", "", "8.8.8.8", None),
+    ] {
+        let relay = good_but("relay.toml", &GOOD[0].1.replace("sandbox", mode));
+        let destinations = format!(
+            "[ads]\nplatform = \"ads\"\naccount_id = \"1\"\nendpoint = \"http://127.0.0.1:9\"\n\
+             [hook]\nplatform = \"hook\"\nurl = \"http://{host}/in\"\n{allowed}"
+        );
+        let mut files: Vec<(&str, &str)> = relay.iter().map(|(n, t)| (*n, t.as_str())).collect();
+        files[3].1 = &destinations;
+        let loaded = check(&files);
+        let told: Vec<String> = lines(&loaded)
+            .into_iter()
+            .filter(|line| line.contains("private or link-local"))
+            .collect();
+        assert_eq!(told.len(), usize::from(expected.is_some()), "{mode} {host}: {told:?}");
+        if let Some(severity) = expected {
+            assert!(told[0].contains(severity) && told[0].contains("hook.url"), "{told:?}");
+        }
+        assert_eq!(loaded.config.is_none(), expected == Some("error"), "{:?}", loaded.findings);
+    }
 }
 
 #[test]

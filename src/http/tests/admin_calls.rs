@@ -16,6 +16,10 @@ async fn admin_calls_need_their_role() {
         ("POST", "/admin/v1/dead/replay", "op-token", "{}", 200),
         ("POST", "/admin/v1/dead/replay", "op-token", "", 400),
         ("POST", "/admin/v1/dead/discard", "op-token", "{\"destination\": \"meta\"}", 200),
+        ("POST", "/admin/v1/dead/discard", "op-token", "{\"ids\": []}", 200),
+        ("POST", "/admin/v1/dead/discard", "op-token", "{\"pending\": true}", 400),
+        ("POST", "/admin/v1/dead/replay", "op-token", "{\"destination\": \"meta\", \"pending\": true}", 400),
+        ("POST", "/admin/v1/dead/replay", "op-token", "{\"limit\": 1}", 400),
         ("POST", "/admin/v1/dead/discard", "op-token", "{\"destinatoin\": \"meta\"}", 400),
         ("POST", "/admin/v1/dead/discard", "op-token", "{\"destination\": \"mata\"}", 404),
         ("POST", "/admin/v1/dead/replay", "op-token", "{\"destination\": \"mata\"}", 404),
@@ -36,6 +40,9 @@ async fn admin_calls_need_their_role() {
     assert!(told["detail"].as_str().unwrap().contains("did you mean \"meta\""), "{told}");
     let (_, count) = fixture.admin("POST", "/admin/v1/dead/replay", "op-token", "{}").await;
     assert_eq!(count, json!({"count": 0}));
+    let both = "{\"destination\": \"meta\", \"pending\": true, \"reason\": \"rejected\"}";
+    let (status, told) = fixture.admin("POST", "/admin/v1/dead/discard", "op-token", both).await;
+    assert_eq!(status, 400, "what waits has no reason: {told}");
     let pause = "/admin/v1/destinations/meta/pause";
     let (_, state) = fixture.admin("POST", pause, "op-token", "").await;
     assert_eq!(state, json!({"name": "meta", "state": "paused"}));
@@ -138,10 +145,13 @@ async fn every_admin_call_takes_its_roles_and_no_other() {
 async fn every_act_is_written_down_and_reads_are_not() {
     let fixture = Fixture::new(|_| {});
     let destination = "{\"destination\": \"meta\", \"ids\": [\"a\", \"b\"]}";
+    let id = "00".repeat(16);
+    let group = format!("{{\"group\": \"5eed\", \"ids\": [\"{id}\"]}}");
     for (method, path, token, body) in [
         ("GET", "/admin/v1/stats", "look", ""),
         ("GET", "/admin/v1/dead", "look", ""),
         ("POST", "/admin/v1/dead/replay", "op", destination),
+        ("POST", "/admin/v1/dead/discard", "op", group.as_str()),
         ("POST", "/admin/v1/dead/discard", "look", "{}"),
         ("POST", "/admin/v1/destinations/meta/pause", "op", ""),
         ("POST", "/admin/v1/config/reload", "op", ""),
@@ -175,6 +185,7 @@ async fn every_act_is_written_down_and_reads_are_not() {
         told,
         [
             ("op", "replay", 200),
+            ("op", "discard", 200),
             ("look", "discard", 403),
             ("op", "pause", 200),
             ("op", "reload", 422),
@@ -185,13 +196,35 @@ async fn every_act_is_written_down_and_reads_are_not() {
         "{text}"
     );
     assert_eq!(acts[0]["detail"], json!({"destination": "meta", "ids": 2, "count": 0}));
-    assert_eq!(acts[1]["code"], "not_allowed");
-    assert_eq!(acts[4]["detail"], json!({"site": "shop_us", "count": 0}));
+    assert_eq!(acts[1]["detail"], json!({"group": "5eed", "ids": [id], "count": 0}));
+    assert_eq!(acts[2]["code"], "not_allowed");
+    assert_eq!(acts[5]["detail"], json!({"site": "shop_us", "count": 0}));
     assert_eq!(acts[0]["from"], "203.0.113.9");
     let (_, own) = fixture.admin("GET", "/admin/v1/audit?who=op", "privacy-token", "").await;
-    assert_eq!(own.as_str().unwrap().lines().count(), 3);
+    assert_eq!(own.as_str().unwrap().lines().count(), 4);
     let (status, _) = fixture.admin("GET", "/admin/v1/audit?who=op&x=1", "privacy-token", "").await;
     assert_eq!(status, 400);
+}
+
+#[tokio::test]
+async fn an_act_whose_caller_hangs_up_is_written_down_too() {
+    let fixture = Fixture::new(|_| {});
+    let request = Request::post("/admin/v1/dead/replay")
+        .header("authorization", "Bearer op-token")
+        .body(Body::from("{}"))
+        .unwrap();
+    // Polled once, and dropped while the act is on its way.
+    let answer = Fixture::ask(admin(fixture.relay.clone()), request);
+    let left = tokio::time::timeout(std::time::Duration::ZERO, answer).await;
+    assert!(left.is_err(), "it hung up before the answer");
+    for _ in 0..500 {
+        let (_, log) = fixture.admin("GET", "/admin/v1/audit?who=op", "privacy-token", "").await;
+        if log.as_str().is_some_and(|log| log.contains("/admin/v1/dead/replay")) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the act has no line");
 }
 
 #[tokio::test]

@@ -61,6 +61,10 @@ impl DeliveryControl for Remembering {
         self.set(name, "running")
     }
 
+    fn keep_paused(&self) -> super::Keeping<'_> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn states(&self) -> BTreeMap<String, String> {
         let mut states = self.0.lock().unwrap().clone();
         states.entry("meta".to_owned()).or_insert_with(|| "running".to_owned());

@@ -454,8 +454,11 @@ impl Jobs for Line {
         let now = conversion_relay::clock::system()();
         let mut inside = self.0.inside.lock().unwrap();
         let mut jobs = Vec::new();
+        let first = inside.waiting.iter().find(|(due, _)| *due <= now);
+        let group = first.map(|(_, job)| job.group.clone());
         inside.waiting.retain(|(due, job)| {
-            let taken = *due <= now && jobs.len() < at_most;
+            let is_of = group.as_ref() == Some(&job.group);
+            let taken = *due <= now && is_of && jobs.len() < at_most;
             if taken {
                 jobs.push(job.clone());
             }
@@ -523,6 +526,7 @@ impl Jobs for Line {
                     job.sends += 1;
                     Some(at + *wait)
                 }
+                JobVerdict::Postponed { wait } => Some(at + *wait),
                 _ => None,
             };
             match due {

@@ -18,7 +18,9 @@ use conversion_relay::{
 
 use super::{
     Running, delivered,
-    doubles::{DEDUPLICATES, Line, Stub, config, destination, job, policy, prepared, reply},
+    doubles::{
+        DEDUPLICATES, Double, Line, Stub, config, destination, job, policy, prepared, reply,
+    },
     ids, plain,
 };
 
@@ -145,6 +147,57 @@ async fn shadow_counts_and_removed_keeps() {
     running.delivery.reload();
     assert_eq!(delivered(&running.line.ended(4).await), ["kept"]);
     assert_eq!(stub.seen().len(), 1, "a shadow sends nothing");
+}
+
+#[tokio::test]
+async fn one_wrong_id_among_several_holds_its_own_events_only() {
+    let stub = Stub::new(|_, seen| async move {
+        if seen.body.contains("bad") { reply(403, &[], "wrong id") } else { reply(200, &[], "") }
+    })
+    .await;
+    let line = Line::default();
+    let of = |id: &str, group: &str| job(&Prepared { group: group.to_owned(), ..prepared(id) });
+    (0..3).for_each(|n| line.push(of(&format!("bad{n}"), "b")));
+    (0..3).for_each(|n| line.push(of(&format!("e{n}"), "a")));
+    let double = Double { has_probe: true, ..plain(&stub.url) };
+    let running = Running::start(&DEDUPLICATES, double, policy(), line.clone());
+    line.ended(3).await;
+    running.until(State::Running).await;
+    (3..9).for_each(|n| {
+        line.push(of(&format!("bad{n}"), "b"));
+        line.push(of(&format!("e{n}"), "a"));
+    });
+    let settled = line.ended(9).await;
+    assert_eq!(delivered(&settled).len(), 9, "{settled:?}");
+    let fault = async {
+        while running.delivery.fault("d").is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), fault).await.expect("people are told");
+    assert_eq!(running.state(), State::Running);
+    assert_eq!(line.waiting(), 9, "kept");
+}
+
+#[tokio::test]
+async fn a_destination_whose_probe_works_and_whose_sends_do_not_stays_failing() {
+    let stub = Stub::new(|_, seen| async move {
+        reply(if seen.path == "/probe" { 200 } else { 403 }, &[], "no permission")
+    })
+    .await;
+    let double = Double { has_probe: true, ..plain(&stub.url) };
+    let running = Running::start(&DEDUPLICATES, double, policy(), Line::of(ids(3)));
+    running.until(State::Failing).await;
+    let probes = || stub.seen().iter().filter(|seen| seen.path == "/probe").count();
+    for _ in 0..1_000 {
+        assert_eq!(running.state(), State::Failing, "an answered probe is not a delivery");
+        if probes() >= 3 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(probes() >= 3, "it is asked again");
+    assert!(running.line.settled().is_empty(), "kept");
 }
 
 #[tokio::test]

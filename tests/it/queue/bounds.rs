@@ -21,7 +21,13 @@ async fn a_full_queue_refuses_and_a_full_destination_sheds_or_refuses() {
     assert_eq!(one(&queue, event(11, vec![send("ga4", job(11))])).await, accepted(1, 0));
     let many = (20..27).map(|n| event(n, vec![send("hook", job(n))])).collect();
     assert!(matches!(queue.admit(many).await, Err(Refused::Full(_))));
-    assert_eq!(queue.stats().await.accepted, 7, "what is refused is not counted");
+    soon(async || queue.ready().is_ok()).await;
+    let more = (30..35).map(|n| event(n, vec![send(["ga4", "hook"][n as usize % 2], job(n))]));
+    for admission in more {
+        one(&queue, admission).await;
+    }
+    soon(async || matches!(queue.ready(), Err(Refused::Full(_)))).await;
+    assert_eq!(queue.stats().await.accepted, 12, "what is refused is not counted");
     queue.close().await;
 }
 
@@ -50,6 +56,40 @@ async fn a_full_disk_refuses_and_recovers_by_itself() {
     assert!(matches!(&refused, Err(Refused::Store(why)) if why.contains("disk is full")));
     house.free.store(u64::MAX, Ordering::SeqCst);
     soon(async || queue.lease("meta", 1, 80).is_ok()).await;
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn the_ballast_is_given_up_for_outcomes_and_put_back() {
+    let mut house = House::new();
+    let is_full = Arc::new(AtomicU64::new(0));
+    let mut opening = house.opening();
+    let full = Arc::clone(&is_full);
+    let ballast = |folder: &Path| folder.join("relay.ballast").exists();
+    opening.disk.free = Arc::new(move |folder: &Path| {
+        Ok(match full.load(Ordering::SeqCst) {
+            0 => u64::MAX,
+            _ if ballast(folder) => 0,
+            left => left,
+        })
+    });
+    let queue = Queue::open(opening).unwrap();
+    is_full.store(300, Ordering::SeqCst);
+    soon(async || queue.ready().is_err()).await;
+    assert!(ballast(&house.path), "kept where nothing waits that needs it");
+    is_full.store(0, Ordering::SeqCst);
+    soon(async || queue.ready().is_ok()).await;
+    one(&queue, simple(1)).await;
+
+    is_full.store(300, Ordering::SeqCst);
+    soon(async || !ballast(&house.path)).await;
+    assert!(queue.admit(vec![simple(2)]).await.is_err(), "nothing new");
+    let lease = queue.lease("meta", 1, 80).unwrap().unwrap();
+    settle(&queue, lease, delivered).await;
+    assert!(matches!(queue.ready(), Err(Refused::Store(why)) if why.contains("disk is full")));
+    is_full.store(0, Ordering::SeqCst);
+    soon(async || ballast(&house.path)).await;
+    assert!(queue.ready().is_ok());
     queue.close().await;
 }
 

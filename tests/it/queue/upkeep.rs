@@ -27,8 +27,11 @@ async fn dead_letters_are_listed_replayed_and_discarded() {
     assert_eq!(queue.dead_replay(other).await.unwrap(), 0);
 
     let ids = vec![all[0].id.clone(), all[1].id.clone(), "no-id".into()];
-    let these = DeadFilter { ids, ..DeadFilter::default() };
+    let these = DeadFilter { ids: Some(ids), ..DeadFilter::default() };
     assert_eq!(queue.dead_replay(these).await.unwrap(), 2);
+    let none = DeadFilter { ids: Some(Vec::new()), ..DeadFilter::default() };
+    assert_eq!(queue.dead_discard(none.clone()).await.unwrap(), 0, "an empty list is not all");
+    assert_eq!(queue.dead_replay(none).await.unwrap(), 0);
     let stats = books(&queue, "meta").await;
     assert_eq!((stats.dead, stats.pending), (3, 2));
     let lease = queue.lease("meta", 10, 80).unwrap().unwrap();
