@@ -163,6 +163,7 @@ async fn process_corrupt_store_is_an_error_or_nothing_is_lost() {
                 refusals += 1;
             }
             Ok(relay) => {
+                resume_all(&relay).await;
                 let stats = relay.drained().await;
                 assert_balanced(&stats);
                 assert_eq!(stats["accepted"], 200, "{file} at {at}: {stats:#}");
@@ -182,10 +183,19 @@ async fn process_corrupt_store_is_an_error_or_nothing_is_lost() {
 
 /// So that what is posted waits without having been tried.
 async fn pause_all(relay: &Relay) {
+    put_all(relay, "pause", "paused").await;
+}
+
+/// A pause outlives the relay.
+async fn resume_all(relay: &Relay) {
+    put_all(relay, "resume", "running").await;
+}
+
+async fn put_all(relay: &Relay, call: &str, state: &str) {
     for destination in ["meta", "google_ads", "ga4", "crm"] {
-        let path = format!("/admin/v1/destinations/{destination}/pause");
+        let path = format!("/admin/v1/destinations/{destination}/{call}");
         let (status, answer) = relay.admin("POST", &path, None).await;
-        assert_eq!((status, &answer["state"]), (200, &json!("paused")), "{answer}");
+        assert_eq!((status, &answer["state"]), (200, &json!(state)), "{answer}");
     }
 }
 

@@ -323,6 +323,7 @@ async fn a_withdrawal_reaches_pending_retrying_and_dead_items_across_a_kill() {
 
     sandbox.faults(&json!({"platform": "meta", "error_rate": 0.0})).await;
     assert_eq!(relay.admin("POST", "/admin/v1/dead/replay", Some(json!({}))).await.1["count"], 0);
+    relay.pause("crm", false).await;
     let stats = relay.drained().await;
     assert_balanced(&stats);
     let ids = sandbox.accepted_ids("meta").await;
@@ -382,6 +383,7 @@ async fn a_stricter_signal_or_rule_stops_what_waits_and_what_is_replayed() {
     let relay = Relay::start(&folder).await;
     let replayed = relay.admin("POST", "/admin/v1/dead/replay", Some(json!({}))).await.1;
     assert_eq!(replayed["count"], 1);
+    relay.pause("meta_shop", false).await;
     let stats = relay.drained().await;
     assert_balanced(&stats);
     assert_eq!(count(&stats["destinations"], "meta_shop", "withdrawn"), 4, "{stats:#}");
@@ -436,6 +438,9 @@ async fn an_erasure_leaves_nothing_and_nothing_brings_the_person_back() {
     relay.kill().await;
     sandbox.faults(&json!({"platform": "meta", "error_rate": 0.0})).await;
     let relay = Relay::start(&folder).await;
+    for paused in ["meta_shop", "crm"] {
+        relay.pause(paused, false).await;
+    }
 
     let exported = relay.privacy("export", &json!({"email": "jane@example.com"})).await;
     for empty in ["sent", "sent_earlier", "pending", "dead", "counted", "events", "recipients"] {
