@@ -407,11 +407,13 @@ struct Reloading {
 
 /// Validated first, swapped whole; the old one stands where the new one is wrong.
 fn reload(parts: Reloading) -> http::Reload {
+    let started = parts.config.load_full();
     let parts = Arc::new(parts);
     // One reload at a time; held over an await, hence tokio's.
     let one_at_a_time = Arc::new(tokio::sync::Mutex::new(()));
     Arc::new(move || {
         let (parts, one_at_a_time) = (parts.clone(), one_at_a_time.clone());
+        let started = started.clone();
         let answer: Pin<Box<dyn Future<Output = http::Reloaded> + Send>> = Box::pin(async move {
             let _turn = one_at_a_time.lock().await;
             let folder = parts.folder.clone();
@@ -433,12 +435,6 @@ fn reload(parts: Reloading) -> http::Reload {
                     json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}),
                 );
             }
-            if let Err(why) = rotated(&parts.queue, &config).await {
-                let message = format!("relay.toml: queue: {why}");
-                return Err(
-                    json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}),
-                );
-            }
             if let Err(why) = parts.certificates.renew(&config) {
                 let message = format!("relay.toml: listen: {why:#}");
                 return Err(
@@ -454,13 +450,25 @@ fn reload(parts: Reloading) -> http::Reload {
                     json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}),
                 );
             }
+            // Last of what may refuse: it cannot be taken back.
+            if let Err(why) = rotated(&parts.queue, &config).await {
+                let message = format!("relay.toml: queue: {why}");
+                return Err(
+                    json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}),
+                );
+            }
             parts.queue.keep_evidence(config.evidence.enabled);
             let config = Arc::new(config);
             let will_withhold = withheld(&parts, config.clone()).await;
-            let hash = config.hash.clone();
+            let mut answer = json!({"config": config.hash, "will_withhold": will_withhold});
+            let needs_restart = config::needs_restart(&started, &config);
+            if !needs_restart.is_empty() {
+                tracing::warn!(?needs_restart, "these settings hold from the next start on");
+                answer["needs_restart"] = json!(needs_restart);
+            }
             parts.config.store(config);
             parts.delivery.reload();
-            Ok(json!({"config": hash, "will_withhold": will_withhold}))
+            Ok(answer)
         });
         answer
     })

@@ -14,6 +14,7 @@ mod finding;
 mod listen;
 mod load;
 mod resolve;
+mod restart;
 mod secret;
 mod signature;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use field_map::{FieldMap, FieldSource, takes_numbers_as_text};
 pub use finding::{Finding, Severity, nearest};
 pub use listen::{Doors, TlsFiles};
 pub use load::{FILES, LoadOptions, Loaded, environment, hash_of, load};
+pub use restart::needs_restart;
 pub use secret::{Fallback, PLACEHOLDER, Secrets};
 pub use signature::sign as ssh_sign;
 pub use token::TokenHash;

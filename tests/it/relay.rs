@@ -300,6 +300,13 @@ async fn a_bad_reload_keeps_the_old_and_a_stricter_one_withholds() {
     let (status, answer) = relay.admin("POST", "/admin/v1/config/reload", None).await;
     assert_eq!(status, 200, "{answer}");
     assert!(answer["will_withhold"].as_u64().unwrap() >= 1, "{answer}");
+    assert!(answer.get("needs_restart").is_none(), "{answer}");
+    // What only a start takes in is told, however often it is reloaded.
+    folder.edit("relay.toml", |text| text.replacen("[queue]", "[queue]\nmax_disk = \"30 GiB\"", 1));
+    for _ in 0..2 {
+        let (status, answer) = relay.admin("POST", "/admin/v1/config/reload", None).await;
+        assert_eq!((status, &answer["needs_restart"]), (200, &json!(["queue.max_disk"])));
+    }
     relay.faults(None).await;
     let stats = relay.drained_within(Duration::from_secs(60)).await;
     assert_balanced(&stats);
