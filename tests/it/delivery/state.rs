@@ -176,7 +176,13 @@ async fn one_wrong_id_among_several_holds_its_own_events_only() {
     };
     tokio::time::timeout(Duration::from_secs(10), fault).await.expect("people are told");
     assert_eq!(running.state(), State::Running);
-    assert_eq!(line.waiting(), 9, "kept");
+    // One of them may just be on its way, to be refused again.
+    let kept = async {
+        while line.waiting() != 9 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), kept).await.expect("all are kept");
 }
 
 #[tokio::test]
