@@ -462,9 +462,9 @@ fn reload(parts: Reloading) -> http::Reload {
             let will_withhold = withheld(&parts, config.clone()).await;
             let mut answer = json!({"config": config.hash, "will_withhold": will_withhold});
             let needs_restart = config::needs_restart(&started, &config);
-            if !needs_restart.is_empty() {
+            if let (false, Some(answer)) = (needs_restart.is_empty(), answer.as_object_mut()) {
                 tracing::warn!(?needs_restart, "these settings hold from the next start on");
-                answer["needs_restart"] = json!(needs_restart);
+                answer.insert("needs_restart".to_owned(), json!(needs_restart));
             }
             parts.config.store(config);
             parts.delivery.reload();
