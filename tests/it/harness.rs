@@ -107,6 +107,10 @@ impl Folder {
     }
 }
 
+/// How long anything is waited for. A shared machine's disk can stand still for half a minute; what
+/// hangs, hangs for ever.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
 /// A running relay.
 pub(crate) struct Relay {
     pub(crate) child: Child,
@@ -149,7 +153,7 @@ impl Log {
 pub(crate) fn client() -> reqwest::Client {
     // Whoever comes second finds it there.
     rustls::crypto::ring::default_provider().install_default().ok();
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30));
+    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
     // Shorter than a listener keeps an idle connection, which it may close as a request sets out.
     client.pool_idle_timeout(Duration::from_secs(5)).build().unwrap()
 }
@@ -182,10 +186,15 @@ impl Relay {
         let log = Log::of(child.stderr.take().unwrap());
         let stdout = child.stdout.take().unwrap();
         let mut lines = BufReader::new(stdout).lines();
-        let ready = tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await;
+        let ready = tokio::time::timeout(PATIENCE, lines.next_line()).await;
         let Ok(Ok(Some(line))) = ready else {
+            let ended = child.try_wait().ok().flatten();
             child.kill().await.ok();
-            return Err(log.whole().await);
+            let log = log.whole().await;
+            return Err(match ended {
+                Some(_) => log,
+                None => format!("{log}and it still ran after {PATIENCE:?}"),
+            });
         };
         let ready: Value = serde_json::from_str(&line).unwrap();
         let url = |name: &str| {
@@ -294,7 +303,7 @@ impl Relay {
 
     /// Waits until nothing is pending or in flight anywhere, and returns the books.
     pub(crate) async fn drained(&self) -> Value {
-        self.drained_within(Duration::from_secs(60)).await
+        self.drained_within(PATIENCE).await
     }
 
     pub(crate) async fn drained_within(&self, limit: Duration) -> Value {
@@ -375,7 +384,7 @@ impl OwnSandbox {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await;
+        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await;
         let line = line.expect("the sandbox starts").unwrap().expect("it says where it listens");
         let ready: Value = serde_json::from_str(&line).unwrap();
         let url = ready["sandbox"].as_str().unwrap().to_owned();

@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -58,12 +59,55 @@ impl Journal {
         fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
     }
 
+    /// After a kill: it caught the recorder between what it did and what it wrote of that. A torn last
+    /// entry goes, and what the folder holds beyond the journal is added, as the machine's cache
+    /// still has it: written and not synced.
+    pub(crate) fn mend(&self) {
+        let entries = self.read();
+        let whole = entries.last().map_or(0, |entry| entry.end);
+        let file = fs::OpenOptions::new().append(true).open(&self.path).unwrap();
+        file.set_len(whole).unwrap();
+        let mut disk = Disk::new();
+        entries.iter().for_each(|entry| disk.play(entry));
+        let mut found = BTreeMap::new();
+        files(&self.under, &mut found);
+        for name in disk.names.keys() {
+            if !disk.inodes[disk.names[name]].is_folder && !found.contains_key(name) {
+                self.add("U", 0, name, &[]);
+            }
+        }
+        for (name, bytes) in found {
+            let known = disk.names.get(&name).map(|number| disk.inodes[*number].seen());
+            if known.is_none() {
+                self.add("C", 0, &name, &[]);
+            }
+            let known = known.unwrap_or_default();
+            if known.len() != bytes.len() {
+                self.add("T", bytes.len(), &name, &[]);
+            }
+            for (number, block) in bytes.chunks(BLOCK).enumerate() {
+                let at = number * BLOCK;
+                if known.get(at..at + block.len()) != Some(block) {
+                    self.add("W", at, &name, block);
+                }
+            }
+        }
+    }
+
+    fn add(&self, kind: &str, offset: usize, name: &Path, bytes: &[u8]) {
+        let mut file = fs::OpenOptions::new().append(true).open(&self.path).unwrap();
+        let path = self.under.join(name);
+        writeln!(file, "{kind} {offset} {} {}", bytes.len(), path.display()).unwrap();
+        file.write_all(bytes).unwrap();
+    }
+
     /// What happened, in order.
     pub(crate) fn read(&self) -> Vec<Entry> {
         let bytes = fs::read(&self.path).unwrap();
         let mut entries = Vec::new();
         let mut at = 0;
         while at < bytes.len() {
+            // Killed while it wrote the entry, here or below: what it says had not been answered.
             let Some(line) = bytes[at..].iter().position(|byte| *byte == b'\n') else { break };
             let head = std::str::from_utf8(&bytes[at..at + line]).unwrap();
             let mut words = head.splitn(4, ' ');
@@ -72,7 +116,6 @@ impl Journal {
             let length: usize = words.next().unwrap().parse().unwrap();
             let path = words.next().unwrap();
             let data = at + line + 1;
-            // Killed while it wrote the entry: what it says had not been answered.
             if data + length > bytes.len() {
                 break;
             }
@@ -135,6 +178,26 @@ pub(crate) enum Unsynced {
 }
 
 const SECTOR: usize = 512;
+/// What a folder is compared with the journal by.
+const BLOCK: usize = 4096;
+/// Room that is only reserved: nothing is ever written to it, nor read.
+const BALLAST: &str = "relay.ballast";
+
+/// The files below a folder, by their names within it.
+fn files(root: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().is_some_and(|name| name != BALLAST) {
+                let name = path.strip_prefix(root).unwrap().to_owned();
+                found.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Inode {
@@ -142,6 +205,15 @@ struct Inode {
     synced: Vec<u8>,
     /// Since the last sync.
     waiting: Vec<Waiting>,
+}
+
+impl Inode {
+    /// As programs see it.
+    fn seen(&self) -> Vec<u8> {
+        let mut bytes = self.synced.clone();
+        self.waiting.iter().for_each(|waiting| waiting.apply(&mut bytes));
+        bytes
+    }
 }
 
 #[derive(Debug)]

@@ -101,13 +101,14 @@ impl Run {
                 }
             });
         }
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
         relay.kill_now();
         while let Some(acknowledged) = senders.join_next().await {
             self.acknowledged.extend(acknowledged.expect("what was answered was right"));
         }
         self.next = next.load(Ordering::Relaxed);
         Arc::into_inner(relay).expect("no sender holds it any more").kill().await;
+        self.journal.mend();
     }
 
     /// Ids that were acknowledged when the journal stood there.
