@@ -2,7 +2,7 @@
 //!
 //! Prints a table for `BASELINE.md`. Nothing is asserted: these machines are shared, so figures are
 //! compared within one run only. `--engine=redb` measures the other engine, `--events=1250000` how much
-//! `memory` fills, each event four jobs; names (`requests drain memory latency rates demo`) choose what is measured.
+//! `memory` fills, each event four jobs, `--delivered=800000` what it delivers before; names (`requests drain memory latency rates demo`) choose what is measured.
 #![allow(missing_docs, reason = "a bench is a program")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it prints its figures")]
 #![allow(
@@ -150,12 +150,6 @@ impl Server {
     fn pause_all(&self) {
         for name in self.destinations() {
             self.admin("POST", &format!("/admin/v1/destinations/{name}/pause"));
-        }
-    }
-
-    fn resume_all(&self) {
-        for name in self.destinations() {
-            self.admin("POST", &format!("/admin/v1/destinations/{name}/resume"));
         }
     }
 
@@ -415,37 +409,44 @@ fn drain() {
     );
 }
 
-/// Memory with much pending, and how long a start takes then.
+/// Memory with much pending, and how long a start takes then; before what is pending, `--delivered=`
+/// events leave their ids behind.
 fn memory() {
     let folder = folder();
     let next = Arc::new(AtomicU64::new(1));
-    {
+    let pending = {
         let relay = Server::relay(folder.path());
-        relay.resume_all();
-        relay.pause_all();
         println!("| resident at rest | {} MB |", relay.resident_mb());
+        let delivered = argument("delivered").map_or(0, |events| events.parse().unwrap());
+        if delivered > 0 {
+            fill(&relay, delivered, &next);
+            while relay.pending() > 0 {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            println!("| resident, {delivered} events delivered | {} MB |", relay.resident_mb());
+        }
+        relay.pause_all();
         let events = argument("events").map_or(250_000, |events| events.parse().unwrap());
         fill(&relay, events, &next);
+        let pending = relay.pending();
+        let at_once = relay.resident_mb();
+        // What the last batches needed is given back within seconds.
+        std::thread::sleep(Duration::from_secs(10));
         println!(
-            "| resident, {} jobs of {events} events pending | {} MB |",
-            relay.pending(),
+            "| resident, {pending} jobs of {events} events just taken in, and ten seconds later | {at_once} and {} MB |",
             relay.resident_mb()
         );
-        let pending = relay.pending();
-
-        drop(relay);
-
-        let start = Instant::now();
-        let relay = Server::relay(folder.path());
-        println!(
-            "| start with {pending} jobs pending, after SIGKILL | {:.2} s |",
-            start.elapsed().as_secs_f64()
-        );
-        relay.pause_all();
-        println!("| resident after that start | {} MB |", relay.resident_mb());
-        let size: u64 = disk(&folder.path().join("data"));
-        println!("| data folder with that | {} MB |", size / (1 << 20));
-    }
+        pending
+    };
+    let start = Instant::now();
+    let relay = Server::relay(folder.path());
+    println!(
+        "| start with {pending} jobs pending, after SIGKILL | {:.2} s |",
+        start.elapsed().as_secs_f64()
+    );
+    println!("| resident after that start | {} MB |", relay.resident_mb());
+    let size: u64 = disk(&folder.path().join("data"));
+    println!("| data folder with that | {} MB |", size / (1 << 20));
 }
 
 fn disk(dir: &Path) -> u64 {
