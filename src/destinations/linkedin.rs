@@ -145,14 +145,8 @@ fn configure(settings: &Settings) -> Configured {
     if account.as_ref().is_some_and(|id| !is_number(id)) {
         problems.push(Problem::new("account_id", "must be the ad account's number"));
     }
-    let google_aid = match settings.text("google_aid").as_deref() {
-        None | Some("plain") => Form::Clear,
-        Some("hashed") => Form::Hashed,
-        Some(_) => {
-            problems.push(Problem::new("google_aid", "must be \"plain\" or \"hashed\""));
-            Form::Clear
-        }
-    };
+    let (plain, hashed) = (("plain", Form::Clear), ("hashed", Form::Hashed));
+    let google_aid = settings.choice("google_aid", plain, &[hashed], &mut problems);
     let token = settings.required_secret("access_token", &mut problems);
     let rules = rules(settings, &mut problems);
     if !problems.is_empty() {

@@ -20,6 +20,7 @@ use super::{
     Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
     Destination, Key, KeyKind, Occasion, Platform, Preparation, Problem, Quota, Refusal, Response,
     Settings, Take,
+    oauth::{self, UserGrant},
     prepare::{Recipe, missing, prepare, taken, unsupported},
     settings::days,
     wire,
@@ -126,9 +127,9 @@ pub(super) static PLATFORM: Platform = Platform {
             "the advertiser's number at the DSP, not its ENTITY id",
         ),
         Key::new("region", KeyKind::Text, "where the account is: NA, EU or FE"),
-        Key::new("client_id", KeyKind::Text, "the Login with Amazon application"),
-        Key::new("client_secret", KeyKind::Secret, "its secret"),
-        Key::new("refresh_token", KeyKind::Secret, "the grant of a user of the account"),
+        oauth::CLIENT_ID.meaning("the Login with Amazon application"),
+        oauth::CLIENT_SECRET,
+        oauth::REFRESH_TOKEN,
         Key::new("data_set", KeyKind::Recipient, "the data set's name; default Default_Events"),
         Key::new("country", KeyKind::Text, "for events that tell no country, such as US"),
         Key::new("phone_plus", KeyKind::Bool, "hash phone numbers with their plus; default false"),
@@ -177,7 +178,7 @@ fn configure(settings: &Settings) -> Configured {
     if country.as_deref().is_some_and(|code| !is_country(code)) {
         problems.push(Problem::new("country", "must be an ISO 3166-1 country, such as US"));
     }
-    let custom_data = list(settings, "custom_data", &mut problems);
+    let custom_data = settings.texts("custom_data", &mut problems);
     if custom_data.len() > body::CUSTOM_ATTRIBUTES {
         let message = format!("at most {} are taken", body::CUSTOM_ATTRIBUTES);
         problems.push(Problem::new("custom_data", message));
@@ -192,7 +193,7 @@ fn configure(settings: &Settings) -> Configured {
     }
     let mut currencies: Vec<Currency> =
         CURRENCIES.iter().filter_map(|code| Currency::parse(code)).collect();
-    for code in list(settings, "more_currencies", &mut problems) {
+    for code in settings.texts("more_currencies", &mut problems) {
         match Currency::parse(&code) {
             Some(currency) => currencies.push(currency),
             None => {
@@ -202,14 +203,9 @@ fn configure(settings: &Settings) -> Configured {
         }
     }
     let max_age = settings.days("max_age_days", MAX_AGE, &mut problems);
-    let client_id = settings.required_text("client_id", &mut problems);
-    let auth = Auth::OAuthRefresh {
-        token_url: format!("{}/auth/o2/token", settings.token_endpoint.trim_end_matches('/')),
-        client_id: client_id.clone(),
-        client_secret: settings.required_secret("client_secret", &mut problems),
-        refresh_token: settings.required_secret("refresh_token", &mut problems),
-        extra: Vec::new(),
-    };
+    let grant = UserGrant::read(settings, &mut problems);
+    let tokens = settings.token_endpoint.trim_end_matches('/');
+    let auth = grant.auth(format!("{tokens}/auth/o2/token"));
     let names = names::names(settings, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
@@ -222,7 +218,7 @@ fn configure(settings: &Settings) -> Configured {
     Ok(Box::new(Amazon {
         url: format!("{base}/adsApi/{VERSION}/create/events"),
         account,
-        client_id,
+        client_id: grant.client_id,
         auth,
         needs_consent: region == "EU",
         takes: if settings.flag("phone_plus", false) { TAKES_WITH_PLUS } else { TAKES },
@@ -231,21 +227,6 @@ fn configure(settings: &Settings) -> Configured {
         max_age,
         names,
     }))
-}
-
-/// A list of texts; a problem where it is something else.
-fn list(settings: &Settings, key: &str, problems: &mut Vec<Problem>) -> Vec<String> {
-    let texts = match settings.table.get(key) {
-        None => return Vec::new(),
-        Some(toml::Value::Array(items)) => {
-            items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
-        }
-        Some(_) => None,
-    };
-    texts.unwrap_or_else(|| {
-        problems.push(Problem::new(key, "must be a list of texts"));
-        Vec::new()
-    })
 }
 
 /// SEG, `dataSetName`.

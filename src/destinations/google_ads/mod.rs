@@ -19,7 +19,9 @@ use super::{
     Quota, Refusal, Response, Settings, Take,
     adjust::{Change, change},
     google::{self, Actions, Credentials, account},
+    oauth,
     prepare::{Recipe, may_be_in_eea_uk_ch, missing, prepare, taken, unsupported},
+    settings::days,
     wire,
 };
 use crate::{
@@ -124,9 +126,9 @@ pub(super) static PLATFORM: Platform = Platform {
         Key::new("merchant_id", KeyKind::Recipient, "Merchant Center id, to send cart data"),
         Key::new("merchant_feed_label", KeyKind::Text, "the feed's label, such as US"),
         Key::new("merchant_feed_language", KeyKind::Text, "the feed's language, such as en"),
-        Key::new("client_id", KeyKind::Text, "the OAuth application"),
-        Key::new("client_secret", KeyKind::Secret, "its secret"),
-        Key::new("refresh_token", KeyKind::Secret, "the grant of a user of the account"),
+        oauth::CLIENT_ID,
+        oauth::CLIENT_SECRET,
+        oauth::REFRESH_TOKEN,
         Key::new("service_account", KeyKind::Secret, "a key file's JSON, instead of the three"),
         Key::new("user_project", KeyKind::Text, "the Cloud project whose quota is used"),
         Key::new("keep_email_suffix", KeyKind::Bool, "keep gmail's +suffix, as Google once asked"),
@@ -144,10 +146,6 @@ pub(super) static PLATFORM: Platform = Platform {
     configure,
 };
 
-const fn days(days: u64) -> Duration {
-    Duration::from_secs(days * 24 * 60 * 60)
-}
-
 fn configure(settings: &Settings) -> Configured {
     let mut problems = Vec::new();
     let customer_id = settings.required_text("customer_id", &mut problems);
@@ -155,22 +153,9 @@ fn configure(settings: &Settings) -> Configured {
     let login = settings
         .text("login_customer_id")
         .map(|id| account("login_customer_id", &id, &mut problems));
-    let oldest = match settings.table.get("max_age_days").map(toml::Value::as_integer) {
-        None => days(OLDEST_DAYS),
-        Some(Some(number @ 1..=400)) => days(number.unsigned_abs()),
-        Some(_) => {
-            problems.push(Problem::new("max_age_days", "must be a number from 1 to 400"));
-            days(OLDEST_DAYS)
-        }
-    };
-    let retraction = match settings.text("retraction").as_deref() {
-        None | Some("zero") => Retraction::Zero,
-        Some("skip") => Retraction::Skip,
-        Some(_) => {
-            problems.push(Problem::new("retraction", "must be \"zero\" or \"skip\""));
-            Retraction::Zero
-        }
-    };
+    let oldest = settings.days("max_age_days", days(OLDEST_DAYS), &mut problems);
+    let (zero, skip) = (("zero", Retraction::Zero), ("skip", Retraction::Skip));
+    let retraction = settings.choice("retraction", zero, &[skip], &mut problems);
     let keep_suffix = match settings.table.get("keep_email_suffix").map(toml::Value::as_bool) {
         None => false,
         Some(Some(keep)) => keep,

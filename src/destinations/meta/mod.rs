@@ -291,14 +291,8 @@ fn configure(settings: &Settings) -> Configured {
         let message = format!("must be one of {}", CHANNELS.join(", "));
         problems.push(Problem::new("messaging_channel", message));
     }
-    let on_block = match settings.text("policy_block").as_deref() {
-        None | Some("pause") => OnBlock::Pause,
-        Some("retry") => OnBlock::Retry,
-        Some(_) => {
-            problems.push(Problem::new("policy_block", "must be \"pause\" or \"retry\""));
-            OnBlock::Pause
-        }
-    };
+    let (pause, retry) = (("pause", OnBlock::Pause), ("retry", OnBlock::Retry));
+    let on_block = settings.choice("policy_block", pause, &[retry], &mut problems);
     let test_event_code = settings.text("test_event_code").filter(|code| !code.is_empty());
     if settings.mode == Mode::Test && test_event_code.is_none() {
         let message = "is needed in test mode; Events Manager shows it under Test Events";

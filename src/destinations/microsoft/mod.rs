@@ -146,15 +146,9 @@ fn configure(settings: &Settings) -> Configured {
     if !tag.bytes().all(|byte| byte.is_ascii_digit()) {
         problems.push(Problem::new("tag_id", "must be the UET tag's number"));
     }
-    let hotel_dates = match settings.text("hotel_dates").as_deref() {
-        None | Some("checkinDate") => ["checkinDate", "checkoutDate"],
-        Some("checkInDate") => ["checkInDate", "checkOutDate"],
-        Some(_) => {
-            let message = "must be \"checkinDate\" or \"checkInDate\"";
-            problems.push(Problem::new("hotel_dates", message));
-            ["checkinDate", "checkoutDate"]
-        }
-    };
+    let lower = ("checkinDate", ["checkinDate", "checkoutDate"]);
+    let upper = ("checkInDate", ["checkInDate", "checkOutDate"]);
+    let hotel_dates = settings.choice("hotel_dates", lower, &[upper], &mut problems);
     let token = settings.required_secret("access_token", &mut problems);
     let kinds = kinds(settings, &mut problems);
     if !problems.is_empty() {

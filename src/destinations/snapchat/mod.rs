@@ -178,14 +178,8 @@ fn configure(settings: &Settings) -> Configured {
         }
     }
     let max_age = settings.days("max_age_days", MAX_AGE, &mut problems);
-    let in_header = match settings.text("token_in").as_deref() {
-        None | Some("query") => false,
-        Some("header") => true,
-        Some(_) => {
-            problems.push(Problem::new("token_in", "must be \"query\" or \"header\""));
-            false
-        }
-    };
+    let in_header =
+        settings.choice("token_in", ("query", false), &[("header", true)], &mut problems);
     let token = settings.required_secret("access_token", &mut problems);
     let refuse = if settings.flag("free_names", false) { refuse_but_free } else { refuse };
     let names = settings.entry_names(standard, refuse, &mut problems);
