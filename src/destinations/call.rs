@@ -22,6 +22,15 @@ pub struct Call {
     pub members: Vec<usize>,
 }
 
+/// A call that proves one of a destination's ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// Which: the setting and what it says, such as `app_id 7001`. Empty where there is one alone.
+    pub of: String,
+    /// The call.
+    pub call: Call,
+}
+
 /// What a call is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallPurpose {
@@ -77,6 +86,9 @@ pub enum Outcome {
     Retry {
         /// What the platform asked for.
         after: Option<Duration>,
+        /// No longer than this after the event was accepted, where the platform says how long it
+        /// may take; else until attempts are used up.
+        within: Option<Duration>,
         /// Its words, without identity.
         message: String,
     },

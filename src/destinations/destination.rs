@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use jiff::Timestamp;
 
-use super::{Answer, Auth, Call, FollowUp, Pace, Problem, Response, Version};
+use super::{Answer, Auth, Call, FollowUp, Pace, Probe, Problem, Response, Version};
 use crate::{
     consent::{Permit, ReasonCode},
     event::{Currency, Event, Field, FieldSet, Money},
@@ -62,6 +62,8 @@ pub struct Preparation {
     pub dropped: Vec<(Field, crate::identity::Dropped)>,
     /// Items that were cut from the end, because the platform takes no more.
     pub items_cut: usize,
+    /// What else it has no place for: names and why, never values.
+    pub left_out: Vec<String>,
 }
 
 /// A configured destination: pure, and all that delivery needs to know of a platform.
@@ -138,10 +140,15 @@ pub trait Destination: Debug + Send + Sync {
         None
     }
 
-    /// The platform's least intrusive call that proves the credentials, for probes and
-    /// `check --online`. `None`: only a real event can tell.
+    /// The platform's least intrusive call that proves the credentials, for whoever only wants to know
+    /// whether it answers again. `None`: only a real event can tell.
     fn probe(&self, now: Timestamp) -> Option<Call> {
         let _: Timestamp = now;
         None
+    }
+
+    /// One such call for each id that events go to, for `check --online`.
+    fn probes(&self, now: Timestamp) -> Vec<Probe> {
+        self.probe(now).into_iter().map(|call| Probe { of: String::new(), call }).collect()
     }
 }

@@ -1,7 +1,10 @@
 //! What Google's advertising APIs share in their settings: accounts, credentials, conversion
 //! actions, and what their errors say of quotas.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::{Timestamp, civil, tz::TimeZone};
 use secrecy::SecretString;
@@ -95,9 +98,14 @@ impl Actions {
         self.0.get(event)?.get(usize::from(entry)).map(String::as_str)
     }
 
-    /// Any of them, for a probe.
-    pub(super) fn first(&self) -> Option<&str> {
-        self.0.values().flatten().map(String::as_str).next()
+    /// Each of them once, of the entries that are asked for, for probes.
+    pub(super) fn distinct(&self, is_wanted: impl Fn(&str, u16) -> bool) -> BTreeSet<&str> {
+        let mut distinct = BTreeSet::new();
+        for (event, ids) in &self.0 {
+            let wanted = (0..).zip(ids).filter(|(entry, _)| is_wanted(event, *entry));
+            distinct.extend(wanted.map(|(_, id)| id.as_str()));
+        }
+        distinct
     }
 }
 

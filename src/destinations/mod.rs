@@ -41,7 +41,7 @@ mod x;
 
 pub use auth::Auth;
 pub use call::{
-    Answer, Call, CallPurpose, Fault, FaultKind, FollowUp, Note, Outcome, Pace, Response,
+    Answer, Call, CallPurpose, Fault, FaultKind, FollowUp, Note, Outcome, Pace, Probe, Response,
 };
 pub use destination::{Destination, Occasion, Preparation, Refusal};
 pub use hint::hint;

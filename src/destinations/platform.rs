@@ -95,6 +95,8 @@ pub struct ApiVersion {
 pub struct Version {
     /// As in the URL or header.
     pub name: String,
+    /// The first day on which it can be out, where its name tells that.
+    pub since: Option<Date>,
     /// The last day on which it works, where that is named.
     pub ends: Option<Date>,
 }
@@ -117,6 +119,25 @@ pub struct Quota {
     pub burst: u32,
     /// A day, where there is such a limit.
     pub requests_per_day: Option<u64>,
+    /// Events, however many requests they are in, where there is such a limit.
+    pub events_per_second: Option<u32>,
+}
+
+impl Quota {
+    /// Requests alone.
+    pub const fn new(requests_per_second: u32, burst: u32) -> Self {
+        Self { requests_per_second, burst, requests_per_day: None, events_per_second: None }
+    }
+
+    /// The same, and so many requests a day.
+    pub const fn a_day(self, requests: u64) -> Self {
+        Self { requests_per_day: Some(requests), ..self }
+    }
+
+    /// The same, and so many events a second.
+    pub const fn events(self, a_second: u32) -> Self {
+        Self { events_per_second: Some(a_second), ..self }
+    }
 }
 
 /// By what a platform recognises a resend.

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::BatchLimits;
+
 /// A key that a platform understands.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
@@ -164,9 +166,12 @@ impl Settings {
         others: &[(&str, T)],
         problems: &mut Vec<Problem>,
     ) -> T {
-        let Some(value) = self.table.get(key) else { return default.1 };
+        if !self.table.contains_key(key) {
+            return default.1;
+        }
+        let written = self.text(key);
         let words = || std::iter::once(&default).chain(others);
-        let chosen = words().find(|(word, _)| value.as_str() == Some(word));
+        let chosen = words().find(|(word, _)| written.as_deref() == Some(word));
         chosen.map_or_else(
             || {
                 let words: Vec<String> = words().map(|(word, _)| format!("{word:?}")).collect();
@@ -192,6 +197,13 @@ impl Settings {
             problems.push(Problem::new(key, message));
             default
         })
+    }
+
+    /// What a request can hold, with a size of the settings' own (`batch_bytes`) where the vendor
+    /// documents none.
+    pub(super) fn batch(&self, limits: BatchLimits, problems: &mut Vec<Problem>) -> BatchLimits {
+        let bytes = self.whole("batch_bytes", limits.bytes, 10_000..=10_000_000, problems);
+        BatchLimits { bytes, ..limits }
     }
 
     /// Texts of a list, none if absent; a problem where it is something else.

@@ -86,7 +86,7 @@ pub(super) static PLATFORM: Platform = Platform {
     batch: BATCH,
     oldest: |_| MAX_AGE,
     // Not public.
-    quota: Quota { requests_per_second: 10, burst: 20, requests_per_day: None },
+    quota: Quota::new(10, 20),
     // No event has an id, and nothing is said of order ids.
     dedup: Dedup::None,
     browser_dedup: BrowserDedup::None,

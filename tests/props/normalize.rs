@@ -17,6 +17,7 @@ const RULES: [Rule; 32] = [
     Rule::EmailBareLocal,
     Rule::EmailAlphanumericLocal,
     Rule::EmailAmazon,
+    Rule::EmailAmazonNoPlus,
     Rule::PhoneDigits,
     Rule::PhoneE164,
     Rule::NameMeta,

@@ -101,7 +101,7 @@ pub(super) static PLATFORM: Platform = Platform {
     batch: BATCH,
     oldest: |_| minutes(MAX_AGE_MINUTES),
     // Not documented: a modest one.
-    quota: Quota { requests_per_second: 50, burst: 100, requests_per_day: None },
+    quota: Quota::new(50, 100),
     // Transactions, by their id.
     dedup: Dedup::Partly,
     browser_dedup: BrowserDedup::TransactionId,

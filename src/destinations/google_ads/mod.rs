@@ -15,8 +15,8 @@ use rust_decimal::Decimal;
 
 use super::{
     Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
-    Destination, FollowUp, Key, KeyKind, Mode, Occasion, Pace, Platform, Preparation, Problem,
-    Quota, Refusal, Response, Settings, Take,
+    Destination, FollowUp, Key, KeyKind, Mode, Occasion, Pace, Platform, Preparation, Probe,
+    Problem, Quota, Refusal, Response, Settings, Take,
     adjust::{Change, change},
     google::{self, Actions, Credentials, account},
     oauth,
@@ -103,7 +103,7 @@ pub(super) static PLATFORM: Platform = Platform {
     batch: BATCH,
     oldest: |_| days(OLDEST_DAYS),
     // 300 requests a minute and 100,000 a day, a Cloud project (DOC/limits).
-    quota: Quota { requests_per_second: 5, burst: 10, requests_per_day: Some(100_000) },
+    quota: Quota::new(5, 10).a_day(100_000),
     // By transactionId: the same one again is an adjustment to the same value (DOC/events).
     dedup: Dedup::EventId,
     browser_dedup: BrowserDedup::TransactionId,
@@ -332,13 +332,30 @@ impl Destination for GoogleAds {
 
     /// A call that is checked and never ingested.
     fn probe(&self, now: Timestamp) -> Option<Call> {
-        let actions: Vec<&str> = self.actions.first().into_iter().collect();
-        let body = body::request(self, &actions, &body::probe_event(now).json(), true);
-        Some(self.call(CallPurpose::Probe, body, Vec::new()))
+        let any = self.actions.distinct(|_, _| true).into_iter().next();
+        Some(self.probe_of(any, now))
+    }
+
+    fn probes(&self, now: Timestamp) -> Vec<Probe> {
+        let actions = self.actions.distinct(|_, _| true);
+        if actions.is_empty() {
+            return vec![Probe { of: String::new(), call: self.probe_of(None, now) }];
+        }
+        let probe = |action: &str| Probe {
+            of: format!("conversion_action {action}"),
+            call: self.probe_of(Some(action), now),
+        };
+        actions.into_iter().map(probe).collect()
     }
 }
 
 impl GoogleAds {
+    fn probe_of(&self, action: Option<&str>, now: Timestamp) -> Call {
+        let actions: Vec<&str> = action.into_iter().collect();
+        let body = body::request(self, &actions, &body::probe_event(now).json(), true);
+        self.call(CallPurpose::Probe, body, Vec::new())
+    }
+
     fn action(&self, event: &str, entry: u16) -> Option<&str> {
         self.actions.get(event, entry)
     }

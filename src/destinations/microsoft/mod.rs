@@ -96,7 +96,7 @@ pub(super) static PLATFORM: Platform = Platform {
     batch: BATCH,
     oldest: |_| OLDEST,
     // Not documented; a courteous one.
-    quota: Quota { requests_per_second: 20, burst: 40, requests_per_day: None },
+    quota: Quota::new(20, 40),
     // By tag, event name and event id; page loads have no name.
     dedup: Dedup::Partly,
     browser_dedup: BrowserDedup::EventId,

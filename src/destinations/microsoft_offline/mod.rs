@@ -68,7 +68,7 @@ pub(super) static PLATFORM: Platform = Platform {
     batch: BATCH,
     oldest: |_| days(OLDEST_DAYS),
     // A limit a minute that is not documented (error 117); a courteous one.
-    quota: Quota { requests_per_second: 2, burst: 4, requests_per_day: None },
+    quota: Quota::new(2, 4),
     // By click, goal and time; without a click not at all.
     dedup: Dedup::Partly,
     browser_dedup: BrowserDedup::None,

@@ -100,7 +100,7 @@ pub(super) static PLATFORM: Platform = Platform {
     batch: BATCH,
     oldest: |_| MAX_AGE,
     // 5,000 a minute and ad account (SPEC, ads_conversions).
-    quota: Quota { requests_per_second: 83, burst: 100, requests_per_day: None },
+    quota: Quota::new(83, 100),
     // By event name and id, but not of offline events (SPEC, ConversionEvents).
     dedup: Dedup::Partly,
     browser_dedup: BrowserDedup::EventId,

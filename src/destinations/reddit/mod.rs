@@ -99,8 +99,8 @@ pub(super) static PLATFORM: Platform = Platform {
     token_endpoint: "",
     batch: BATCH,
     oldest: |_| OLDEST,
-    // 1,000 requests and 10,000 events a second: ten full requests.
-    quota: Quota { requests_per_second: 10, burst: 10, requests_per_day: None },
+    // Over each second (SCHEMA, the operation's rate policies).
+    quota: Quota::new(1_000, 1_000).events(10_000),
     // By `conversion_id` and the kind of event, both copies within 2 days and from one source.
     dedup: Dedup::EventId,
     browser_dedup: BrowserDedup::EventId,

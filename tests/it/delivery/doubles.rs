@@ -124,7 +124,7 @@ impl Destination for Double {
             401 => (Outcome::Paused, fault(FaultKind::Unauthorized)),
             403 => (Outcome::Paused, fault(FaultKind::Misconfigured)),
             413 => (Outcome::TooLarge, None),
-            422 => (Outcome::Retry { after: None, message: message() }, None),
+            422 => (Outcome::Retry { after: None, within: None, message: message() }, None),
             429 => (Outcome::Throttled { after: None, message: message() }, None),
             500.. => (Outcome::Unavailable { after: None, message: message() }, None),
             status => {
