@@ -171,7 +171,10 @@ fn product(job: &Prepared) -> impl Iterator<Item = (&'static str, &str)> {
 }
 
 /// Type and value of a property as an attribute, or why it is none.
-fn attribute(value: &Value, values: Values) -> Result<(&'static str, String), &'static str> {
+pub(super) fn attribute(
+    value: &Value,
+    values: Values,
+) -> Result<(&'static str, String), &'static str> {
     match value {
         Value::String(text) if values.allow(text) => Ok(("STRING", text.clone())),
         Value::String(text) if text.is_empty() => Err("it is empty"),

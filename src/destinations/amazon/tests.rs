@@ -161,3 +161,16 @@ fn codes_of_the_settings_pass_too() {
     assert_eq!(told("region = \"NA\""), "r BUSY");
     assert_eq!(told("region = \"NA\"\nretry_codes = [\"BUSY\"]"), "y");
 }
+
+#[test]
+fn a_text_of_any_kind_is_an_attribute_where_the_settings_say_so() {
+    use body::Values::{Any, Word};
+    let of = |value: serde_json::Value, values| body::attribute(&value, values).ok();
+    let is = |kind, text: &str| Some((kind, text.to_owned()));
+    assert_eq!(of("gold_1".into(), Word), is("STRING", "gold_1"));
+    assert_eq!(of("49.99".into(), Word), None);
+    assert_eq!(of("49.99".into(), Any), is("STRING", "49.99"));
+    assert_eq!(of(4999.into(), Word), is("INTEGER", "4999"));
+    assert_eq!([of(49.99.into(), Word), of(49.99.into(), Any)], [None, is("STRING", "49.99")]);
+    assert_eq!([of("".into(), Any), of(true.into(), Any)], [None, None]);
+}

@@ -55,7 +55,7 @@ const fn platform(endpoint: &'static str, dedup: Dedup) -> Platform {
         token_endpoint: "",
         batch: BatchLimits { events: 1_000, bytes: 1_000_000 },
         oldest: |_| Duration::from_secs(7 * 86_400),
-        quota: Quota { requests_per_second: 10_000, burst: 10_000, requests_per_day: None },
+        quota: Quota::new(10_000, 10_000),
         dedup,
         browser_dedup: BrowserDedup::None,
         takes: &[],
