@@ -41,9 +41,9 @@ fn every_problem_is_named_at_once() {
                  batch_bytes = 1\nldu_states = { Utah = 1007, US-UT = 7, US-NV = \"1008\" }";
     let wrong = [
         "messaging_channel",
-        "ldu_states.US-NV",
-        "ldu_states.US-UT",
         "ldu_states.Utah",
+        "ldu_states.US-UT",
+        "ldu_states.US-NV",
         "batch_bytes",
         "policy_block",
     ];
