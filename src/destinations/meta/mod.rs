@@ -23,7 +23,7 @@ use super::{
     Refusal, Response, Settings, Take, Version,
     prepare::{Recipe, missing, prepare, taken, unsupported},
     settings::Names,
-    wire,
+    wire::{self, Frame},
 };
 use crate::{
     consent::{Permit, Purpose, Purposes, ReasonCode},
@@ -370,12 +370,9 @@ impl Destination for Meta {
             }
             Some((index, body::event(job, name, &self.wording, now).json()))
         });
-        wire::batches(events, self.batch, "{\"data\":[".len() + tail.len())
+        wire::batches(events, self.batch, Frame::Known("{\"data\":[", &tail))
             .into_iter()
-            .map(|batch| {
-                let body = format!("{{\"data\":[{}{tail}", batch.events).into_bytes();
-                self.call(CallPurpose::Send, body, batch.members)
-            })
+            .map(|batch| self.call(CallPurpose::Send, batch.text.into_bytes(), batch.members))
             .collect()
     }
 

@@ -57,7 +57,7 @@ fn metadata(job: &Prepared) -> Object {
         // In clear, as the pixel sends it.
         .with("conversion_id", job.event_id.as_str())
         .maybe("order_id", order_id)
-        .maybe("currency", currency.filter(|_| is_priced).map(|c| c.code().to_owned()))
+        .maybe("currency", currency.filter(|_| is_priced))
         .maybe("value", job.value.map(|value| wire::number(value.amount)))
         .maybe("item_count", count.and_then(wire::integer))
         .list("products", products)

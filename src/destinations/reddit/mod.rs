@@ -23,7 +23,7 @@ use super::{
     Destination, Key, KeyKind, Mode, Occasion, Platform, Preparation, Problem, Quota, Refusal,
     Response, Settings, Take,
     prepare::{Recipe, missing, prepare, taken, unsupported},
-    wire,
+    wire::{self, Frame},
 };
 use crate::{
     consent::{Permit, Purpose, Purposes},
@@ -236,12 +236,9 @@ impl Destination for Reddit {
             let kind = self.kind(&job.event, job.entry)?;
             Some((index, body::event(job, kind, now).json()))
         });
-        wire::batches(events, BATCH, "{\"data\":{\"events\":[".len() + tail.len())
+        wire::batches(events, BATCH, Frame::Known("{\"data\":{\"events\":[", &tail))
             .into_iter()
-            .map(|batch| {
-                let body = format!("{{\"data\":{{\"events\":[{}{tail}", batch.events);
-                self.call(CallPurpose::Send, body.into_bytes(), batch.members)
-            })
+            .map(|batch| self.call(CallPurpose::Send, batch.text.into_bytes(), batch.members))
             .collect()
     }
 
