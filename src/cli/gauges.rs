@@ -25,7 +25,7 @@ const BEAT: Duration = Duration::from_secs(2);
 pub(super) fn versions(config: &Config, now: Timestamp) {
     let today = now.to_zoned(TimeZone::UTC).date();
     for destination in config.destinations.values() {
-        let Some(Version { name, ends }) = destination.version() else { continue };
+        let Some(Version { name, ends, .. }) = destination.version() else { continue };
         let left = ends.map_or(f64::INFINITY, |ends| versions::days_left(ends, today) as f64);
         gauge!(telemetry::API_DAYS_LEFT, "destination" => destination.name.clone(),
             "version" => name)

@@ -507,7 +507,7 @@ impl DestinationConfig {
     pub fn version(&self) -> Option<Version> {
         let platform = || {
             let api = self.platform.api?;
-            Some(Version { name: api.version.to_owned(), ends: api.ends })
+            Some(Version { name: api.version.to_owned(), since: None, ends: api.ends })
         };
         self.handler.version().or_else(platform)
     }

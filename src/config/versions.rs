@@ -17,9 +17,17 @@ pub fn days_left(ends: Date, today: Date) -> i64 {
 
 /// What there is to say of a destination's version today, if anything.
 pub fn notice(destination: &DestinationConfig, today: Date) -> Option<(Severity, String)> {
-    let Version { name, ends } = destination.version()?;
-    let ends = ends?;
+    let Version { name, since, ends } = destination.version()?;
     let title = destination.platform.title;
+    if let Some(since) = since.filter(|since| *since > today) {
+        let message = format!(
+            "version {name} of {title} is not out before {since}: it is refused until then; set \
+             api_version to one that is out (see {})",
+            destination.platform.docs
+        );
+        return Some((Severity::Warning, message));
+    }
+    let ends = ends?;
     let remedy = if destination.handler.version().is_some() {
         "set api_version to a newer one"
     } else {

@@ -127,7 +127,9 @@ impl Batch {
                     innocent.push(*position);
                     continue;
                 }
-                Outcome::Resend { message } => Outcome::Retry { after: None, message },
+                Outcome::Resend { message } => {
+                    Outcome::Retry { after: None, within: None, message }
+                }
                 Outcome::Delivered => {
                     self.delivered = true;
                     Outcome::Delivered

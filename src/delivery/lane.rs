@@ -297,8 +297,11 @@ impl<J: Jobs> Lane<J> {
             tracing::error!(destination = self.name, "an answer could not be read: a defect");
             Answer { outcomes: Vec::new(), fault: None, follow_up: None, notes: Vec::new() }
         });
-        let missing =
-            || Outcome::Retry { after: None, message: "the answer could not be read".to_owned() };
+        let missing = || Outcome::Retry {
+            after: None,
+            within: None,
+            message: "the answer could not be read".to_owned(),
+        };
         answer.outcomes.resize_with(call.members.len(), missing);
         let asked = response.header("retry-after").and_then(|v| retry::retry_after(v, now));
         for outcome in &mut answer.outcomes {

@@ -56,7 +56,8 @@ impl<C: Clock> Limiter<C> {
         };
         let burst = limit.burst.unwrap_or(default_burst);
         let quota = Quota::per_second(rate).allow_burst(burst);
-        let events = limit.events_per_second.map(|events| {
+        let default_events = default.events_per_second.and_then(NonZeroU32::new);
+        let events = limit.events_per_second.or(default_events).map(|events| {
             let bucket = RateLimiter::direct_with_clock(Quota::per_second(events), clock.clone());
             (bucket, events)
         });
@@ -161,8 +162,7 @@ mod tests {
 
     use super::*;
 
-    const DEFAULT: destinations::Quota =
-        destinations::Quota { requests_per_second: 10, burst: 20, requests_per_day: None };
+    const DEFAULT: destinations::Quota = destinations::Quota::new(10, 20);
 
     fn limit(requests: Option<u32>, events: Option<u32>, burst: Option<u32>) -> RateLimit {
         let number = |n: Option<u32>| n.and_then(NonZeroU32::new);

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    destinations::{Auth, Call, Fault, Outcome},
+    destinations::{Auth, Call, Fault, Outcome, Probe},
     queue::Queue,
 };
 
@@ -69,22 +69,44 @@ pub async fn try_credentials_with(
         return Some(Credentials::Unproven);
     }
     let rotation = Rotation::default();
-    let keeper = queue.map(|jobs| Keeper { jobs, rotation: &rotation });
-    let Some(call) = handler.probe(now) else {
-        return Some(match today.token(&auth, keeper, now).await {
+    let keeper = || queue.map(|jobs| Keeper { jobs, rotation: &rotation });
+    let probes = handler.probes(now);
+    if probes.is_empty() {
+        return Some(match today.token(&auth, keeper(), now).await {
             Ok(Some(_)) => Credentials::Taken,
             Ok(None) => Credentials::Unproven,
             Err(failed) => failed.into(),
         });
-    };
-    Some(match exchange(&today, &call, &auth, keeper, now).await {
-        Ok((response, _)) => match handler.classify(&call, &response, now).fault {
-            Some(fault) => Credentials::Refused(fault),
-            None if is_answered(response.status) => Credentials::Taken,
-            None => Credentials::Unreachable(format!("it answered {}", response.status)),
-        },
-        Err(failed) => failed.into(),
-    })
+    }
+    let has_several = probes.len() > 1;
+    let mut refused: Vec<Fault> = Vec::new();
+    for Probe { of, call } in &probes {
+        let response = match exchange(&today, call, &auth, keeper(), now).await {
+            Ok((response, _)) => response,
+            Err(Failed::Fault(fault)) => return Some(Credentials::Refused(fault)),
+            Err(failed) => return Some(failed.into()),
+        };
+        match handler.classify(call, &response, now).fault {
+            Some(fault) if has_several => {
+                refused.push(Fault { message: format!("{of}: {}", fault.message), ..fault });
+            }
+            Some(fault) => refused.push(fault),
+            None if is_answered(response.status) => {}
+            None => {
+                let why = format!("it answered {}", response.status);
+                return Some(Credentials::Unreachable(why));
+            }
+        }
+    }
+    Some(together(refused).map_or(Credentials::Taken, Credentials::Refused))
+}
+
+/// The first fault, with the words of all: which ids are refused, and which are not, tells whether
+/// it is the token or an id.
+fn together(faults: Vec<Fault>) -> Option<Fault> {
+    let message: Vec<&str> = faults.iter().map(|fault| fault.message.as_str()).collect();
+    let message = message.join("; ");
+    faults.into_iter().next().map(|first| Fault { message, ..first })
 }
 
 impl From<Failed> for Credentials {

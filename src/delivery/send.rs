@@ -216,7 +216,8 @@ async fn check_all(
 
 fn defect(today: &Today, job: &LeasedJob, now: Timestamp) -> JobVerdict {
     let message = "the job cannot be prepared for sending: a defect of the relay".to_owned();
-    let told = Told::Outcome(Outcome::Retry { after: None, message }, Attempt::default());
+    let told =
+        Told::Outcome(Outcome::Retry { after: None, within: None, message }, Attempt::default());
     let terms = Terms { policy: &today.destination.delivery, now, troubles: 0 };
     verdict(job, told, &terms, 1.0)
 }
@@ -343,7 +344,7 @@ async fn assemble(
 /// Every job belongs in a call. One that was written into none counts as tried, so that it ends.
 fn forgotten(batch: &mut Batch, part: &Part, missing: &[usize]) {
     let message = "the platform's code wrote no request for it".to_owned();
-    let outcome = Outcome::Retry { after: None, message };
+    let outcome = Outcome::Retry { after: None, within: None, message };
     batch.record(part, missing, vec![outcome; missing.len()], &Attempt::default());
 }
 

@@ -16,6 +16,8 @@ use crate::{
 pub const REJECTED: &str = "rejected";
 /// Dead: as many answers about the event itself as the policy allows.
 pub const ATTEMPTS_EXHAUSTED: &str = "attempts_exhausted";
+/// Dead: as long as the platform says that it may take, it did not find what the event is about.
+pub const NEVER_FOUND: &str = "never_found";
 /// Dead: nobody knows whether it arrived, and it must not be sent twice.
 pub const UNKNOWN_RESULT: &str = "unknown_result";
 /// Expired: older than the platform takes.
@@ -62,14 +64,22 @@ pub fn verdict(job: &LeasedJob, told: Told, terms: &Terms<'_>, chance: f64) -> J
     };
     match outcome {
         Outcome::Delivered => JobVerdict::Delivered(attempt),
+        Outcome::Retry { within: Some(within), message, .. }
+            if terms.now >= retry::later(accepted(job), within) =>
+        {
+            let attempt = said("retry", &message);
+            JobVerdict::Dead { code: NEVER_FOUND.to_owned(), attempt }
+        }
         Outcome::Retry { message, .. } if job.attempts.saturating_add(1) >= policy.attempts => {
             let attempt = said("retry", &message);
             JobVerdict::Dead { code: ATTEMPTS_EXHAUSTED.to_owned(), attempt }
         }
         Outcome::Resend { .. } => JobVerdict::Keep,
-        Outcome::Retry { after, message } => {
+        Outcome::Retry { after, within, message } => {
             let wait = retry::wait_of_event(policy, job.attempts, after, chance);
-            let wait = retry::within(wait, terms.now, expiry(job));
+            let last = within.map(|within| retry::later(accepted(job), within));
+            let last = last.unwrap_or(Timestamp::MAX).min(expiry(job));
+            let wait = retry::within(wait, terms.now, last);
             JobVerdict::Retry { wait, counts: true, attempt: said("retry", &message) }
         }
         // A job that always meets an outage may be its cause, so that its own sends count too.
@@ -89,6 +99,11 @@ pub fn verdict(job: &LeasedJob, told: Told, terms: &Terms<'_>, chance: f64) -> J
         }
         Outcome::Paused => JobVerdict::Keep,
     }
+}
+
+/// When a job began.
+fn accepted(job: &LeasedJob) -> Timestamp {
+    Timestamp::from_millisecond(job.accepted_at_ms).unwrap_or(Timestamp::MIN)
 }
 
 /// When a job is over.
@@ -181,7 +196,7 @@ mod tests {
 
     #[test]
     fn only_answers_about_the_event_use_up_its_attempts() {
-        let retry = || told(Outcome::Retry { after: None, message: "hm".to_owned() });
+        let retry = || told(Outcome::Retry { after: None, within: None, message: "hm".to_owned() });
         let far = i64::MAX;
         let verdict = judge(&job(1, far), retry(), OnUnknown::Retry);
         assert!(matches!(verdict, JobVerdict::Retry { counts: true, .. }), "{verdict:?}");
@@ -192,6 +207,39 @@ mod tests {
         let down = told(Outcome::Unavailable { after: None, message: String::new() });
         let verdict = judge(&job(1_000, far), down, OnUnknown::Retry);
         assert!(matches!(verdict, JobVerdict::Retry { counts: false, .. }), "{verdict:?}");
+    }
+
+    #[test]
+    fn what_is_not_there_is_asked_for_as_long_as_the_platform_says() {
+        let hour = Duration::from_secs(60 * 60);
+        let after_hours = |hours: u32, attempts: u32| {
+            let outcome = Outcome::Retry {
+                after: Some(6 * hour),
+                within: Some(24 * hour),
+                message: "not found".to_owned(),
+            };
+            let now = Timestamp::UNIX_EPOCH + hour * hours;
+            let policy = policy(OnUnknown::Retry);
+            let terms = Terms { policy: &policy, now, troubles: 0 };
+            verdict(&job(attempts, i64::MAX), told(outcome), &terms, 1.0)
+        };
+        let wait = |hours| match after_hours(hours, 0) {
+            JobVerdict::Retry { wait, counts: true, .. } => wait,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            [wait(0), wait(18), wait(23)],
+            [6 * hour, 6 * hour, hour],
+            "the last try is due"
+        );
+        for hours in [24, 25, 10_000] {
+            let JobVerdict::Dead { code, attempt } = after_hours(hours, 0) else {
+                panic!("{hours}")
+            };
+            assert_eq!((code.as_str(), attempt.message.as_str()), (NEVER_FOUND, "not found"));
+        }
+        let used_up = after_hours(1, 2);
+        assert_eq!(label(&used_up), ("dead", ATTEMPTS_EXHAUSTED), "attempts are still counted");
     }
 
     #[test]

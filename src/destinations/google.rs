@@ -1,13 +1,20 @@
 //! What Google's advertising APIs share in their settings: accounts, credentials, conversion
 //! actions, and what their errors say of quotas.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::{Timestamp, civil, tz::TimeZone};
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::{Auth, Entry, Key, KeyKind, Pace, Problem, Response, Settings, Take, answer::json};
+use super::{
+    Auth, Entry, Key, KeyKind, Pace, Problem, Response, Settings, Take,
+    answer::json,
+    oauth::{self, UserGrant},
+};
 use crate::identity::Rule;
 
 /// Ten digits; dashes are how people write them (googleapis, `google/ads/datamanager/v1`,
@@ -23,16 +30,8 @@ pub(super) fn account(key: &str, id: &str, problems: &mut Vec<Problem>) -> Strin
 /// A user's grant, or a service account.
 #[derive(Debug)]
 pub(super) enum Credentials {
-    Refresh {
-        token_url: String,
-        client_id: String,
-        client_secret: SecretString,
-        refresh_token: SecretString,
-    },
-    ServiceAccount {
-        token_url: String,
-        key: SecretString,
-    },
+    Refresh { token_url: String, grant: UserGrant },
+    ServiceAccount { token_url: String, key: SecretString },
 }
 
 impl Credentials {
@@ -41,14 +40,9 @@ impl Credentials {
         let base = settings.token_endpoint.trim_end_matches('/');
         let token_url = format!("{base}/token");
         let Some(key) = settings.secret("service_account") else {
-            return Credentials::Refresh {
-                token_url,
-                client_id: settings.required_text("client_id", problems),
-                client_secret: settings.required_secret("client_secret", problems),
-                refresh_token: settings.required_secret("refresh_token", problems),
-            };
+            return Credentials::Refresh { token_url, grant: UserGrant::read(settings, problems) };
         };
-        for other in ["client_id", "refresh_token"] {
+        for other in [oauth::CLIENT_ID.name, oauth::REFRESH_TOKEN.name] {
             if settings.text(other).is_some() || settings.secret(other).is_some() {
                 let message = "is not used beside service_account; write one of the two";
                 problems.push(Problem::new(other, message));
@@ -60,15 +54,7 @@ impl Credentials {
     /// What proves who we are to the API of a scope.
     pub(super) fn auth(&self, scope: &'static str) -> Auth {
         match self {
-            Credentials::Refresh { token_url, client_id, client_secret, refresh_token } => {
-                Auth::OAuthRefresh {
-                    token_url: token_url.clone(),
-                    client_id: client_id.clone(),
-                    client_secret: client_secret.clone(),
-                    refresh_token: refresh_token.clone(),
-                    extra: Vec::new(),
-                }
-            }
+            Credentials::Refresh { token_url, grant } => grant.auth(token_url.clone()),
             Credentials::ServiceAccount { token_url, key } => {
                 Auth::ServiceAccount { token_url: token_url.clone(), key: key.clone(), scope }
             }
@@ -112,9 +98,14 @@ impl Actions {
         self.0.get(event)?.get(usize::from(entry)).map(String::as_str)
     }
 
-    /// Any of them, for a probe.
-    pub(super) fn first(&self) -> Option<&str> {
-        self.0.values().flatten().map(String::as_str).next()
+    /// Each of them once, of the entries that are asked for, for probes.
+    pub(super) fn distinct(&self, is_wanted: impl Fn(&str, u16) -> bool) -> BTreeSet<&str> {
+        let mut distinct = BTreeSet::new();
+        for (event, ids) in &self.0 {
+            let wanted = (0..).zip(ids).filter(|(entry, _)| is_wanted(event, *entry));
+            distinct.extend(wanted.map(|(_, id)| id.as_str()));
+        }
+        distinct
     }
 }
 

@@ -50,6 +50,11 @@ pub fn hint(
             return "the answer was lost, and the platform may have the event: replay only where \
                     counting it twice is better than losing it";
         }
+        "never_found" => {
+            return "the platform did not find what the event is about (an earlier conversion) for as \
+                    long as it may take: see whether that one was ever counted there, under this \
+                    order id and in this account, then replay";
+        }
         "attempts_exhausted" => {
             return "the platform kept asking to try again: see whether what it waits for (a click, \
                     an earlier conversion) exists by now, then replay";
@@ -75,6 +80,7 @@ mod tests {
     #[test]
     fn a_hint_follows_the_code_and_the_words() {
         assert!(hint("unknown_result", "", "", None).contains("twice"));
+        assert!(hint("never_found", "retry", "", None).contains("order id"));
         assert!(hint("attempts_exhausted", "retry", "", None).contains("try again"));
         assert!(hint("rejected", "1", "The currency XYZ is not known", None).contains("currency"));
         assert!(hint("rejected", "INVALID_CURRENCY", "", None).contains("currency"));

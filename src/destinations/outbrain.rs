@@ -47,7 +47,7 @@ pub(super) static PLATFORM: Platform = Platform {
     batch: BATCH,
     oldest: |_| MAX_AGE,
     // Not documented: a modest one.
-    quota: Quota { requests_per_second: 50, burst: 100, requests_per_day: None },
+    quota: Quota::new(50, 100),
     // Nothing is said of resends.
     dedup: Dedup::None,
     browser_dedup: BrowserDedup::None,

@@ -90,7 +90,7 @@ pub(super) fn prepare_as_it_came(
         flags: Flags::of(permit),
     };
     let dropped = put_texts(&mut prepared, recipe.takes, occasion, permit);
-    Ok(Preparation { prepared, dropped, items_cut: 0 })
+    Ok(Preparation { prepared, dropped, items_cut: 0, left_out: Vec::new() })
 }
 
 /// Keeps the items that a platform can take, and of these the first `at_most`.

@@ -61,7 +61,7 @@ pub(super) static PLATFORM: Platform = Platform {
     batch: BATCH,
     oldest: |_| MAX_AGE,
     // Not documented: a modest one.
-    quota: Quota { requests_per_second: 10, burst: 20, requests_per_day: None },
+    quota: Quota::new(10, 20),
     // By `event_id`, as the pixel's copy is (DOC).
     dedup: Dedup::EventId,
     browser_dedup: BrowserDedup::EventId,

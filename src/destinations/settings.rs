@@ -1,9 +1,11 @@
 //! A destination's own settings, as its platform's `configure` sees them: parsed, secrets resolved.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+
+use super::BatchLimits;
 
 /// A key that a platform understands.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +40,11 @@ impl Key {
     /// A key with what it takes and means.
     pub const fn new(name: &'static str, kind: KeyKind, help: &'static str) -> Self {
         Self { name, kind, help }
+    }
+
+    /// The same, with what it means for one platform.
+    pub(super) const fn meaning(self, help: &'static str) -> Self {
+        Self { help, ..self }
     }
 }
 
@@ -149,6 +156,69 @@ impl Settings {
     /// true or false; what `default` says if absent.
     pub(super) fn flag(&self, key: &str, default: bool) -> bool {
         self.table.get(key).and_then(toml::Value::as_bool).unwrap_or(default)
+    }
+
+    /// What one of these words stands for, or a problem that lists them; the default's if absent.
+    pub(super) fn choice<T: Copy>(
+        &self,
+        key: &str,
+        default: (&str, T),
+        others: &[(&str, T)],
+        problems: &mut Vec<Problem>,
+    ) -> T {
+        if !self.table.contains_key(key) {
+            return default.1;
+        }
+        let written = self.text(key);
+        let words = || std::iter::once(&default).chain(others);
+        let chosen = words().find(|(word, _)| written.as_deref() == Some(word));
+        chosen.map_or_else(
+            || {
+                let words: Vec<String> = words().map(|(word, _)| format!("{word:?}")).collect();
+                problems.push(Problem::new(key, format!("must be {}", words.join(" or "))));
+                default.1
+            },
+            |(_, meaning)| *meaning,
+        )
+    }
+
+    /// A whole number within a range, or a problem that names it; the default if absent.
+    pub(super) fn whole(
+        &self,
+        key: &str,
+        default: usize,
+        range: RangeInclusive<usize>,
+        problems: &mut Vec<Problem>,
+    ) -> usize {
+        let Some(value) = self.table.get(key) else { return default };
+        let number = value.as_integer().and_then(|number| usize::try_from(number).ok());
+        number.filter(|number| range.contains(number)).unwrap_or_else(|| {
+            let message = format!("must be a number from {} to {}", range.start(), range.end());
+            problems.push(Problem::new(key, message));
+            default
+        })
+    }
+
+    /// What a request can hold, with a size of the settings' own (`batch_bytes`) where the vendor
+    /// documents none.
+    pub(super) fn batch(&self, limits: BatchLimits, problems: &mut Vec<Problem>) -> BatchLimits {
+        let bytes = self.whole("batch_bytes", limits.bytes, 10_000..=10_000_000, problems);
+        BatchLimits { bytes, ..limits }
+    }
+
+    /// Texts of a list, none if absent; a problem where it is something else.
+    pub(super) fn texts(&self, key: &str, problems: &mut Vec<Problem>) -> Vec<String> {
+        let texts = match self.table.get(key) {
+            None => return Vec::new(),
+            Some(toml::Value::Array(items)) => {
+                items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<_>>()
+            }
+            Some(_) => None,
+        };
+        texts.unwrap_or_else(|| {
+            problems.push(Problem::new(key, "must be a list of texts"));
+            Vec::new()
+        })
     }
 
     /// A number of days from 1 to 400, or a problem that names it; the default if absent.

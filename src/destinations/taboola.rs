@@ -56,7 +56,7 @@ pub(super) static PLATFORM: Platform = Platform {
     batch: BATCH,
     oldest: |_| MAX_AGE,
     // Not documented: a modest one.
-    quota: Quota { requests_per_second: 50, burst: 100, requests_per_day: None },
+    quota: Quota::new(50, 100),
     dedup: Dedup::Partly,
     // Of one click, name and order the copy from the server stays (DOC/conversion-dedup).
     browser_dedup: BrowserDedup::TransactionId,

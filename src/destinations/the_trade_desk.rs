@@ -86,7 +86,7 @@ pub(super) static PLATFORM: Platform = Platform {
     batch: BATCH,
     oldest: |_| MAX_AGE,
     // Not public.
-    quota: Quota { requests_per_second: 10, burst: 20, requests_per_day: None },
+    quota: Quota::new(10, 20),
     // No event has an id, and nothing is said of order ids.
     dedup: Dedup::None,
     browser_dedup: BrowserDedup::None,
@@ -154,16 +154,9 @@ fn configure(settings: &Settings) -> Configured {
             None
         }
     };
-    let mut one_of = |key: &str, words: [&str; 2]| {
-        let word = settings.text(key).unwrap_or_else(|| words[0].to_owned());
-        if !words.contains(&word.as_str()) {
-            let message = format!("must be \"{}\" or \"{}\"", words[0], words[1]);
-            problems.push(Problem::new(key, message));
-        }
-        word == words[1]
-    };
-    let (is_tdid, as_numbers) =
-        (one_of("ttd_id_is", ["imp", "tdid"]), one_of("amounts", ["text", "number"]));
+    let is_tdid = settings.choice("ttd_id_is", ("imp", false), &[("tdid", true)], &mut problems);
+    let as_numbers =
+        settings.choice("amounts", ("text", false), &[("number", true)], &mut problems);
     let custom = custom(settings, &mut problems);
     let max_age = settings.days("max_age_days", MAX_AGE, &mut problems);
     let refuse = |name: &str| name.trim().is_empty().then(|| "must have a name".to_owned());

@@ -44,8 +44,9 @@ pub(super) fn alphanumeric_local(text: &str) -> Result<String, Dropped> {
     join(&local, domain)
 }
 
-pub(super) fn amazon(text: &str) -> Result<String, Dropped> {
-    let kept = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '@' | '-' | '+');
+/// `others`: what is left besides letters and digits.
+pub(super) fn amazon(text: &str, others: &str) -> Result<String, Dropped> {
+    let kept = |c: &char| c.is_ascii_alphanumeric() || others.contains(*c);
     // Of an address: what is none would become one, and another's.
     let lower: String = plain(text)?.chars().filter(kept).collect();
     parts(&lower)?;

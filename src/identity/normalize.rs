@@ -38,6 +38,8 @@ pub enum Rule {
     EmailAlphanumericLocal,
     /// Lower case, only `a-z`, `0-9`, `.`, `@`, `-` and `+` are left (Amazon).
     EmailAmazon,
+    /// The same without `+`, as Amazon's own comment lists the characters.
+    EmailAmazonNoPlus,
 
     /// E.164 without the plus: digits with country code (Meta, Snapchat, Pinterest).
     /// <https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/customer-information-parameters>
@@ -151,7 +153,8 @@ pub fn normalize(rule: Rule, text: &str, country: Option<&str>) -> Result<Normal
         Rule::EmailGoogleKeepSuffix => email::google(text, email::Suffix::Kept)?,
         Rule::EmailBareLocal => email::bare_local(text)?,
         Rule::EmailAlphanumericLocal => email::alphanumeric_local(text)?,
-        Rule::EmailAmazon => email::amazon(text)?,
+        Rule::EmailAmazon => email::amazon(text, ".@-+")?,
+        Rule::EmailAmazonNoPlus => email::amazon(text, ".@-")?,
         Rule::EmailMd5 => email::md5(text)?,
         Rule::PhoneE164 => phone::e164(text, country)?,
         Rule::PhoneDigits => phone::digits(phone::e164(text, country)?),
@@ -254,6 +257,7 @@ mod tests {
             (Rule::EmailBareLocal, "a.b.c+x@Example.com", None, "abc@example.com", "9eceb13483d7f187ec014fd6d4854d1420cfc634328af85f51d0323ba8622e21"),
             (Rule::EmailAlphanumericLocal, "Al.ice$+Apple@Example.Com", None, "alice@example.com", "ff8d9819fc0e12bf0d24892e45987e249a28dce836a85cad60e28eaaa8c6d976"),
             (Rule::EmailAmazon, " Ab_c+d@Example.com", None, "abc+d@example.com", none),
+            (Rule::EmailAmazonNoPlus, " Ab_c+d@Example.com", None, "abcd@example.com", none),
             (Rule::PhoneDigits, "(650)555-1212", Some("US"), "16505551212", "e323ec626319ca94ee8bff2e4c87cf613be6ea19919ed1364124e16807ab3176"),
             (Rule::PhoneDigits, "+44 844 412 4653", None, "448444124653", "dc008fda46e2e64002cf2f82a4906236282d431c4f75e5b60bfe79fc48546383"),
             (Rule::PhoneDigits, "+14150000000", None, "14150000000", "bdd855706df3885dd73e09aa7eeb27af3b1e94950f4ac5603a729b59bc4dd560"),
@@ -337,6 +341,7 @@ mod tests {
             (Rule::EmailGoogle, "\"Jane\" <jane@example.com>", None, Dropped::Invalid),
             (Rule::EmailAmazon, "\"Jane\" <jane@example.com>", None, Dropped::Invalid),
             (Rule::EmailAmazon, "jane@example.com;", None, Dropped::Invalid),
+            (Rule::EmailAmazonNoPlus, "+@example.com", None, Dropped::Invalid),
             (Rule::EmailBareLocal, "jane@example.com;", None, Dropped::Invalid),
             (Rule::EmailGoogle, " ...@gmail.com", None, Dropped::Invalid),
             (Rule::EmailGoogle, "+x@gmail.com", None, Dropped::Invalid),

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use crate::{
     config::{Config, DestinationConfig, Named},
     consent::{self, Question},
-    destinations::{Mode, Occasion, Platform, REGISTRY, Refusal},
+    destinations::{Mode, Occasion, Platform, Preparation, REGISTRY, Refusal},
     event::Field,
     job::{Decided, Fate, Skip, SkipCode},
     plan::Facts,
@@ -121,7 +121,7 @@ pub(super) fn decide(
         one.fate = match config.handler.prepare(&occasion, permit, scene.now) {
             Ok(preparation) => {
                 warn_dropped(&preparation.dropped, warnings);
-                say_what_was_cut(preparation.items_cut, config, &mut one);
+                say_what_was_cut(&preparation, config, &mut one);
                 let mut prepared = Box::new(preparation.prepared);
                 // Of an adjustment it is not what the plan made of the original's.
                 one.value = prepared.value;
@@ -220,12 +220,13 @@ fn in_ten_thousand(scene: &Scene<'_>, config: &DestinationConfig) -> u32 {
 }
 
 /// A reason in the trace, not a refusal: the event goes without them.
-fn say_what_was_cut(items: usize, config: &DestinationConfig, decided: &mut Decided) {
-    if let (1.., Some(decision)) = (items, &mut decided.consent) {
-        let message = format!(
-            "{items} items cut from the end: {} takes no more of one event",
-            config.platform.title
-        );
+fn say_what_was_cut(made: &Preparation, config: &DestinationConfig, decided: &mut Decided) {
+    let cut = (made.items_cut > 0).then(|| {
+        let (items, title) = (made.items_cut, config.platform.title);
+        format!("{items} items cut from the end: {title} takes no more of one event")
+    });
+    for message in cut.into_iter().chain(made.left_out.iter().cloned()) {
+        let Some(decision) = &mut decided.consent else { return };
         let (code, rule) = (consent::ReasonCode::FieldsRemoved, config.name.clone());
         let reason = consent::Reason { code, rule, message };
         Arc::make_mut(decision).reasons.push(reason);

@@ -285,7 +285,8 @@ pub enum JobVerdict {
         /// After how long, as in [`JobVerdict::Retry`].
         wait: Duration,
     },
-    /// Dead, with the closed code (`rejected`, `attempts_exhausted`, `unknown_result`).
+    /// Dead, with the closed code (`rejected`, `attempts_exhausted`, `never_found`,
+    /// `unknown_result`).
     Dead {
         /// Code of the interface.
         code: String,

@@ -177,14 +177,18 @@ fn request(platform: &Platform, case: &Path) -> String {
             let prepared = preparation.prepared;
             let calls = destination.assemble(std::slice::from_ref(&prepared), support::now());
             calls.iter().for_each(|call| is_taken(platform, case, call));
-            json!({
+            let mut shown = json!({
                 "reasons": decision.reasons.iter().map(|r| r.code.name()).collect::<Vec<_>>(),
                 "dropped": preparation.dropped.iter()
                     .map(|(field, why)| format!("{field:?}: {why}")).collect::<Vec<_>>(),
                 "group": prepared.group,
                 "expires_at": prepared.expires_at.to_string(),
                 "requests": calls.iter().map(shown).collect::<Vec<_>>(),
-            })
+            });
+            if !preparation.left_out.is_empty() {
+                shown["left_out"] = json!(preparation.left_out);
+            }
+            shown
         }
         Err(Refusal::Skip(skip)) => json!({"skip": skip.code.name(), "message": skip.message}),
         Err(Refusal::Held(code, message)) => json!({"held": code.name(), "message": message}),

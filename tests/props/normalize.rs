@@ -4,7 +4,7 @@
 use conversion_relay::identity::{Memo, Rule, normalize, recognise_hash};
 use proptest::prelude::*;
 
-const RULES: [Rule; 32] = [
+const RULES: [Rule; 33] = [
     Rule::Verbatim,
     Rule::ExternalId,
     Rule::Lower,
@@ -17,6 +17,7 @@ const RULES: [Rule; 32] = [
     Rule::EmailBareLocal,
     Rule::EmailAlphanumericLocal,
     Rule::EmailAmazon,
+    Rule::EmailAmazonNoPlus,
     Rule::PhoneDigits,
     Rule::PhoneE164,
     Rule::NameMeta,

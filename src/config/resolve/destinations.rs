@@ -293,7 +293,9 @@ fn quota(section: &Section<'_>, platform: Option<&'static Platform>) -> RateLimi
         requests_per_second: written
             .requests_per_second
             .or_else(|| number(|quota| quota.requests_per_second)),
-        events_per_second: written.events_per_second,
+        events_per_second: written
+            .events_per_second
+            .or_else(|| quota.and_then(|quota| quota.events_per_second).and_then(NonZeroU32::new)),
         burst: written
             .burst
             .or(written.requests_per_second)

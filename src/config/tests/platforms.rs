@@ -30,7 +30,7 @@ const ADS: Platform = Platform {
     token_endpoint: "https://token.ads.example.com",
     batch: BatchLimits { events: 1_000, bytes: 1_000_000 },
     oldest: |_: ActionSource| Duration::from_secs(7 * 86_400),
-    quota: Quota { requests_per_second: 50, burst: 100, requests_per_day: Some(100_000) },
+    quota: Quota::new(50, 100).a_day(100_000),
     dedup: Dedup::EventId,
     browser_dedup: BrowserDedup::EventId,
     takes: &[],

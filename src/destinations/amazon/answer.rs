@@ -10,8 +10,8 @@ use super::super::{
 };
 
 /// Codes of a row that say nothing against the event. Only BAD_REQUEST is documented; these names
-/// are uncertain.
-const PASSING: [&str; 5] = [
+/// are uncertain, so that `retry_codes` adds to them.
+pub(super) const PASSING: [&str; 5] = [
     "INTERNAL_ERROR",
     "INTERNAL_SERVER_ERROR",
     "SERVICE_UNAVAILABLE",
@@ -19,11 +19,16 @@ const PASSING: [&str; 5] = [
     "TOO_MANY_REQUESTS",
 ];
 
-pub(super) fn classify(call: &Call, response: &Response, now: Timestamp) -> Answer {
+pub(super) fn classify(
+    call: &Call,
+    response: &Response,
+    retry_codes: &[String],
+    now: Timestamp,
+) -> Answer {
     let body = json(response);
     match (response.status, body) {
         (200..=299, Some(body)) => {
-            of_rows(call, &body).unwrap_or_else(|| garbled(call, response, now))
+            of_rows(call, &body, retry_codes).unwrap_or_else(|| garbled(call, response, now))
         }
         (200..=299, None) => garbled(call, response, now),
         // The account has not accepted the terms, or the user may not edit its events: a new token
@@ -44,13 +49,17 @@ pub(super) fn classify(call: &Call, response: &Response, now: Timestamp) -> Answ
 
 /// `{"success":[{"index"}],"error":[{"index","errors":[{"code","fieldLocation","message"}]}]}`.
 /// A row that is in neither was not looked at.
-fn of_rows(call: &Call, body: &Value) -> Option<Answer> {
+fn of_rows(call: &Call, body: &Value, retry_codes: &[String]) -> Option<Answer> {
     let list = |key: &str| body.get(key).and_then(Value::as_array);
     let (success, error) = (list("success"), list("error"));
     if success.is_none() && error.is_none() {
         return None;
     }
-    let unseen = Outcome::Retry { after: None, message: "the answer has no row for it".to_owned() };
+    let unseen = Outcome::Retry {
+        after: None,
+        within: None,
+        message: "the answer has no row for it".to_owned(),
+    };
     let mut answer = Answer::all(call, &unseen);
     let mut put = |row: &Value, outcome: Outcome| {
         let index = row.get("index").and_then(Value::as_u64).and_then(|i| usize::try_from(i).ok());
@@ -61,21 +70,21 @@ fn of_rows(call: &Call, body: &Value) -> Option<Answer> {
     success.into_iter().flatten().for_each(|row| put(row, Outcome::Delivered));
     // Behind the successes: of a row in both lists the refusal is the safer reading.
     for row in error.into_iter().flatten() {
-        put(row, of_errors(row.get("errors")));
+        put(row, of_errors(row.get("errors"), retry_codes));
     }
     Some(answer)
 }
 
-fn of_errors(errors: Option<&Value>) -> Outcome {
+fn of_errors(errors: Option<&Value>, retry_codes: &[String]) -> Outcome {
     let errors: Vec<(String, String)> =
         errors.and_then(Value::as_array).into_iter().flatten().map(error).collect();
     let message: Vec<&str> = errors.iter().map(|(_, message)| message.as_str()).collect();
     let message = words(&message.join("; "));
-    let refusing = errors.iter().find(|(code, _)| !PASSING.contains(&code.as_str()));
+    let refusing = errors.iter().find(|(code, _)| !retry_codes.contains(code));
     match refusing {
         Some((reason, _)) => Outcome::Rejected { reason: code(reason), message },
         None if errors.is_empty() => Outcome::Rejected { reason: "error".to_owned(), message },
-        None => Outcome::Retry { after: None, message },
+        None => Outcome::Retry { after: None, within: None, message },
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Wording {
     pub(super) country: Option<String>,
     /// Properties that are sent as attributes.
     pub(super) custom_data: Vec<String>,
+    /// What their texts may be.
+    pub(super) values: Values,
 }
 
 impl Wording {
@@ -138,36 +140,90 @@ fn consent(job: &Prepared) -> Object {
         .maybe("gpp", job.clear(Field::Gpp))
 }
 
-/// Attributes by the settings' names, and what a single product is. Amazon's sample checks values
-/// for letters, digits and `_` only, so that others are left out.
+/// Attributes by the settings' names, and what a single product is.
 fn custom_data(job: &Prepared, wording: &Wording) -> Vec<Value> {
     let other = job.other();
-    let mut attributes: Vec<Value> = wording
-        .custom_data
-        .iter()
-        .filter_map(|name| match other.get(name)? {
-            Value::String(text) => attribute(name, "STRING", text),
-            Value::Number(number) if number.is_i64() => {
-                attribute(name, "INTEGER", &number.to_string())
-            }
-            _ => None,
-        })
-        .collect();
-    if let [item] = job.items.as_slice() {
-        for (name, text) in
-            [("brand", &item.brand), ("productId", &item.id), ("category", &item.category)]
-        {
-            // One of the settings under the same name comes first: twice a name is refused.
-            if !attributes.iter().any(|known| known["name"] == name) {
-                attributes.extend(text.as_deref().and_then(|text| attribute(name, "STRING", text)));
-            }
+    let named = wording.custom_data.iter().filter_map(|name| {
+        let (kind, value) = attribute(other.get(name)?, wording.values).ok()?;
+        Some((name.as_str(), kind, value))
+    });
+    let mut attributes: Vec<(&str, &str, String)> = named.collect();
+    for (name, text) in product(job) {
+        // One of the settings under the same name comes first: twice a name is refused.
+        if wording.values.allow(text) && !attributes.iter().any(|(known, ..)| *known == name) {
+            attributes.push((name, "STRING", text.to_owned()));
         }
     }
-    attributes
+    let write = |(name, kind, value)| json!({"name": name, "dataType": kind, "value": value});
+    attributes.into_iter().map(write).collect()
 }
 
-fn attribute(name: &str, kind: &str, value: &str) -> Option<Value> {
-    is_attribute(value).then(|| json!({"name": name, "dataType": kind, "value": value}))
+/// What a single product is, under the names that Amazon keeps for it (AMZ).
+fn product(job: &Prepared) -> impl Iterator<Item = (&'static str, &str)> {
+    let item = match job.items.as_slice() {
+        [item] => Some(item),
+        _ => None,
+    };
+    item.into_iter().flat_map(|item| {
+        let texts = [("brand", &item.brand), ("productId", &item.id), ("category", &item.category)];
+        texts.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?)))
+    })
+}
+
+/// Type and value of a property as an attribute, or why it is none.
+pub(super) fn attribute(
+    value: &Value,
+    values: Values,
+) -> Result<(&'static str, String), &'static str> {
+    match value {
+        Value::String(text) if values.allow(text) => Ok(("STRING", text.clone())),
+        Value::String(text) if text.is_empty() => Err("it is empty"),
+        Value::String(_) => Err(NO_WORD),
+        Value::Number(number) if number.is_i64() => Ok(("INTEGER", number.to_string())),
+        Value::Number(number) if values == Values::Any => Ok(("STRING", number.to_string())),
+        Value::Number(_) => Err("it is no whole number: send cents"),
+        _ => Err("it is neither a text nor a number"),
+    }
+}
+
+const NO_WORD: &str = "Amazon takes letters, digits and _ only (attribute_values)";
+
+/// What Amazon has no place for: items of a list, and attributes whose values it does not take.
+pub(super) fn left_out(job: &Prepared, wording: &Wording) -> Vec<String> {
+    let mut left_out = Vec::new();
+    if job.items.len() > 1 {
+        let items = job.items.len();
+        left_out
+            .push(format!("{items} items left out: Amazon takes one, and of more their number"));
+    }
+    let other = job.other();
+    for name in &wording.custom_data {
+        if let Some(Err(why)) = other.get(name).map(|value| attribute(value, wording.values)) {
+            left_out.push(format!("custom_data {name} left out: {why}"));
+        }
+    }
+    for (name, text) in product(job) {
+        if !wording.values.allow(text) && !wording.custom_data.iter().any(|own| own == name) {
+            left_out.push(format!("the item's {name} left out: {NO_WORD}"));
+        }
+    }
+    left_out
+}
+
+/// What an attribute's text may be: Amazon's sample checks for letters, digits and `_`, its guide
+/// shows "49.99" (AMZ).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Values {
+    /// As the sample has it.
+    Word,
+    /// As the guide has it.
+    Any,
+}
+
+impl Values {
+    fn allow(self, text: &str) -> bool {
+        !text.is_empty() && (self == Values::Any || is_attribute(text))
+    }
 }
 
 /// Letters, digits and `_` (AMZ, sample validator).

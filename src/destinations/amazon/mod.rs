@@ -20,6 +20,7 @@ use super::{
     Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
     Destination, Key, KeyKind, Occasion, Platform, Preparation, Problem, Quota, Refusal, Response,
     Settings, Take,
+    oauth::{self, UserGrant},
     prepare::{Recipe, missing, prepare, taken, unsupported},
     settings::days,
     wire::{self, Frame},
@@ -56,11 +57,11 @@ const CURRENCIES: [&str; 18] = [
 
 const FROM_APP: &[ActionSource] = &[ActionSource::App];
 
-/// AMZ, match keys: each has exactly one value. Two readings of a phone number are in use, with and
-/// without its plus, so that it is a setting.
-const fn takes(phone: Rule) -> [Take; 17] {
+/// AMZ, match keys: each has exactly one value. Of a phone number and of an address with a
+/// `+suffix` two readings each are in use, with the plus and without, so that they are settings.
+const fn takes(phone: Rule, email: Rule) -> [Take; 17] {
     [
-        Take::hashed(Field::Email, Rule::EmailAmazon).at_most(1),
+        Take::hashed(Field::Email, email).at_most(1),
         Take::hashed(Field::Phone, phone).at_most(1),
         Take::hashed(Field::FirstName, Rule::LowerAlphanumeric).at_most(1),
         Take::hashed(Field::LastName, Rule::LowerAlphanumeric).at_most(1),
@@ -82,8 +83,7 @@ const fn takes(phone: Rule) -> [Take; 17] {
     ]
 }
 
-const TAKES: &[Take] = &takes(Rule::PhoneDigits);
-const TAKES_WITH_PLUS: &[Take] = &takes(Rule::PhoneE164);
+const TAKES: &[Take] = &takes(Rule::PhoneDigits, Rule::EmailAmazon);
 
 const FIELDS: FieldSet =
     taken(TAKES, &[Field::Value, Field::Currency, Field::Items, Field::OtherProperties]);
@@ -100,7 +100,7 @@ pub(super) static PLATFORM: Platform = Platform {
     batch: BATCH,
     oldest: |_| MAX_AGE,
     // Limits are dynamic, and none is published.
-    quota: Quota { requests_per_second: 5, burst: 10, requests_per_day: None },
+    quota: Quota::new(5, 10),
     // By `eventId`, also against the Amazon Ad Tag (AMZ).
     dedup: Dedup::EventId,
     browser_dedup: BrowserDedup::EventId,
@@ -126,13 +126,28 @@ pub(super) static PLATFORM: Platform = Platform {
             "the advertiser's number at the DSP, not its ENTITY id",
         ),
         Key::new("region", KeyKind::Text, "where the account is: NA, EU or FE"),
-        Key::new("client_id", KeyKind::Text, "the Login with Amazon application"),
-        Key::new("client_secret", KeyKind::Secret, "its secret"),
-        Key::new("refresh_token", KeyKind::Secret, "the grant of a user of the account"),
+        oauth::CLIENT_ID.meaning("the Login with Amazon application"),
+        oauth::CLIENT_SECRET,
+        oauth::REFRESH_TOKEN,
         Key::new("data_set", KeyKind::Recipient, "the data set's name; default Default_Events"),
         Key::new("country", KeyKind::Text, "for events that tell no country, such as US"),
         Key::new("phone_plus", KeyKind::Bool, "hash phone numbers with their plus; default false"),
+        Key::new(
+            "email_plus",
+            KeyKind::Bool,
+            "hash addresses with their +suffix's plus sign; default true",
+        ),
         Key::new("custom_data", KeyKind::Any, "names of properties to send as custom attributes"),
+        Key::new(
+            "attribute_values",
+            KeyKind::Text,
+            "what a custom attribute's text may be: word (default; letters, digits and _) or any",
+        ),
+        Key::new(
+            "retry_codes",
+            KeyKind::Any,
+            "more codes of an event's errors that pass, such as INTERNAL_ERROR, which is known",
+        ),
         Key::new("more_currencies", KeyKind::Any, "currencies that Amazon takes besides the known"),
         Key::new("max_age_days", KeyKind::Number, "the oldest event, in days; default 21"),
     ],
@@ -177,7 +192,7 @@ fn configure(settings: &Settings) -> Configured {
     if country.as_deref().is_some_and(|code| !is_country(code)) {
         problems.push(Problem::new("country", "must be an ISO 3166-1 country, such as US"));
     }
-    let custom_data = list(settings, "custom_data", &mut problems);
+    let custom_data = settings.texts("custom_data", &mut problems);
     if custom_data.len() > body::CUSTOM_ATTRIBUTES {
         let message = format!("at most {} are taken", body::CUSTOM_ATTRIBUTES);
         problems.push(Problem::new("custom_data", message));
@@ -192,7 +207,7 @@ fn configure(settings: &Settings) -> Configured {
     }
     let mut currencies: Vec<Currency> =
         CURRENCIES.iter().filter_map(|code| Currency::parse(code)).collect();
-    for code in list(settings, "more_currencies", &mut problems) {
+    for code in settings.texts("more_currencies", &mut problems) {
         match Currency::parse(&code) {
             Some(currency) => currencies.push(currency),
             None => {
@@ -201,19 +216,26 @@ fn configure(settings: &Settings) -> Configured {
             }
         }
     }
+    let (word, any) = (("word", body::Values::Word), ("any", body::Values::Any));
+    let values = settings.choice("attribute_values", word, &[any], &mut problems);
+    let mut retry_codes: Vec<String> = answer::PASSING.map(str::to_owned).to_vec();
+    retry_codes.extend(settings.texts("retry_codes", &mut problems));
     let max_age = settings.days("max_age_days", MAX_AGE, &mut problems);
-    let client_id = settings.required_text("client_id", &mut problems);
-    let auth = Auth::OAuthRefresh {
-        token_url: format!("{}/auth/o2/token", settings.token_endpoint.trim_end_matches('/')),
-        client_id: client_id.clone(),
-        client_secret: settings.required_secret("client_secret", &mut problems),
-        refresh_token: settings.required_secret("refresh_token", &mut problems),
-        extra: Vec::new(),
-    };
+    let grant = UserGrant::read(settings, &mut problems);
+    let tokens = settings.token_endpoint.trim_end_matches('/');
+    let auth = grant.auth(format!("{tokens}/auth/o2/token"));
     let names = names::names(settings, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
+    let phone = match settings.flag("phone_plus", false) {
+        true => Rule::PhoneE164,
+        false => Rule::PhoneDigits,
+    };
+    let email = match settings.flag("email_plus", true) {
+        true => Rule::EmailAmazon,
+        false => Rule::EmailAmazonNoPlus,
+    };
     // An endpoint of the operator's own, or the sandbox's, serves every region.
     let base = match host {
         Some(host) if settings.endpoint == PLATFORM.endpoint => host,
@@ -222,30 +244,16 @@ fn configure(settings: &Settings) -> Configured {
     Ok(Box::new(Amazon {
         url: format!("{base}/adsApi/{VERSION}/create/events"),
         account,
-        client_id,
+        client_id: grant.client_id,
         auth,
         needs_consent: region == "EU",
-        takes: if settings.flag("phone_plus", false) { TAKES_WITH_PLUS } else { TAKES },
-        wording: body::Wording { data_set, country, custom_data },
+        takes: takes(phone, email),
+        wording: body::Wording { data_set, country, custom_data, values },
+        retry_codes,
         currencies,
         max_age,
         names,
     }))
-}
-
-/// A list of texts; a problem where it is something else.
-fn list(settings: &Settings, key: &str, problems: &mut Vec<Problem>) -> Vec<String> {
-    let texts = match settings.table.get(key) {
-        None => return Vec::new(),
-        Some(toml::Value::Array(items)) => {
-            items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
-        }
-        Some(_) => None,
-    };
-    texts.unwrap_or_else(|| {
-        problems.push(Problem::new(key, "must be a list of texts"));
-        Vec::new()
-    })
 }
 
 /// SEG, `dataSetName`.
@@ -267,8 +275,9 @@ struct Amazon {
     client_id: String,
     auth: Auth,
     needs_consent: bool,
-    takes: &'static [Take],
+    takes: [Take; 17],
     wording: body::Wording,
+    retry_codes: Vec<String>,
     currencies: Vec<Currency>,
     max_age: Duration,
     names: BTreeMap<String, Vec<Name>>,
@@ -287,7 +296,7 @@ impl Destination for Amazon {
         if occasion.event.adjusts.is_some() {
             return Err(unsupported("Amazon takes no refund, cancellation or changed value"));
         }
-        let recipe = Recipe { takes: self.takes, fields: FIELDS, oldest: self.max_age };
+        let recipe = Recipe { takes: &self.takes, fields: FIELDS, oldest: self.max_age };
         let mut preparation = prepare(&recipe, occasion, permit, now)?;
         let prepared = &mut preparation.prepared;
         if !prepared.has(Field::Country)
@@ -327,6 +336,7 @@ impl Destination for Amazon {
             let signs = "a sign of consent (ad_user_data, a TCF or GPP string) or context.ip";
             return Err(missing(&format!("{signs}, for the EU,")));
         }
+        preparation.left_out = body::left_out(&preparation.prepared, &self.wording);
         Ok(preparation)
     }
 
@@ -357,7 +367,7 @@ impl Destination for Amazon {
     }
 
     fn classify(&self, call: &Call, response: &Response, now: Timestamp) -> Answer {
-        answer::classify(call, response, now)
+        answer::classify(call, response, &self.retry_codes, now)
     }
 
     fn auth(&self) -> Auth {

@@ -96,7 +96,7 @@ fn each_region_has_its_host_and_an_endpoint_of_ones_own_serves_all() {
 #[test]
 fn every_problem_is_named_at_once() {
     let table = "region = \"US\"\ndata_set = \"1abc\"\ncountry = \"USA\"\nphone_plus = true\n\
-                 custom_data = [\"a b\"]\nmore_currencies = [\"XYZ\"]\nmax_age_days = 0";
+                 custom_data = [\"a b\"]\nattribute_values = \"all\"\nretry_codes = \"X\"\nmore_currencies = [\"XYZ\"]\nmax_age_days = 0";
     let mut settings = settings(table);
     settings.secrets.clear();
     settings.table.insert("account_id".to_owned(), "ENTITY1".into());
@@ -112,6 +112,8 @@ fn every_problem_is_named_at_once() {
             "country",
             "custom_data",
             "more_currencies",
+            "attribute_values",
+            "retry_codes",
             "max_age_days",
             "client_secret",
             "refresh_token",
@@ -148,6 +150,27 @@ fn a_phone_number_is_hashed_with_its_plus_only_where_the_settings_say_so() {
             other => panic!("{other:?}"),
         }
     };
-    assert!(hash(TAKES).starts_with("ae9ef94e7ba18b14"));
-    assert!(hash(TAKES_WITH_PLUS).starts_with("5a868a7ebcc6bf27"));
+    assert!(hash(&takes(Rule::PhoneDigits, Rule::EmailAmazon)).starts_with("ae9ef94e7ba18b14"));
+    assert!(hash(&takes(Rule::PhoneE164, Rule::EmailAmazon)).starts_with("5a868a7ebcc6bf27"));
+}
+
+#[test]
+fn codes_of_the_settings_pass_too() {
+    let row = r#"{"success":[],"error":[{"index":0,"errors":[{"code":"BUSY","message":"no"}]}]}"#;
+    let told = |table: &str| classified(&*configure(&settings(table)).unwrap(), 1, 207, row);
+    assert_eq!(told("region = \"NA\""), "r BUSY");
+    assert_eq!(told("region = \"NA\"\nretry_codes = [\"BUSY\"]"), "y");
+}
+
+#[test]
+fn a_text_of_any_kind_is_an_attribute_where_the_settings_say_so() {
+    use body::Values::{Any, Word};
+    let of = |value: serde_json::Value, values| body::attribute(&value, values).ok();
+    let is = |kind, text: &str| Some((kind, text.to_owned()));
+    assert_eq!(of("gold_1".into(), Word), is("STRING", "gold_1"));
+    assert_eq!(of("49.99".into(), Word), None);
+    assert_eq!(of("49.99".into(), Any), is("STRING", "49.99"));
+    assert_eq!(of(4999.into(), Word), is("INTEGER", "4999"));
+    assert_eq!([of(49.99.into(), Word), of(49.99.into(), Any)], [None, is("STRING", "49.99")]);
+    assert_eq!([of("".into(), Any), of(true.into(), Any)], [None, None]);
 }

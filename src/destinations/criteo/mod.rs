@@ -38,7 +38,7 @@ const BATCH: BatchLimits = BatchLimits { events: 1, bytes: 1_000_000 };
 
 /// In minutes. Criteo wants events in near real time; a quarter of an hour is what integrators keep
 /// to.
-const MAX_AGE_MINUTES: i64 = 15;
+const MAX_AGE_MINUTES: usize = 15;
 
 /// DOC; some integrations write `user_agent`.
 const USER_AGENT_KEY: &str = "useragent";
@@ -99,9 +99,9 @@ pub(super) static PLATFORM: Platform = Platform {
     endpoint: "https://widget.criteo.com",
     token_endpoint: "",
     batch: BATCH,
-    oldest: |_| minutes(MAX_AGE_MINUTES.unsigned_abs()),
+    oldest: |_| minutes(MAX_AGE_MINUTES),
     // Not documented: a modest one.
-    quota: Quota { requests_per_second: 50, burst: 100, requests_per_day: None },
+    quota: Quota::new(50, 100),
     // Transactions, by their id.
     dedup: Dedup::Partly,
     browser_dedup: BrowserDedup::TransactionId,
@@ -139,8 +139,8 @@ pub(super) static PLATFORM: Platform = Platform {
     configure,
 };
 
-const fn minutes(minutes: u64) -> Duration {
-    Duration::from_secs(minutes * 60)
+const fn minutes(minutes: usize) -> Duration {
+    Duration::from_secs(minutes as u64 * 60)
 }
 
 fn configure(settings: &Settings) -> Configured {
@@ -151,14 +151,7 @@ fn configure(settings: &Settings) -> Configured {
         Some(toml::Value::String(text)) => json!(text),
         _ => Value::Null,
     };
-    let max_age = match settings.table.get("max_age_minutes").map(toml::Value::as_integer) {
-        None => MAX_AGE_MINUTES,
-        Some(Some(number @ 1..=1_440)) => number,
-        Some(_) => {
-            problems.push(Problem::new("max_age_minutes", "must be a number from 1 to 1440"));
-            MAX_AGE_MINUTES
-        }
-    };
+    let max_age = settings.whole("max_age_minutes", MAX_AGE_MINUTES, 1..=1_440, &mut problems);
     let names = settings.entry_names(standard, refuse, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
@@ -172,7 +165,7 @@ fn configure(settings: &Settings) -> Configured {
             mapping_key: text("mapping_key"),
             user_agent_key: text("user_agent_key").unwrap_or_else(|| USER_AGENT_KEY.to_owned()),
         },
-        max_age: minutes(max_age.unsigned_abs()),
+        max_age: minutes(max_age),
         is_general: settings.mode == Mode::Live && base == PLATFORM.endpoint,
         names,
     }))

@@ -117,7 +117,7 @@ pub(super) static PLATFORM: Platform = Platform {
     batch: BATCH,
     oldest: |_| OLDEST,
     // Undocumented, and a request holds one client's events: a generous one.
-    quota: Quota { requests_per_second: 500, burst: 1_000, requests_per_day: None },
+    quota: Quota::new(500, 1_000),
     dedup: Dedup::Partly,
     browser_dedup: BrowserDedup::TransactionId,
     takes: TAKES,

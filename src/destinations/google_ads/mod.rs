@@ -15,11 +15,13 @@ use rust_decimal::Decimal;
 
 use super::{
     Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
-    Destination, FollowUp, Key, KeyKind, Mode, Occasion, Pace, Platform, Preparation, Problem,
-    Quota, Refusal, Response, Settings, Take,
+    Destination, FollowUp, Key, KeyKind, Mode, Occasion, Pace, Platform, Preparation, Probe,
+    Problem, Quota, Refusal, Response, Settings, Take,
     adjust::{Change, change},
     google::{self, Actions, Credentials, account},
+    oauth,
     prepare::{Recipe, may_be_in_eea_uk_ch, missing, prepare, taken, unsupported},
+    settings::days,
     wire::{self, Frame},
 };
 use crate::{
@@ -101,7 +103,7 @@ pub(super) static PLATFORM: Platform = Platform {
     batch: BATCH,
     oldest: |_| days(OLDEST_DAYS),
     // 300 requests a minute and 100,000 a day, a Cloud project (DOC/limits).
-    quota: Quota { requests_per_second: 5, burst: 10, requests_per_day: Some(100_000) },
+    quota: Quota::new(5, 10).a_day(100_000),
     // By transactionId: the same one again is an adjustment to the same value (DOC/events).
     dedup: Dedup::EventId,
     browser_dedup: BrowserDedup::TransactionId,
@@ -124,9 +126,9 @@ pub(super) static PLATFORM: Platform = Platform {
         Key::new("merchant_id", KeyKind::Recipient, "Merchant Center id, to send cart data"),
         Key::new("merchant_feed_label", KeyKind::Text, "the feed's label, such as US"),
         Key::new("merchant_feed_language", KeyKind::Text, "the feed's language, such as en"),
-        Key::new("client_id", KeyKind::Text, "the OAuth application"),
-        Key::new("client_secret", KeyKind::Secret, "its secret"),
-        Key::new("refresh_token", KeyKind::Secret, "the grant of a user of the account"),
+        oauth::CLIENT_ID,
+        oauth::CLIENT_SECRET,
+        oauth::REFRESH_TOKEN,
         Key::new("service_account", KeyKind::Secret, "a key file's JSON, instead of the three"),
         Key::new("user_project", KeyKind::Text, "the Cloud project whose quota is used"),
         Key::new("keep_email_suffix", KeyKind::Bool, "keep gmail's +suffix, as Google once asked"),
@@ -144,10 +146,6 @@ pub(super) static PLATFORM: Platform = Platform {
     configure,
 };
 
-const fn days(days: u64) -> Duration {
-    Duration::from_secs(days * 24 * 60 * 60)
-}
-
 fn configure(settings: &Settings) -> Configured {
     let mut problems = Vec::new();
     let customer_id = settings.required_text("customer_id", &mut problems);
@@ -155,22 +153,9 @@ fn configure(settings: &Settings) -> Configured {
     let login = settings
         .text("login_customer_id")
         .map(|id| account("login_customer_id", &id, &mut problems));
-    let oldest = match settings.table.get("max_age_days").map(toml::Value::as_integer) {
-        None => days(OLDEST_DAYS),
-        Some(Some(number @ 1..=400)) => days(number.unsigned_abs()),
-        Some(_) => {
-            problems.push(Problem::new("max_age_days", "must be a number from 1 to 400"));
-            days(OLDEST_DAYS)
-        }
-    };
-    let retraction = match settings.text("retraction").as_deref() {
-        None | Some("zero") => Retraction::Zero,
-        Some("skip") => Retraction::Skip,
-        Some(_) => {
-            problems.push(Problem::new("retraction", "must be \"zero\" or \"skip\""));
-            Retraction::Zero
-        }
-    };
+    let oldest = settings.days("max_age_days", days(OLDEST_DAYS), &mut problems);
+    let (zero, skip) = (("zero", Retraction::Zero), ("skip", Retraction::Skip));
+    let retraction = settings.choice("retraction", zero, &[skip], &mut problems);
     let keep_suffix = match settings.table.get("keep_email_suffix").map(toml::Value::as_bool) {
         None => false,
         Some(Some(keep)) => keep,
@@ -347,13 +332,30 @@ impl Destination for GoogleAds {
 
     /// A call that is checked and never ingested.
     fn probe(&self, now: Timestamp) -> Option<Call> {
-        let actions: Vec<&str> = self.actions.first().into_iter().collect();
-        let body = body::request(self, &actions, &body::probe_event(now).json(), true);
-        Some(self.call(CallPurpose::Probe, body, Vec::new()))
+        let any = self.actions.distinct(|_, _| true).into_iter().next();
+        Some(self.probe_of(any, now))
+    }
+
+    fn probes(&self, now: Timestamp) -> Vec<Probe> {
+        let actions = self.actions.distinct(|_, _| true);
+        if actions.is_empty() {
+            return vec![Probe { of: String::new(), call: self.probe_of(None, now) }];
+        }
+        let probe = |action: &str| Probe {
+            of: format!("conversion_action {action}"),
+            call: self.probe_of(Some(action), now),
+        };
+        actions.into_iter().map(probe).collect()
     }
 }
 
 impl GoogleAds {
+    fn probe_of(&self, action: Option<&str>, now: Timestamp) -> Call {
+        let actions: Vec<&str> = action.into_iter().collect();
+        let body = body::request(self, &actions, &body::probe_event(now).json(), true);
+        self.call(CallPurpose::Probe, body, Vec::new())
+    }
+
     fn action(&self, event: &str, entry: u16) -> Option<&str> {
         self.actions.get(event, entry)
     }

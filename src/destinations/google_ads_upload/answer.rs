@@ -16,6 +16,10 @@ use super::super::{
 /// adjusted (DOC).
 const TOO_RECENT: Duration = Duration::from_secs(6 * 60 * 60);
 
+/// So long a conversion may be on its way before it can be adjusted (sheet, B3 and B4;
+/// DOC/upload-adjustments).
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Where a minute's quota names no delay.
 const A_MINUTE: Duration = Duration::from_secs(60);
 
@@ -29,6 +33,8 @@ enum Class {
     Known,
     /// Too early.
     Later,
+    /// What it adjusts is not known, or not yet.
+    NotThereYet,
     Transient,
     Throttled(Duration),
     TooLarge,
@@ -49,8 +55,8 @@ fn class(code: &str) -> Class {
         "TOO_RECENT_EVENT"
         | "TOO_RECENT_CONVERSION_ACTION"
         | "TOO_RECENT_CALL"
-        | "TOO_RECENT_CONVERSION"
-        | "CONVERSION_NOT_FOUND" => Class::Later,
+        | "TOO_RECENT_CONVERSION" => Class::Later,
+        "CONVERSION_NOT_FOUND" => Class::NotThereYet,
         "TRANSIENT_ERROR" | "INTERNAL_ERROR" | "CONCURRENT_MODIFICATION" => Class::Transient,
         "RESOURCE_TEMPORARILY_EXHAUSTED" => Class::Throttled(A_MINUTE),
         "RESOURCE_EXHAUSTED" => Class::Throttled(AN_HOUR),
@@ -96,7 +102,10 @@ impl Error<'_> {
         let (message, after) = (words(self.message), self.delay);
         match class(self.code) {
             Class::Known => Outcome::Delivered,
-            Class::Later => Outcome::Retry { after: Some(TOO_RECENT), message },
+            Class::Later => Outcome::Retry { after: Some(TOO_RECENT), within: None, message },
+            Class::NotThereYet => {
+                Outcome::Retry { after: Some(TOO_RECENT), within: Some(A_DAY), message }
+            }
             Class::Transient => Outcome::Unavailable { after, message },
             Class::Throttled(least) => {
                 Outcome::Throttled { after: Some(after.unwrap_or(least)), message }
@@ -113,6 +122,7 @@ impl Error<'_> {
             Class::Misconfigured => FaultKind::Misconfigured,
             Class::Known
             | Class::Later
+            | Class::NotThereYet
             | Class::Transient
             | Class::Throttled(_)
             | Class::TooLarge
@@ -157,7 +167,7 @@ fn of_rows(call: &Call, body: &Value, response: &Response, now: Timestamp) -> An
     for row in &failed_rows {
         let message = words(text(failure, "message"));
         if let Some(place) = answer.outcomes.get_mut(*row) {
-            *place = Outcome::Retry { after: None, message };
+            *place = Outcome::Retry { after: None, within: None, message };
         }
     }
     let mut named: Vec<usize> = Vec::new();

@@ -18,10 +18,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
-    Destination, Entry, Key, KeyKind, Mode, Occasion, Pace, Platform, Preparation, Problem, Quota,
-    Refusal, Response, Settings, Take,
+    Destination, Entry, Key, KeyKind, Mode, Occasion, Pace, Platform, Preparation, Probe, Problem,
+    Quota, Refusal, Response, Settings, Take,
     adjust::{Change, change},
     google::{self, Actions, Credentials, account},
+    oauth,
     prepare::{Recipe, missing, prepare, taken},
     settings::days,
     wire::{self, Frame},
@@ -121,7 +122,7 @@ pub(super) static PLATFORM: Platform = Platform {
     batch: BATCH,
     oldest: |_| days(OLDEST_DAYS),
     // 15,000 operations a day with basic access (DOC/access-levels); per second, a courteous one.
-    quota: Quota { requests_per_second: 5, burst: 10, requests_per_day: Some(15_000) },
+    quota: Quota::new(5, 10).a_day(15_000),
     // By orderId; without one by click, action and time, which we send the same again.
     dedup: Dedup::EventId,
     browser_dedup: BrowserDedup::TransactionId,
@@ -145,9 +146,9 @@ pub(super) static PLATFORM: Platform = Platform {
         Key::new("merchant_id", KeyKind::Recipient, "Merchant Center id, to send cart data"),
         Key::new("merchant_feed_label", KeyKind::Text, "the feed's country, such as US"),
         Key::new("merchant_feed_language", KeyKind::Text, "the feed's language, such as en"),
-        Key::new("client_id", KeyKind::Text, "the OAuth application"),
-        Key::new("client_secret", KeyKind::Secret, "its secret"),
-        Key::new("refresh_token", KeyKind::Secret, "the grant of a user of the account"),
+        oauth::CLIENT_ID,
+        oauth::CLIENT_SECRET,
+        oauth::REFRESH_TOKEN,
         Key::new("service_account", KeyKind::Secret, "a key file's JSON, instead of the three"),
         Key::new("developer_token", KeyKind::Secret, "not needed: ignored since 2026-09-09"),
         Key::new("keep_email_suffix", KeyKind::Bool, "keep gmail's +suffix, as Google once asked"),
@@ -356,9 +357,19 @@ impl Destination for Upload {
 
     /// A conversion that is checked and never uploaded.
     fn probe(&self, now: Timestamp) -> Option<Call> {
-        let row = body::probe(self, self.actions.first()?, now).json();
+        self.probes(now).into_iter().map(|probe| probe.call).next()
+    }
+
+    /// Not of actions that are enhanced: they are a website's, to which nothing is uploaded.
+    fn probes(&self, now: Timestamp) -> Vec<Probe> {
         let kind = body::Kind::Conversion;
-        Some(self.call(CallPurpose::Probe, kind, body::request(kind, &row, true), Vec::new()))
+        let probe = |action: &str| {
+            let body = body::request(kind, &body::probe(self, action, now).json(), true);
+            let call = self.call(CallPurpose::Probe, kind, body, Vec::new());
+            Probe { of: format!("conversion_action {action}"), call }
+        };
+        let uploaded = self.actions.distinct(|event, entry| !self.enhances(event, entry));
+        uploaded.into_iter().map(probe).collect()
     }
 }
 

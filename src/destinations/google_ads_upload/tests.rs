@@ -208,6 +208,22 @@ fn every_problem_is_named_at_once_and_a_probe_is_only_validated() {
     let body: serde_json::Value = serde_json::from_slice(&call.body).unwrap();
     assert_eq!((&body["validateOnly"], &body["partialFailure"]), (&true.into(), &true.into()));
     assert!(call.url.ends_with("/v26/customers/1234567890:uploadClickConversions"), "{}", call.url);
+    let of = |entries: &[(&str, &str)]| {
+        let mut settings = settings("customer_id = 1234567890\nclient_id = \"a\"");
+        let entry = |(event, text): &(&str, &str)| {
+            ((*event).to_owned(), vec![Entry::Table(text.parse().unwrap())])
+        };
+        settings.entries = entries.iter().map(entry).collect();
+        let probes = configure(&settings).unwrap().probes(Timestamp::UNIX_EPOCH);
+        probes.into_iter().map(|probe| probe.of).collect::<Vec<_>>()
+    };
+    let entries = [
+        ("a", "conversion_action = 8"),
+        ("b", "conversion_action = 7"),
+        ("c", "conversion_action = 8"),
+        ("d", "conversion_action = 9\nenhancement = true"),
+    ];
+    assert_eq!(of(&entries), ["conversion_action 7", "conversion_action 8"]);
     let empty = configure(&Settings {
         entries: BTreeMap::new(),
         ..settings("customer_id = 1234567890\nclient_id = \"a\"")

@@ -4,14 +4,23 @@ use jiff::Timestamp;
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-use super::ldu_state;
+use super::ldu::States;
 use crate::{
     destinations::wire::{self, Exact, Object},
     event::{ActionSource, Field, Item},
     job::Prepared,
 };
 
-pub(super) fn event(job: &Prepared, name: &str, channel: Option<&str>, now: Timestamp) -> Object {
+/// What the settings say of the body.
+#[derive(Debug)]
+pub(super) struct Wording {
+    /// Where conversations without a click on an ad are.
+    pub(super) messaging_channel: Option<String>,
+    /// Which states have a code for limited data use.
+    pub(super) states: States,
+}
+
+pub(super) fn event(job: &Prepared, name: &str, wording: &Wording, now: Timestamp) -> Object {
     // Seconds, never milliseconds, and not in the future (sheet, section 9).
     let mut event = Object::large()
         .with("event_name", name)
@@ -25,13 +34,12 @@ pub(super) fn event(job: &Prepared, name: &str, channel: Option<&str>, now: Time
     if job.action_source == ActionSource::App {
         event = event.object("app_data", app_data(job));
     }
-    event = event.maybe("messaging_channel", messaging_channel(job, channel));
+    event = event.maybe("messaging_channel", messaging_channel(job, wording));
     if job.flags.personalization_denied {
         event = event.with("opt_out", true);
     }
     if job.flags.limited {
-        // Country and state go together; 0 and 0 have Meta look at the address (DOC/data-processing-options).
-        let (country, state) = ldu_state(&job.consent.region).map_or((0, 0), |state| (1, state));
+        let (country, state) = wording.states.of(&job.consent.region);
         event = event
             .with("data_processing_options", ["LDU"])
             .with("data_processing_options_country", country)
@@ -42,11 +50,11 @@ pub(super) fn event(job: &Prepared, name: &str, channel: Option<&str>, now: Time
 
 /// Where a conversation was, which an event of one must say: in WhatsApp after a click on an ad that
 /// opens it, else where the settings say.
-pub(super) fn messaging_channel<'a>(job: &Prepared, channel: Option<&'a str>) -> Option<&'a str> {
+pub(super) fn messaging_channel<'w>(job: &Prepared, wording: &'w Wording) -> Option<&'w str> {
     match job.clear(Field::CtwaClid) {
         _ if job.action_source != ActionSource::BusinessMessaging => None,
         Some(_) => Some("whatsapp"),
-        None => channel,
+        None => wording.messaging_channel.as_deref(),
     }
 }
 

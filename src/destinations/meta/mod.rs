@@ -5,6 +5,7 @@
 
 mod answer;
 mod body;
+mod ldu;
 
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use super::{
     wire::{self, Frame},
 };
 use crate::{
-    consent::{Permit, Purpose, Purposes, ReasonCode, Region},
+    consent::{Permit, Purpose, Purposes, ReasonCode},
     event::{ActionSource, Event, Field, FieldSet},
     identity::Rule,
     job::{Prepared, Sent, Skip, SkipCode},
@@ -133,7 +134,7 @@ pub(super) static PLATFORM: Platform = Platform {
     batch: BATCH,
     oldest,
     // No limit of its own (DOC); a courteous one.
-    quota: Quota { requests_per_second: 50, burst: 100, requests_per_day: None },
+    quota: Quota::new(50, 100),
     dedup: Dedup::EventId,
     browser_dedup: BrowserDedup::EventId,
     takes: TAKES,
@@ -141,7 +142,7 @@ pub(super) static PLATFORM: Platform = Platform {
         needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
         personalization_flag: true,
         restricted_in: &["US"],
-        can_restrict: |region, has_ip, _| has_ip || ldu_state(region).is_some(),
+        can_restrict: |region, has_ip, _| has_ip || ldu::known(region).is_some(),
         required: FieldSet::of(&[Field::UserAgent, Field::PageUrl]),
         default_fields,
         takes: FIELDS,
@@ -166,6 +167,12 @@ pub(super) static PLATFORM: Platform = Platform {
             KeyKind::Text,
             "what a policy block (error 368) does: pause (default) or retry",
         ),
+        Key::new(
+            "ldu_states",
+            KeyKind::Any,
+            "codes of more states for limited data use: { US-UT = 1007 }; 0 takes one away",
+        ),
+        Key::new("batch_bytes", KeyKind::Number, "the largest body, in bytes; default 1000000"),
     ],
     entry_keys: &[Key::new("name", KeyKind::Text, "the event name at Meta")],
     has_test_mode: true,
@@ -203,21 +210,6 @@ fn default_fields(source: ActionSource) -> FieldSet {
         _ => FieldSet::EMPTY,
     };
     CLICKS.union(required)
-}
-
-/// Codes of the states for limited data use (DOC/data-processing-options; 1001 and later from
-/// memory of the same page).
-fn ldu_state(region: &Region) -> Option<u16> {
-    match region.as_deref()? {
-        "US-CA" => Some(1000),
-        "US-CO" => Some(1001),
-        "US-CT" => Some(1002),
-        "US-FL" => Some(1003),
-        "US-OR" => Some(1004),
-        "US-TX" => Some(1005),
-        "US-MT" => Some(1006),
-        _ => None,
-    }
 }
 
 /// Standard names (DOC/parameters/standard-events), case sensitive.
@@ -291,14 +283,10 @@ fn configure(settings: &Settings) -> Configured {
         let message = format!("must be one of {}", CHANNELS.join(", "));
         problems.push(Problem::new("messaging_channel", message));
     }
-    let on_block = match settings.text("policy_block").as_deref() {
-        None | Some("pause") => OnBlock::Pause,
-        Some("retry") => OnBlock::Retry,
-        Some(_) => {
-            problems.push(Problem::new("policy_block", "must be \"pause\" or \"retry\""));
-            OnBlock::Pause
-        }
-    };
+    let states = ldu::States::read(settings, &mut problems);
+    let batch = settings.batch(BATCH, &mut problems);
+    let (pause, retry) = (("pause", OnBlock::Pause), ("retry", OnBlock::Retry));
+    let on_block = settings.choice("policy_block", pause, &[retry], &mut problems);
     let test_event_code = settings.text("test_event_code").filter(|code| !code.is_empty());
     if settings.mode == Mode::Test && test_event_code.is_none() {
         let message = "is needed in test mode; Events Manager shows it under Test Events";
@@ -316,7 +304,8 @@ fn configure(settings: &Settings) -> Configured {
         token,
         test_event_code,
         always_test: settings.mode == Mode::Test,
-        messaging_channel,
+        wording: body::Wording { messaging_channel, states },
+        batch,
         on_block,
         names,
     }))
@@ -329,7 +318,8 @@ struct Meta {
     token: SecretString,
     test_event_code: Option<String>,
     always_test: bool,
-    messaging_channel: Option<String>,
+    wording: body::Wording,
+    batch: BatchLimits,
     on_block: OnBlock,
     names: Names,
 }
@@ -361,7 +351,7 @@ impl Destination for Meta {
         if !prepared.clear(Field::LeadMeta).is_some_and(is_lead) {
             prepared.texts.retain(|(field, _)| *field != Field::LeadMeta);
         }
-        check(prepared, name, self.messaging_channel.as_deref())?;
+        check(prepared, name, &self.wording)?;
         Ok(preparation)
     }
 
@@ -374,10 +364,13 @@ impl Destination for Meta {
         };
         let events = jobs.iter().enumerate().filter_map(|(index, job)| {
             let name = self.names.get(&job.event, job.entry)?;
-            let channel = self.messaging_channel.as_deref();
-            Some((index, body::event(job, name, channel, now).json()))
+            // It could only leave unlimited: the table was changed since.
+            if job.flags.limited && !self.wording.states.can_limit(job) {
+                return None;
+            }
+            Some((index, body::event(job, name, &self.wording, now).json()))
         });
-        wire::batches(events, BATCH, Frame::Known("{\"data\":[", &tail))
+        wire::batches(events, self.batch, Frame::Known("{\"data\":[", &tail))
             .into_iter()
             .map(|batch| self.call(CallPurpose::Send, batch.text.into_bytes(), batch.members))
             .collect()
@@ -416,7 +409,7 @@ impl Destination for Meta {
     }
 
     fn version(&self) -> Option<Version> {
-        Some(Version { name: self.version.clone(), ends: ends(&self.version) })
+        Some(Version { name: self.version.clone(), since: None, ends: ends(&self.version) })
     }
 
     /// No events: the token and the dataset are looked at before Meta misses them.
@@ -452,9 +445,9 @@ fn settle_fbc(prepared: &mut Prepared, event: &Event) {
 }
 
 /// What Meta would refuse, with the whole batch.
-fn check(prepared: &Prepared, name: &str, channel: Option<&str>) -> Result<(), Refusal> {
+fn check(prepared: &Prepared, name: &str, wording: &body::Wording) -> Result<(), Refusal> {
     match prepared.action_source {
-        ActionSource::BusinessMessaging if body::messaging_channel(prepared, channel).is_none() => {
+        ActionSource::BusinessMessaging if body::messaging_channel(prepared, wording).is_none() => {
             return Err(missing(
                 "click_ids.ctwa_clid (or the destination's messaging_channel), by which Meta knows \
                  where a conversation was,",
@@ -492,10 +485,7 @@ fn check(prepared: &Prepared, name: &str, channel: Option<&str>) -> Result<(), R
                        date and user agent alone)";
         return Err(Refusal::Skip(Skip::new(SkipCode::IdentityTooWeak, message)));
     }
-    if prepared.flags.limited
-        && ldu_state(&prepared.consent.region).is_none()
-        && !prepared.has(Field::Ip)
-    {
+    if prepared.flags.limited && !wording.states.can_limit(prepared) {
         let message = "limited data use needs a state of Meta's table, or an address";
         return Err(Refusal::Held(ReasonCode::OptedOut, message.to_owned()));
     }

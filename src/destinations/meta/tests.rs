@@ -37,8 +37,18 @@ fn every_problem_is_named_at_once() {
         ["dataset_id", "api_version", "events.cased", "events.long", "events.odd"]
     );
     assert_eq!(problems("dataset_id = 1\npixel_id = 2", &[]), ["pixel_id"]);
-    let table = "dataset_id = 1\nmessaging_channel = \"sms\"\npolicy_block = \"ignore\"";
-    assert_eq!(problems(table, &[]), ["messaging_channel", "policy_block"]);
+    let table = "dataset_id = 1\nmessaging_channel = \"sms\"\npolicy_block = \"ignore\"\n\
+                 batch_bytes = 1\nldu_states = { Utah = 1007, US-UT = 7, US-NV = \"1008\" }";
+    let wrong = [
+        "messaging_channel",
+        "ldu_states.Utah",
+        "ldu_states.US-UT",
+        "ldu_states.US-NV",
+        "batch_bytes",
+        "policy_block",
+    ];
+    assert_eq!(problems(table, &[]), wrong);
+    assert_eq!(problems("dataset_id = 1\nldu_states = [1007]", &[]), ["ldu_states"]);
     assert!(problems("pixel_id = 1234567890", &entries[..1]).is_empty());
 }
 
@@ -82,11 +92,15 @@ fn test_mode_needs_a_code() {
 
 #[test]
 fn a_state_of_the_table_has_its_code() {
-    let state = |region: &str| ldu_state(&Some(region.to_owned()));
-    assert_eq!(state("US-CA"), Some(1000));
-    assert_eq!(state("US-MT"), Some(1006));
-    assert_eq!(state("US-NV"), None);
-    assert_eq!(state("US"), None);
+    let mut problems = Vec::new();
+    let added = "ldu_states = { US-NV = 1009, US-MT = 0, US-CA = 1001 }";
+    let [known, changed] = ["", added].map(|table| {
+        let states = ldu::States::read(&settings(table, &[]), &mut problems);
+        ["US-CA", "US-MT", "US-NV", "US"].map(|region| states.of(&Some(region.to_owned())))
+    });
+    assert_eq!(problems, []);
+    assert_eq!(known, [(1, 1000), (1, 1006), (0, 0), (0, 0)]);
+    assert_eq!(changed, [(1, 1001), (0, 0), (1, 1009), (0, 0)]);
     let can = |region: Option<&str>, has_ip| {
         let region = region.map(str::to_owned);
         (PLATFORM.purposes.can_restrict)(&region, has_ip, ActionSource::Website)

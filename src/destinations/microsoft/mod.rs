@@ -96,7 +96,7 @@ pub(super) static PLATFORM: Platform = Platform {
     batch: BATCH,
     oldest: |_| OLDEST,
     // Not documented; a courteous one.
-    quota: Quota { requests_per_second: 20, burst: 40, requests_per_day: None },
+    quota: Quota::new(20, 40),
     // By tag, event name and event id; page loads have no name.
     dedup: Dedup::Partly,
     browser_dedup: BrowserDedup::EventId,
@@ -146,15 +146,9 @@ fn configure(settings: &Settings) -> Configured {
     if !tag.bytes().all(|byte| byte.is_ascii_digit()) {
         problems.push(Problem::new("tag_id", "must be the UET tag's number"));
     }
-    let hotel_dates = match settings.text("hotel_dates").as_deref() {
-        None | Some("checkinDate") => ["checkinDate", "checkoutDate"],
-        Some("checkInDate") => ["checkInDate", "checkOutDate"],
-        Some(_) => {
-            let message = "must be \"checkinDate\" or \"checkInDate\"";
-            problems.push(Problem::new("hotel_dates", message));
-            ["checkinDate", "checkoutDate"]
-        }
-    };
+    let lower = ("checkinDate", ["checkinDate", "checkoutDate"]);
+    let upper = ("checkInDate", ["checkInDate", "checkOutDate"]);
+    let hotel_dates = settings.choice("hotel_dates", lower, &[upper], &mut problems);
     let token = settings.required_secret("access_token", &mut problems);
     let kinds = kinds(settings, &mut problems);
     if !problems.is_empty() {

@@ -32,7 +32,7 @@ impl Error {
             // InternalError, concurrent changes, ApplyFailed.
             0 | 207 | 5612 => Outcome::Unavailable { after: None, message },
             117 => Outcome::Throttled { after: Some(A_MINUTE), message },
-            5615 => Outcome::Retry { after: Some(NEW_GOAL), message },
+            5615 => Outcome::Retry { after: Some(NEW_GOAL), within: None, message },
             5601 => Outcome::TooLarge,
             _ if self.fault().is_some() => Outcome::Paused,
             _ => Outcome::Rejected { reason: code(&self.code), message },

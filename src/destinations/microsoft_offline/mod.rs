@@ -21,6 +21,7 @@ use super::{
     Response, Settings, Take,
     adjust::{Change, change},
     microsoft::msclkid,
+    oauth::{self, UserGrant},
     prepare::{Recipe, missing, prepare, taken, unsupported},
     settings::days,
     wire::{self, Frame},
@@ -67,7 +68,7 @@ pub(super) static PLATFORM: Platform = Platform {
     batch: BATCH,
     oldest: |_| days(OLDEST_DAYS),
     // A limit a minute that is not documented (error 117); a courteous one.
-    quota: Quota { requests_per_second: 2, burst: 4, requests_per_day: None },
+    quota: Quota::new(2, 4),
     // By click, goal and time; without a click not at all.
     dedup: Dedup::Partly,
     browser_dedup: BrowserDedup::None,
@@ -88,11 +89,9 @@ pub(super) static PLATFORM: Platform = Platform {
     keys: &[
         Key::new("account_id", KeyKind::Recipient, "the ad account's number (not its name)"),
         Key::new("customer_id", KeyKind::Recipient, "the customer's (manager account's) number"),
-        Key::new("client_id", KeyKind::Text, "the application registered with Microsoft"),
-        Key::new("client_secret", KeyKind::Secret, "its secret; a public application has none"),
-        Key::new(
-            "refresh_token",
-            KeyKind::Secret,
+        oauth::CLIENT_ID.meaning("the application registered with Microsoft"),
+        oauth::CLIENT_SECRET.meaning("its secret; a public application has none"),
+        oauth::REFRESH_TOKEN.meaning(
             "a user's grant; it is replaced when used, and the new one is kept in the data folder",
         ),
         Key::new("developer_token", KeyKind::Secret, "made in the developer portal"),
@@ -122,8 +121,7 @@ fn configure(settings: &Settings) -> Configured {
     let mut problems = Vec::new();
     let account = number(settings, "account_id", &mut problems);
     let customer = number(settings, "customer_id", &mut problems);
-    let client_id = settings.required_text("client_id", &mut problems);
-    let refresh_token = settings.required_secret("refresh_token", &mut problems);
+    let grant = UserGrant::read_of_any(settings, &mut problems);
     let developer_token = settings.required_secret("developer_token", &mut problems);
     let tenant = settings.text("tenant").unwrap_or_else(|| "common".to_owned());
     if tenant.is_empty() || !tenant.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b))
@@ -148,9 +146,7 @@ fn configure(settings: &Settings) -> Configured {
         oldest,
         goals,
         token_url: format!("{tokens}/{tenant}/oauth2/v2.0/token"),
-        client_id,
-        client_secret: settings.secret("client_secret"),
-        refresh_token,
+        grant,
         developer_token,
     }))
 }
@@ -227,9 +223,7 @@ struct Offline {
     oldest: Duration,
     goals: BTreeMap<String, Vec<Goal>>,
     token_url: String,
-    client_id: String,
-    client_secret: Option<SecretString>,
-    refresh_token: SecretString,
+    grant: UserGrant<Option<SecretString>>,
     developer_token: SecretString,
 }
 
@@ -307,9 +301,9 @@ impl Destination for Offline {
     fn auth(&self) -> Auth {
         Auth::OAuthRotating {
             token_url: self.token_url.clone(),
-            client_id: self.client_id.clone(),
-            client_secret: self.client_secret.clone(),
-            refresh_token: self.refresh_token.clone(),
+            client_id: self.grant.client_id.clone(),
+            client_secret: self.grant.client_secret.clone(),
+            refresh_token: self.grant.refresh_token.clone(),
             extra: vec![("scope", SCOPE.to_owned())],
             headers: vec![("developertoken", self.developer_token.clone())],
         }

@@ -91,7 +91,7 @@ pub(super) static PLATFORM: Platform = Platform {
     batch: BATCH,
     oldest: |_| MAX_AGE,
     // Not documented.
-    quota: Quota { requests_per_second: 5, burst: 10, requests_per_day: None },
+    quota: Quota::new(5, 10),
     // By `id`, `type` and pixel, also against the browser's pixel (DOC).
     dedup: Dedup::EventId,
     browser_dedup: BrowserDedup::EventId,

@@ -100,7 +100,7 @@ pub(super) static PLATFORM: Platform = Platform {
     batch: BATCH,
     oldest: |_| MAX_AGE,
     // 5,000 a minute and ad account (SPEC, ads_conversions).
-    quota: Quota { requests_per_second: 83, burst: 100, requests_per_day: None },
+    quota: Quota::new(83, 100),
     // By event name and id, but not of offline events (SPEC, ConversionEvents).
     dedup: Dedup::Partly,
     browser_dedup: BrowserDedup::EventId,
@@ -165,25 +165,10 @@ fn configure(settings: &Settings) -> Configured {
     if partner_name.as_ref().is_some_and(|name| !name.starts_with("ss-")) {
         problems.push(Problem::new("partner_name", "must look like ss-partnername"));
     }
-    let test_events = match settings.table.get("test_batch").map(toml::Value::as_integer) {
-        None => TEST_EVENTS,
-        Some(Some(number @ 1..=1_000)) => usize::try_from(number).unwrap_or(TEST_EVENTS),
-        Some(_) => {
-            problems.push(Problem::new("test_batch", "must be a number from 1 to 1000"));
-            TEST_EVENTS
-        }
-    };
+    let test_events = settings.whole("test_batch", TEST_EVENTS, 1..=BATCH.events, &mut problems);
     let max_age = settings.days("max_age_days", MAX_AGE, &mut problems);
-    let maid_rule = match settings.text("maid_case").as_deref() {
-        None | Some("lower") => Rule::Lower,
-        Some("upper") => Rule::Upper,
-        Some("as_is") => Rule::ExternalId,
-        Some(_) => {
-            let message = "must be \"lower\", \"upper\" or \"as_is\"";
-            problems.push(Problem::new("maid_case", message));
-            Rule::Lower
-        }
-    };
+    let cases = [("upper", Rule::Upper), ("as_is", Rule::ExternalId)];
+    let maid_rule = settings.choice("maid_case", ("lower", Rule::Lower), &cases, &mut problems);
     let mut takes = TAKES.to_vec();
     for take in takes.iter_mut().filter(|take| take.field == Field::AdvertisingId) {
         take.rule = maid_rule;

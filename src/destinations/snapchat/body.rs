@@ -11,8 +11,21 @@ use crate::{
     job::Prepared,
 };
 
-/// One event; `limited_option` is the word of Limited Data Use.
-pub(super) fn event(job: &Prepared, name: &str, limited_option: &str, now: Timestamp) -> Object {
+/// What the settings say of the body.
+#[derive(Debug)]
+pub(super) struct Wording {
+    /// The word of Limited Data Use.
+    pub(super) limited_option: String,
+    /// Whether `opt_out`, which only the SDK's schema has, stands beside it.
+    pub(super) opt_out: bool,
+    /// Whether apps say `application_tracking_enabled`.
+    pub(super) application_tracking: bool,
+    /// What `advertiser_tracking_enabled` is where an app does not say; `None`: as its system has it.
+    pub(super) unsaid_tracking: Option<bool>,
+}
+
+/// One event.
+pub(super) fn event(job: &Prepared, name: &str, wording: &Wording, now: Timestamp) -> Object {
     let source = match job.action_source {
         ActionSource::Website => "WEB",
         ActionSource::App => "MOBILE_APP",
@@ -28,15 +41,16 @@ pub(super) fn event(job: &Prepared, name: &str, limited_option: &str, now: Times
         .object("user_data", user_data(job))
         .object("custom_data", custom_data(job));
     if job.action_source == ActionSource::App {
-        event = event.object("app_data", app_data(job));
+        event = event.object("app_data", app_data(job, wording));
     }
     if job.flags.limited {
         // 0 and 0 have Snapchat look at the address.
         let (country, state) = state(&job.consent.region).map_or((0, 0), |state| (1, state));
         event = event
-            .with("data_processing_options", json!([limited_option]))
+            .with("data_processing_options", json!([wording.limited_option]))
             .with("data_processing_options_country", country)
-            .with("data_processing_options_state", state);
+            .with("data_processing_options_state", state)
+            .maybe("opt_out", wording.opt_out.then_some(true));
     }
     event
 }
@@ -133,7 +147,7 @@ pub(super) fn system(job: &Prepared) -> Option<&'static str> {
 }
 
 /// `extinfo` is 16 texts in fixed order, unknown ones empty.
-fn app_data(job: &Prepared) -> Object {
+fn app_data(job: &Prepared, wording: &Wording) -> Object {
     let text = |field| job.clear(field).unwrap_or_default();
     let system = system(job).unwrap_or_default();
     let locale = text(Field::Locale).replace('-', "_");
@@ -150,9 +164,14 @@ fn app_data(job: &Prepared) -> Object {
     extinfo.resize(16, "");
     // App Tracking Transparency is Apple's: there silence is no; elsewhere only a no is one.
     let status = job.clear(Field::AttStatus);
-    let may_track = status == Some("authorized") || (status.is_none() && system != "i2");
+    let may_track = match status {
+        Some(status) => status == "authorized",
+        None => wording.unsaid_tracking.unwrap_or(system != "i2"),
+    };
+    let application = u8::from(!job.flags.personalization_denied);
     Object::default()
         .maybe("app_id", job.clear(Field::AppId))
         .with("advertiser_tracking_enabled", u8::from(may_track))
+        .maybe("application_tracking_enabled", wording.application_tracking.then_some(application))
         .with("extinfo", json!(extinfo))
 }

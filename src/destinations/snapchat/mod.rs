@@ -15,8 +15,8 @@ use jiff::Timestamp;
 use self::names::{refuse, refuse_but_free, standard};
 use super::{
     Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
-    Destination, Key, KeyKind, Mode, Occasion, Platform, Preparation, Problem, Quota, Refusal,
-    Response, Settings, Take,
+    Destination, Key, KeyKind, Mode, Occasion, Platform, Preparation, Probe, Problem, Quota,
+    Refusal, Response, Settings, Take,
     prepare::{Recipe, missing, prepare, taken, unsupported},
     settings::{Names, days},
     wire::{self, Frame, Object},
@@ -101,7 +101,7 @@ pub(super) static PLATFORM: Platform = Platform {
     batch: BATCH,
     oldest: |_| MAX_AGE,
     // Not documented; a courteous one.
-    quota: Quota { requests_per_second: 50, burst: 100, requests_per_day: None },
+    quota: Quota::new(50, 100),
     // Within 48 hours, purchases also by their order within 30 days (DOC/Deduplication).
     dedup: Dedup::EventId,
     browser_dedup: BrowserDedup::EventId,
@@ -133,6 +133,20 @@ pub(super) static PLATFORM: Platform = Platform {
         Key::new("max_age_days", KeyKind::Number, "the oldest event, in days; default 37"),
         Key::new("limited_option", KeyKind::Text, "the word of Limited Data Use; default LDU"),
         Key::new("hash_advertising_id", KeyKind::Bool, "hash madid; default false"),
+        Key::new(
+            "application_tracking",
+            KeyKind::Text,
+            "application_tracking_enabled of apps: omit (default), or consent, 1 unless \
+             personalisation is denied",
+        ),
+        Key::new(
+            "tracking_unsaid",
+            KeyKind::Text,
+            "advertiser_tracking_enabled where an app says nothing: system (default; 0 on Apple's, \
+             1 on Android), or 0 or 1",
+        ),
+        Key::new("opt_out", KeyKind::Bool, "say opt_out too of limited events; default false"),
+        Key::new("batch_bytes", KeyKind::Number, "the largest body, in bytes; default 2000000"),
         Key::new("free_names", KeyKind::Bool, "event names that no page lists; default false"),
     ],
     entry_keys: &[Key::new("name", KeyKind::Text, "the event name at Snapchat")],
@@ -178,14 +192,15 @@ fn configure(settings: &Settings) -> Configured {
         }
     }
     let max_age = settings.days("max_age_days", MAX_AGE, &mut problems);
-    let in_header = match settings.text("token_in").as_deref() {
-        None | Some("query") => false,
-        Some("header") => true,
-        Some(_) => {
-            problems.push(Problem::new("token_in", "must be \"query\" or \"header\""));
-            false
-        }
-    };
+    let in_header =
+        settings.choice("token_in", ("query", false), &[("header", true)], &mut problems);
+    let batch = settings.batch(BATCH, &mut problems);
+    let (omit, consent) = (("omit", false), ("consent", true));
+    let application_tracking =
+        settings.choice("application_tracking", omit, &[consent], &mut problems);
+    let unsaid = [("0", Some(false)), ("1", Some(true))];
+    let unsaid_tracking =
+        settings.choice("tracking_unsaid", ("system", None), &unsaid, &mut problems);
     let token = settings.required_secret("access_token", &mut problems);
     let refuse = if settings.flag("free_names", false) { refuse_but_free } else { refuse };
     let names = settings.entry_names(standard, refuse, &mut problems);
@@ -213,7 +228,13 @@ fn configure(settings: &Settings) -> Configured {
         always_test: settings.mode == Mode::Test,
         takes,
         max_age,
-        limited_option: limited_option.unwrap_or_else(|| LIMITED_OPTION.to_owned()),
+        batch,
+        wording: body::Wording {
+            limited_option: limited_option.unwrap_or_else(|| LIMITED_OPTION.to_owned()),
+            opt_out: settings.flag("opt_out", false),
+            application_tracking,
+            unsaid_tracking,
+        },
         names,
     }))
 }
@@ -228,7 +249,8 @@ struct Snapchat {
     always_test: bool,
     takes: Vec<Take>,
     max_age: Duration,
-    limited_option: String,
+    batch: BatchLimits,
+    wording: body::Wording,
     names: Names,
 }
 
@@ -266,7 +288,7 @@ impl Destination for Snapchat {
         let code = self.test_event_code.as_deref().filter(|_| test);
         let validate = test && code.is_none();
         // The validator's answer is read for a single event.
-        let limits = BatchLimits { events: if validate { 1 } else { BATCH.events }, ..BATCH };
+        let limits = BatchLimits { events: if validate { 1 } else { BATCH.events }, ..self.batch };
         let tail = Object::default().maybe("test_event_code", code).json();
         let tail = match code {
             Some(_) => format!("],{}", tail.strip_prefix('{').unwrap_or(&tail)),
@@ -282,7 +304,7 @@ impl Destination for Snapchat {
             let events = indices.into_iter().filter_map(|index| {
                 let job = jobs.get(index)?;
                 let name = self.names.get(&job.event, job.entry)?;
-                let event = body::event(job, name, &self.limited_option, now);
+                let event = body::event(job, name, &self.wording, now);
                 // No page says which of the two places is read.
                 Some((index, event.maybe("test_event_code", code).json()))
             });
@@ -313,10 +335,19 @@ impl Destination for Snapchat {
     }
 
     /// The validator, with no events: nothing is counted (DOC/VerifySetUp).
-    fn probe(&self, _: Timestamp) -> Option<Call> {
-        let asset = self.pixel.as_deref().or(self.app.as_deref())?;
-        let body = b"{\"data\":[]}".to_vec();
-        Some(self.call(CallPurpose::Probe, asset, "events/validate", body, Vec::new()))
+    fn probes(&self, _: Timestamp) -> Vec<Probe> {
+        let assets = [("pixel_id", &self.pixel), ("app_id", &self.app)];
+        let probe = |(key, asset): (&str, &Option<String>)| {
+            let asset = asset.as_deref()?;
+            let body = b"{\"data\":[]}".to_vec();
+            let call = self.call(CallPurpose::Probe, asset, "events/validate", body, Vec::new());
+            Some(Probe { of: format!("{key} {asset}"), call })
+        };
+        assets.into_iter().filter_map(probe).collect()
+    }
+
+    fn probe(&self, now: Timestamp) -> Option<Call> {
+        self.probes(now).into_iter().map(|probe| probe.call).next()
     }
 }
 

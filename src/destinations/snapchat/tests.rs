@@ -39,13 +39,17 @@ fn every_problem_is_named_at_once() {
         ("own", name("CUSTOM_EVENT_5")),
         ("unlisted", name("LEAD_WON")),
     ];
-    let table = "max_age_days = 401\ntoken_in = \"cookie\"\npixel_id = \"a/b\"";
+    let table = "max_age_days = 401\ntoken_in = \"cookie\"\nbatch_bytes = 9\n\
+                 application_tracking = \"yes\"\ntracking_unsaid = 2\npixel_id = \"a/b\"";
     assert_eq!(
         problems(table, &entries),
         [
             "pixel_id",
             "max_age_days",
             "token_in",
+            "batch_bytes",
+            "application_tracking",
+            "tracking_unsaid",
             "events.cased",
             "events.lead",
             "events.likely",
@@ -142,4 +146,13 @@ fn a_probe_is_validated_and_holds_no_event() {
     };
     assert_eq!(fault(400), None);
     assert_eq!(fault(401), Some(FaultKind::Unauthorized));
+}
+
+#[test]
+fn pixel_and_app_are_both_probed() {
+    let both = format!("{PIXEL}\napp_id = \"42\"");
+    let probes = configure(&settings(&both, &[])).unwrap().probes(NOW);
+    let of: Vec<&str> = probes.iter().map(|probe| probe.of.as_str()).collect();
+    assert_eq!(of, ["pixel_id a1b2c3d4-0000-4000-8000-000000000001", "app_id 42"]);
+    assert!(probes[1].call.url.contains("/v3/42/events/validate"));
 }

@@ -8,9 +8,24 @@ use super::super::{
     answer::{by_status, garbled, json, retry_after, words},
 };
 
+/// What the codes of a partial success mean, which no page says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnPartial {
+    /// All were taken, as those count it who have seen it.
+    Deliver,
+    /// One was refused: halves are sent again until it is found. What was taken is recognised by its
+    /// id.
+    Refuse,
+}
+
 /// The body's `code` decides, whatever the status: failures come with 200, and throttling (40100)
 /// may come with 401 (sheet, section 8).
-pub(super) fn classify(call: &Call, response: &Response, now: Timestamp) -> Answer {
+pub(super) fn classify(
+    call: &Call,
+    response: &Response,
+    on_partial: OnPartial,
+    now: Timestamp,
+) -> Answer {
     let is_success = (200..300).contains(&response.status);
     let body = json(response).unwrap_or_default();
     let Some(code) = body.get("code").and_then(Value::as_i64) else {
@@ -26,6 +41,9 @@ pub(super) fn classify(call: &Call, response: &Response, now: Timestamp) -> Answ
     match code {
         0 if is_success => Answer::all(call, &Outcome::Delivered),
         // Called partial success, and counted as success by those who have seen it.
+        20_000..=29_999 if is_success && on_partial == OnPartial::Refuse => {
+            refused(call, &reason, text)
+        }
         20_000..=29_999 if is_success => {
             let count = u64::try_from(call.members.len()).unwrap_or(u64::MAX);
             let note = Note { code: reason, count, message, alert: false };

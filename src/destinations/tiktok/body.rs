@@ -56,23 +56,28 @@ fn user(job: &Prepared) -> Object {
         ("city", Field::City),
         ("state", Field::Region),
         ("country", Field::Country),
-        ("idfv", Field::VendorId),
     ] {
         user = user.maybe(key, job.clear(field));
     }
     // BCP 47, where Android and POSIX write en_US.
     user = user.maybe("locale", job.clear(Field::Locale).map(|locale| locale.replace('_', "-")));
-    let key = match job.clear(Field::AppOs) {
-        Some("ios" | "ipados") => Some("idfa"),
-        Some("android") => Some("gaid"),
-        _ => None,
-    };
-    if let Some(key) = key {
-        let plain = job.clear(Field::AdvertisingId).map(str::to_owned);
-        user = user.maybe(key, hash(Field::AdvertisingId).map(Digest::hex).or(plain));
+    // In clear or hashed, as the settings say.
+    let either = |field| hash(field).map(Digest::hex).or(job.clear(field).map(str::to_owned));
+    user = user.maybe("idfv", either(Field::VendorId));
+    if let Some(key) = job.clear(Field::AppOs).and_then(advertising_key) {
+        user = user.maybe(key, either(Field::AdvertisingId));
     }
     let known = ["AUTHORIZED", "DENIED", "NOT_DETERMINED", "RESTRICTED", "NOT_APPLICABLE"];
     user.maybe("att_status", job.clear(Field::AttStatus).filter(|status| known.contains(status)))
+}
+
+/// Under which key an advertising id of a system is sent.
+pub(super) fn advertising_key(os: &str) -> Option<&'static str> {
+    match os.trim().to_lowercase().as_str() {
+        "ios" | "ipados" => Some("idfa"),
+        "android" => Some("gaid"),
+        _ => None,
+    }
 }
 
 /// DOC 1771101186666498. The sender's own properties pass where they bear one of TikTok's names and

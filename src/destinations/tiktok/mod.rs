@@ -8,25 +8,26 @@ mod answer;
 mod body;
 mod names;
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde_json::json;
 
+use self::answer::OnPartial;
 use self::names::{APP, Source, WEB, refuse, standard_app, standard_web};
 
 use super::{
     Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
-    Destination, Key, KeyKind, Mode, Occasion, Platform, Preparation, Problem, Quota, Refusal,
-    Response, Settings, Take,
+    Destination, Form, Key, KeyKind, Mode, Occasion, Platform, Preparation, Probe, Problem, Quota,
+    Refusal, Response, Settings, Take,
     prepare::{Recipe, missing, prepare, taken, unsupported},
     settings::{Names, days},
     wire::{self, Frame, Object},
 };
 use crate::{
     consent::{IpForm, Permit, Purpose, Purposes, ReasonCode},
-    event::{ActionSource, Field, FieldSet},
+    event::{ActionSource, Event, Field, FieldSet},
     identity::Rule,
     job::{Prepared, Skip, SkipCode},
 };
@@ -49,6 +50,12 @@ const FROM_WEB: &[ActionSource] = &[ActionSource::Website];
 const FROM_APP: &[ActionSource] = &[ActionSource::App];
 const FROM_CRM: &[ActionSource] = &[ActionSource::Crm];
 
+/// An advertising id is `idfa` in lower case on Apple's systems; of Android's integrators say only that
+/// it is trimmed (sheet, section 4).
+const IDFA: Take =
+    Take::hashed(Field::AdvertisingId, Rule::Lower).sent_as("idfa").at_most(1).only_from(FROM_APP);
+const GAID: Take = Take { rule: Rule::Verbatim, sent_as: Some("gaid"), ..IDFA };
+
 /// DOC 1771101186666498; names and places are on no public list, but are what integrators send.
 const TAKES: &[Take] = &[
     Take::hashed(Field::Email, Rule::EmailPlain),
@@ -68,7 +75,8 @@ const TAKES: &[Take] = &[
     Take::clear(Field::Ttp, Rule::Verbatim),
     Take::clear(Field::PageUrl, Rule::HttpUrl).only_from(FROM_WEB),
     Take::clear(Field::Referrer, Rule::HttpUrl).only_from(FROM_WEB),
-    Take::hashed(Field::AdvertisingId, Rule::Lower).at_most(1).only_from(FROM_APP),
+    IDFA,
+    GAID,
     Take::clear(Field::VendorId, Rule::Verbatim).only_from(FROM_APP),
     Take::clear(Field::AttStatus, Rule::Upper).only_from(FROM_APP),
     Take::clear(Field::AppId, Rule::Verbatim).only_from(FROM_APP),
@@ -118,7 +126,7 @@ pub(super) static PLATFORM: Platform = Platform {
         Source::Offline | Source::Crm => OFFLINE_MAX_AGE,
     },
     // DOC 1771100779668482.
-    quota: Quota { requests_per_second: 1_000, burst: 1_000, requests_per_day: Some(86_400_000) },
+    quota: Quota::new(1_000, 1_000).a_day(86_400_000),
     // Source id, event and event id within 48 hours (DOC 1771100965992450).
     dedup: Dedup::EventId,
     browser_dedup: BrowserDedup::EventId,
@@ -147,12 +155,21 @@ pub(super) static PLATFORM: Platform = Platform {
         Key::new("crm_event_set_id", KeyKind::Recipient, "the CRM event set, for stages of leads"),
         Key::new("access_token", KeyKind::Secret, "the long-lived token made in Events Manager"),
         Key::new("test_event_code", KeyKind::Text, "routes test events to the Test Events tab"),
-        Key::new("max_age_days", KeyKind::Number, "oldest event of websites and apps; default 7"),
-        Key::new("offline_max_age_days", KeyKind::Number, "oldest of all others; default 28"),
+        Key::new("max_age_days", KeyKind::Number, "oldest event of a website; default 7"),
+        Key::new("app_max_age_days", KeyKind::Number, "of an app; default as max_age_days"),
+        Key::new("offline_max_age_days", KeyKind::Number, "of a shop, a call and such; default 28"),
+        Key::new("crm_max_age_days", KeyKind::Number, "of a CRM; default as offline_max_age_days"),
         Key::new("advertising_id", KeyKind::Text, "sent \"hashed\" (default) or \"plain\""),
+        Key::new("gaid_case", KeyKind::Text, "before it is hashed: as_is (default) or lower"),
+        Key::new("vendor_id", KeyKind::Text, "sent \"plain\" (default) or \"hashed\""),
         Key::new("names_and_places", KeyKind::Bool, "send names and places too; default true"),
         Key::new("limited_flag", KeyKind::Text, "Limited Data Use; default limited_data_use"),
         Key::new("limited_needs_ip", KeyKind::Bool, "hold it without address; default false"),
+        Key::new(
+            "code_20001",
+            KeyKind::Text,
+            "what it means, which no page says: delivered (default), or refused, to find the culprit",
+        ),
     ],
     entry_keys: &[Key::new("name", KeyKind::Text, "the event name at TikTok")],
     has_test_mode: true,
@@ -191,18 +208,34 @@ fn configure(settings: &Settings) -> Configured {
             problems.push(Problem::new(source.key(), "must be letters and digits only"));
         }
     }
-    let max_age = settings.days("max_age_days", MAX_AGE, &mut problems);
+    let web = settings.days("max_age_days", MAX_AGE, &mut problems);
     let offline = settings.days("offline_max_age_days", OFFLINE_MAX_AGE, &mut problems);
+    let max_ages = MaxAges {
+        web,
+        app: settings.days("app_max_age_days", web, &mut problems),
+        offline,
+        crm: settings.days("crm_max_age_days", offline, &mut problems),
+    };
+    let (hashed, plain) = (("hashed", Form::Hashed), ("plain", Form::Clear));
+    let advertising_id = settings.choice("advertising_id", hashed, &[plain], &mut problems);
+    let vendor_id = settings.choice("vendor_id", plain, &[hashed], &mut problems);
+    let (as_is, lower) = (("as_is", Rule::Verbatim), ("lower", Rule::Lower));
+    let gaid_rule = settings.choice("gaid_case", as_is, &[lower], &mut problems);
+    let (delivered, refused) = (("delivered", OnPartial::Deliver), ("refused", OnPartial::Refuse));
+    let on_partial = settings.choice("code_20001", delivered, &[refused], &mut problems);
     let mut takes = TAKES.to_vec();
-    match settings.text("advertising_id").as_deref() {
-        None | Some("hashed") => {}
-        Some("plain") => {
-            for take in takes.iter_mut().filter(|take| take.field == Field::AdvertisingId) {
-                *take = Take::clear(take.field, Rule::Verbatim).only_from(FROM_APP);
+    for take in &mut takes {
+        match (take.field, take.sent_as) {
+            (Field::AdvertisingId, key) => {
+                take.rule = match (advertising_id, key == GAID.sent_as) {
+                    (Form::Clear, _) => Rule::Verbatim,
+                    (Form::Hashed, true) => gaid_rule,
+                    (Form::Hashed, false) => IDFA.rule,
+                };
+                take.form = advertising_id;
             }
-        }
-        Some(_) => {
-            problems.push(Problem::new("advertising_id", "must be \"hashed\" or \"plain\""));
+            (Field::VendorId, _) => take.form = vendor_id,
+            _ => {}
         }
     }
     if !settings.flag("names_and_places", true) {
@@ -229,8 +262,8 @@ fn configure(settings: &Settings) -> Configured {
         always_test: settings.mode == Mode::Test,
         ids,
         takes,
-        max_age,
-        offline_max_age: offline,
+        max_ages,
+        on_partial,
         limited_flag: settings.text("limited_flag").unwrap_or_else(|| LIMITED_FLAG.to_owned()),
         limited_needs_ip: settings.flag("limited_needs_ip", false),
         names,
@@ -246,12 +279,32 @@ struct TikTok {
     always_test: bool,
     ids: Vec<(Source, String)>,
     takes: Vec<Take>,
-    max_age: Duration,
-    offline_max_age: Duration,
+    max_ages: MaxAges,
+    on_partial: OnPartial,
     limited_flag: String,
     limited_needs_ip: bool,
     names: Names,
     app_names: Names,
+}
+
+/// The oldest event of each source.
+#[derive(Debug, Clone, Copy)]
+struct MaxAges {
+    web: Duration,
+    app: Duration,
+    offline: Duration,
+    crm: Duration,
+}
+
+impl MaxAges {
+    fn of(self, source: Source) -> Duration {
+        match source {
+            Source::Web => self.web,
+            Source::App => self.app,
+            Source::Offline => self.offline,
+            Source::Crm => self.crm,
+        }
+    }
 }
 
 impl Destination for TikTok {
@@ -290,11 +343,9 @@ impl Destination for TikTok {
         if event.adjusts.is_some() && is_standard {
             return Err(unsupported(format!("TikTok takes no adjustment of a {name}")));
         }
-        let oldest = match source {
-            Source::Web | Source::App => self.max_age,
-            Source::Offline | Source::Crm => self.offline_max_age,
-        };
-        let recipe = Recipe { takes: &self.takes, fields: FIELDS, oldest };
+        let oldest = self.max_ages.of(source);
+        let takes = self.takes_of(event, source);
+        let recipe = Recipe { takes: &takes, fields: FIELDS, oldest };
         let mut preparation = prepare(&recipe, occasion, permit, now)?;
         let prepared = &mut preparation.prepared;
         // Requests hold events of one source and its id.
@@ -349,7 +400,7 @@ impl Destination for TikTok {
     }
 
     fn classify(&self, call: &Call, response: &Response, now: Timestamp) -> Answer {
-        answer::classify(call, response, now)
+        answer::classify(call, response, self.on_partial, now)
     }
 
     fn auth(&self) -> Auth {
@@ -361,10 +412,17 @@ impl Destination for TikTok {
     }
 
     /// No events: the token is looked at before TikTok misses them.
-    fn probe(&self, _: Timestamp) -> Option<Call> {
-        let (source, id) = self.ids.first()?;
-        let body = json!({"event_source": source.name(), "event_source_id": id, "data": []});
-        Some(self.call(CallPurpose::Probe, body.to_string().into_bytes(), Vec::new()))
+    fn probes(&self, _: Timestamp) -> Vec<Probe> {
+        let probe = |(source, id): &(Source, String)| {
+            let body = json!({"event_source": source.name(), "event_source_id": id, "data": []});
+            let call = self.call(CallPurpose::Probe, body.to_string().into_bytes(), Vec::new());
+            Probe { of: format!("{} {id}", source.key()), call }
+        };
+        self.ids.iter().map(probe).collect()
+    }
+
+    fn probe(&self, now: Timestamp) -> Option<Call> {
+        self.probes(now).into_iter().map(|probe| probe.call).next()
     }
 }
 
@@ -392,6 +450,16 @@ fn has_identity(prepared: &Prepared, ip: IpForm) -> bool {
 impl TikTok {
     fn id(&self, source: Source) -> Option<&str> {
         self.ids.iter().find(|(s, _)| *s == source).map(|(_, id)| id.as_str())
+    }
+
+    /// Of the rules of advertising ids only that of the device's system.
+    fn takes_of(&self, event: &Event, source: Source) -> Cow<'_, [Take]> {
+        if source != Source::App {
+            return Cow::Borrowed(&self.takes);
+        }
+        let key = body::advertising_key(event.texts.first(Field::AppOs).unwrap_or_default());
+        let is_its = |take: &&Take| take.sent_as.is_none() || take.sent_as == key;
+        self.takes.iter().filter(is_its).copied().collect()
     }
 
     /// Today's name for a job; where it has become `true`, and only the other kind of source has a

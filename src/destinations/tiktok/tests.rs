@@ -74,10 +74,21 @@ fn every_problem_is_named_at_once() {
         ("own", Entry::Name("StoreVisit".to_owned())),
         ("purchase", Entry::Standard),
     ];
-    let table = "max_age_days = 0\nadvertising_id = \"raw\"";
+    let table = "max_age_days = 0\nadvertising_id = \"raw\"\ncrm_max_age_days = 0\nvendor_id = 1\n\
+                 gaid_case = \"upper\"\ncode_20001 = \"ok\"";
     assert_eq!(
         problems(table, &entries),
-        ["pixel_code", "max_age_days", "advertising_id", "events.cased", "events.odd"]
+        [
+            "pixel_code",
+            "max_age_days",
+            "crm_max_age_days",
+            "advertising_id",
+            "vendor_id",
+            "gaid_case",
+            "code_20001",
+            "events.cased",
+            "events.odd"
+        ]
     );
     assert_eq!(problems("app_id = \"a/b\"", &[]), ["app_id"]);
     assert!(problems("crm_event_set_id = 7123", &entries[2..]).is_empty());
@@ -157,7 +168,8 @@ fn what_must_be_limited_and_cannot_be_does_not_leave() {
 }
 
 fn answered(members: usize, purpose: CallPurpose, status: u16, body: &str) -> Answer {
-    answer::classify(&call(members, purpose, ""), &response(status, body), NOW)
+    let on_partial = OnPartial::Deliver;
+    answer::classify(&call(members, purpose, ""), &response(status, body), on_partial, NOW)
 }
 
 #[test]
@@ -203,4 +215,45 @@ fn a_probe_tells_the_token_from_the_empty_list() {
     let fault = |body: &str| answered(0, CallPurpose::Probe, 200, body).fault.map(|it| it.kind);
     assert_eq!(fault(r#"{"code":40002,"message":"data: is empty"}"#), None);
     assert_eq!(fault(r#"{"code":40105,"message":"bad"}"#), Some(FaultKind::Unauthorized));
+}
+
+#[test]
+fn an_age_is_of_its_source_and_falls_back_to_its_kin() {
+    let ages = |more: &str| {
+        let table = format!("pixel_code = \"C0\"\n{more}");
+        let made = format!("{:?}", configure(&settings(&table, &[])).unwrap());
+        let ages = made.split("MaxAges { ").nth(1).unwrap().split(" }").next().unwrap().to_owned();
+        ages.replace("00s", "")
+    };
+    let days = |web: u32, app: u32, offline: u32, crm: u32| {
+        let [web, app, offline, crm] = [web, app, offline, crm].map(|days| days * 864);
+        format!("web: {web}, app: {app}, offline: {offline}, crm: {crm}")
+    };
+    assert_eq!(ages(""), days(7, 7, 28, 28));
+    assert_eq!(ages("max_age_days = 5\noffline_max_age_days = 20"), days(5, 5, 20, 20));
+    assert_eq!(ages("app_max_age_days = 3\ncrm_max_age_days = 90"), days(7, 3, 28, 90));
+}
+
+#[test]
+fn what_a_partial_success_means_is_a_setting() {
+    let told = |more: &str| {
+        let table = format!("pixel_code = \"C0\"\n{more}");
+        let destination = configure(&settings(&table, &[])).unwrap();
+        let body = r#"{"code":20001,"message":"partial success"}"#;
+        let answer =
+            destination.classify(&call(3, CallPurpose::Send, ""), &response(200, body), NOW);
+        letters(&answer)
+    };
+    assert_eq!(told(""), "DDD");
+    assert_eq!(told("code_20001 = \"delivered\""), "DDD");
+    assert_eq!(told("code_20001 = \"refused\""), "CCC");
+}
+
+#[test]
+fn every_source_is_probed_with_its_own_id() {
+    let probes = destination().probes(NOW);
+    let of: Vec<&str> = probes.iter().map(|probe| probe.of.as_str()).collect();
+    assert_eq!(of, ["pixel_code C0EXAMPLE", "app_id 42", "event_set_id 777"]);
+    let body = String::from_utf8_lossy(&probes[1].call.body).into_owned();
+    assert!(body.contains("\"event_source\":\"app\"") && body.contains("\"42\""), "{body}");
 }

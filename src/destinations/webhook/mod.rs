@@ -78,7 +78,7 @@ pub(super) static PLATFORM: Platform = Platform {
     token_endpoint: "",
     batch: BATCH,
     oldest: |_| OLDEST,
-    quota: Quota { requests_per_second: 100, burst: 200, requests_per_day: None },
+    quota: Quota::new(100, 200),
     dedup: Dedup::None,
     browser_dedup: BrowserDedup::None,
     takes: &TAKES,

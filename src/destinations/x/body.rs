@@ -9,14 +9,27 @@ use crate::{
     job::Prepared,
 };
 
-pub(super) fn conversion(job: &Prepared, tag: &str, now: Timestamp) -> Object {
+/// How a conversion's time is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TimeAs {
+    /// DOC: UTC with exactly three digits of milliseconds.
+    Text,
+    /// A whole number of milliseconds, as one integrator sends it.
+    Number,
+}
+
+pub(super) fn conversion(job: &Prepared, tag: &str, time_as: TimeAs, now: Timestamp) -> Object {
+    // Not in the future.
+    let time = job.time.min(now);
     let (currency, fits) = wire::currency(job);
     let contents: Vec<Object> = job.items.iter().filter_map(|item| content(item, fits)).collect();
     let is_priced = job.value.is_some() || contents.iter().any(|it| it.has("content_price"));
     let count = wire::units(&job.items).filter(|count| *count > Decimal::ZERO);
-    Object::large()
-        // UTC with exactly three digits of milliseconds (DOC), and not in the future.
-        .with("conversion_time", format!("{:.3}", job.time.min(now)))
+    let object = match time_as {
+        TimeAs::Text => Object::large().with("conversion_time", format!("{time:.3}")),
+        TimeAs::Number => Object::large().with("conversion_timestamp", time.as_millisecond()),
+    };
+    object
         .with("event_id", tag)
         .with("identifiers", identifiers(job))
         .with("conversion_id", job.event_id.as_str())

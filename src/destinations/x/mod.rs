@@ -14,6 +14,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
+use self::body::TimeAs;
 use super::{
     Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
     Destination, Entry, Key, KeyKind, Occasion, Pace, Platform, Preparation, Problem, Quota,
@@ -68,9 +69,10 @@ pub(super) static PLATFORM: Platform = Platform {
     token_endpoint: "",
     batch: BATCH,
     oldest: |_| MAX_AGE,
-    // 60,000 events an account in 15 minutes are 120 full requests, but as many as there are events
-    // where traffic is thin: what the headers say is left decides (`pace`).
-    quota: Quota { requests_per_second: 1, burst: 60, requests_per_day: None },
+    // 60,000 events an account in 15 minutes (page "rate-limiting"); an older reference speaks of
+    // 100,000 requests, so that `rate_limit` may say more. What the headers say is left counts anyway
+    // (`pace`).
+    quota: Quota::new(10, 60).events(66),
     // By `conversion_id` and the event's tag, within 48 hours, also against the pixel (DOC).
     dedup: Dedup::EventId,
     browser_dedup: BrowserDedup::EventId,
@@ -96,6 +98,12 @@ pub(super) static PLATFORM: Platform = Platform {
         Key::new("access_token_secret", KeyKind::Secret, "its secret"),
         Key::new("pixel_token", KeyKind::Secret, "the pixel's access token, instead of the four"),
         Key::new("max_age_days", KeyKind::Number, "the oldest event, in days; default 7"),
+        Key::new(
+            "time_as",
+            KeyKind::Text,
+            "conversion_time (default), a text, or conversion_timestamp, in milliseconds, which no \
+             page lists",
+        ),
     ],
     entry_keys: &[Key::new("event_tag", KeyKind::Text, "the event's tag, such as tw-o8z6j-o8z6k")],
     has_test_mode: false,
@@ -110,6 +118,9 @@ fn configure(settings: &Settings) -> Configured {
         problems.push(Problem::new("pixel_id", "must be the pixel's id in base 36, such as o8z6j"));
     }
     let max_age = settings.days("max_age_days", MAX_AGE, &mut problems);
+    let (text, number) =
+        (("conversion_time", TimeAs::Text), ("conversion_timestamp", TimeAs::Number));
+    let time_as = settings.choice("time_as", text, &[number], &mut problems);
     let auth = auth(settings, &mut problems);
     let tags = tags(settings, &mut problems);
     if !problems.is_empty() {
@@ -117,7 +128,7 @@ fn configure(settings: &Settings) -> Configured {
     }
     let base = settings.endpoint.trim_end_matches('/');
     let url = format!("{base}/{VERSION}/measurement/conversions/{pixel}");
-    Ok(Box::new(X { url, auth, max_age, tags }))
+    Ok(Box::new(X { url, auth, max_age, time_as, tags }))
 }
 
 /// OAuth 1.0a with a user's four secrets, or the pixel's own token.
@@ -181,6 +192,7 @@ struct X {
     url: String,
     auth: Auth,
     max_age: Duration,
+    time_as: TimeAs,
     tags: BTreeMap<String, Vec<String>>,
 }
 
@@ -215,7 +227,7 @@ impl Destination for X {
     fn assemble(&self, jobs: &[Prepared], now: Timestamp) -> Vec<Call> {
         let events = jobs.iter().enumerate().filter_map(|(index, job)| {
             let tag = self.tag(&job.event, job.entry)?;
-            Some((index, body::conversion(job, tag, now).json()))
+            Some((index, body::conversion(job, tag, self.time_as, now).json()))
         });
         wire::batches(events, BATCH, Frame::Known("{\"conversions\":[", "]}"))
             .into_iter()

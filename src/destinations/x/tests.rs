@@ -153,3 +153,12 @@ fn an_empty_window_is_waited_for_before_a_refusal() {
     assert_eq!(wait(&[("x-account-rate-limit-remaining", "7"), reset]), None);
     assert_eq!(wait(&[reset]), None);
 }
+
+#[test]
+fn the_form_of_the_time_is_one_of_two() {
+    let mut settings = settings(&["pixel_token"], &[]);
+    settings.table.insert("time_as".to_owned(), "seconds".into());
+    let problems = configure(&settings).unwrap_err();
+    assert_eq!(problems[0].path, "time_as");
+    assert!(problems[0].message.contains("\"conversion_timestamp\""), "{problems:?}");
+}

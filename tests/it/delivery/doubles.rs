@@ -55,7 +55,7 @@ const fn platform(endpoint: &'static str, dedup: Dedup) -> Platform {
         token_endpoint: "",
         batch: BatchLimits { events: 1_000, bytes: 1_000_000 },
         oldest: |_| Duration::from_secs(7 * 86_400),
-        quota: Quota { requests_per_second: 10_000, burst: 10_000, requests_per_day: None },
+        quota: Quota::new(10_000, 10_000),
         dedup,
         browser_dedup: BrowserDedup::None,
         takes: &[],
@@ -124,7 +124,7 @@ impl Destination for Double {
             401 => (Outcome::Paused, fault(FaultKind::Unauthorized)),
             403 => (Outcome::Paused, fault(FaultKind::Misconfigured)),
             413 => (Outcome::TooLarge, None),
-            422 => (Outcome::Retry { after: None, message: message() }, None),
+            422 => (Outcome::Retry { after: None, within: None, message: message() }, None),
             429 => (Outcome::Throttled { after: None, message: message() }, None),
             500.. => (Outcome::Unavailable { after: None, message: message() }, None),
             status => {

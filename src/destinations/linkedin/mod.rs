@@ -47,6 +47,7 @@ const BATCH: BatchLimits = BatchLimits { events: 5_000, bytes: 4_000_000 };
 const OLDEST: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 const RULE: &str = "urn:lla:llaPartnerConversion:";
+const ACCOUNT: &str = "urn:li:sponsoredAccount:";
 const LEAD: &str = "urn:li:leadGenFormResponse:";
 
 const FROM_APP: &[ActionSource] = &[ActionSource::App];
@@ -86,7 +87,7 @@ pub(super) static PLATFORM: Platform = Platform {
     batch: BATCH,
     oldest: |_| OLDEST,
     // 600 requests in any minute; a day 300,000 on older pages, 500,000 on newer ones.
-    quota: Quota { requests_per_second: 9, burst: 60, requests_per_day: Some(300_000) },
+    quota: Quota::new(9, 60).a_day(300_000),
     dedup: Dedup::EventId,
     // By the same event id, but tag and API have a rule each, both linked to the campaign; the
     // tag's copy is the one that stays (DOC/../conversions/deduplication).
@@ -131,7 +132,7 @@ pub(super) static PLATFORM: Platform = Platform {
         "the conversion rule's number; a rule for the API alone, not the Insight Tag's",
     )],
     has_test_mode: false,
-    contract: include_str!("../sandbox/contracts/linkedin.json"),
+    contract: include_str!("../../sandbox/contracts/linkedin.json"),
     configure,
 };
 
@@ -142,17 +143,18 @@ fn configure(settings: &Settings) -> Configured {
         problems.push(Problem::new("api_version", objection));
     }
     let account = settings.text("account_id").filter(|id| !id.is_empty());
-    if account.as_ref().is_some_and(|id| !is_number(id)) {
-        problems.push(Problem::new("account_id", "must be the ad account's number"));
+    let account = account.map(|id| id.strip_prefix(ACCOUNT).unwrap_or(&id).to_owned());
+    if let Some(id) = account.as_ref().filter(|id| !is_number(id)) {
+        let message = if id.starts_with(RULE) {
+            "is a conversion rule's, which an entry of events.toml names as conversion_rule; this is \
+             the ad account's number"
+        } else {
+            "must be the ad account's number"
+        };
+        problems.push(Problem::new("account_id", message));
     }
-    let google_aid = match settings.text("google_aid").as_deref() {
-        None | Some("plain") => Form::Clear,
-        Some("hashed") => Form::Hashed,
-        Some(_) => {
-            problems.push(Problem::new("google_aid", "must be \"plain\" or \"hashed\""));
-            Form::Clear
-        }
-    };
+    let (plain, hashed) = (("plain", Form::Clear), ("hashed", Form::Hashed));
+    let google_aid = settings.choice("google_aid", plain, &[hashed], &mut problems);
     let token = settings.required_secret("access_token", &mut problems);
     let rules = rules(settings, &mut problems);
     if !problems.is_empty() {
@@ -174,6 +176,11 @@ fn refuse_version(version: &str) -> Option<String> {
         return Some(format!("must be a year and month, such as {VERSION}"));
     }
     (version < OLDEST_VERSION).then(|| format!("has ended; write a newer one, such as {VERSION}"))
+}
+
+/// The first day on which a version can be out: that of its month.
+fn first_day(version: &str) -> Option<Date> {
+    Date::new(version.get(..4)?.parse().ok()?, version.get(4..)?.parse().ok()?, 1).ok()
 }
 
 /// The last day of a version for which none is named: those known ended around the middle of the
@@ -202,7 +209,11 @@ fn rules(settings: &Settings, problems: &mut Vec<Problem>) -> BTreeMap<String, V
                 },
                 Entry::Standard | Entry::Name(_) => String::new(),
             };
-            if !is_number(&id) {
+            if id.starts_with(ACCOUNT) {
+                let message = "conversion_rule is an ad account's, which destinations.toml names as \
+                               account_id; this is a conversion rule's number";
+                problems.push(Problem::new(format!("events.{event}"), message));
+            } else if !is_number(&id) {
                 let message = "must name a conversion rule by its number: \
                                { conversion_rule = \"104012\" }";
                 problems.push(Problem::new(format!("events.{event}"), message));
@@ -320,7 +331,32 @@ impl Destination for Linkedin {
 
     fn version(&self) -> Option<Version> {
         let ends = if self.version == VERSION { Some(ENDS) } else { last_day(&self.version) };
-        Some(Version { name: self.version.clone(), ends })
+        Some(Version { name: self.version.clone(), since: first_day(&self.version), ends })
+    }
+
+    /// Both are numbers of much the same length, which nothing but LinkedIn itself tells apart.
+    fn cautions(&self) -> Vec<Problem> {
+        let Some(account) = &self.account else { return Vec::new() };
+        let is_account = |rule: &String| rule.strip_prefix(RULE) == Some(account);
+        let mixed = self.rules.iter().filter(|(_, rules)| rules.iter().any(is_account));
+        let caution = |(event, _): (&String, _)| {
+            let message = format!(
+                "is the same number as the conversion_rule of {event:?}: one of the two stands in the \
+                 other's place (the account's is in Campaign Manager's address bar, the rule's in its \
+                 conversion tracking)"
+            );
+            Problem::new("account_id", message)
+        };
+        mixed.map(caution).collect()
+    }
+
+    /// Of a probe and of events alike (sheet, sections 1 and 8).
+    fn hint(&self, code: &str) -> Option<&'static str> {
+        matches!(code, "http_403" | "http_404").then_some(
+            "the token lacks the scope rw_conversions (for probes r_ads too), its owner has no role \
+             in the ad account, or account_id is not the account's number: a conversion rule's \
+             stands in events.toml, as conversion_rule",
+        )
     }
 
     /// Lists the account's rules; there is no test mode (sheet, section 9).
@@ -431,105 +467,4 @@ fn named(message: &str, reason: &str) -> Vec<(usize, String, String)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::destinations::{Mode, answer::table::classified};
-
-    fn settings(table: &str, entry: Entry) -> Settings {
-        let token = SecretString::from("linkedin-token".to_owned());
-        Settings {
-            name: "linkedin".to_owned(),
-            table: table.parse().unwrap(),
-            secrets: BTreeMap::from([("access_token".to_owned(), token)]),
-            endpoint: PLATFORM.endpoint.to_owned(),
-            token_endpoint: String::new(),
-            mode: Mode::Live,
-            entries: BTreeMap::from([("purchase".to_owned(), vec![entry])]),
-        }
-    }
-
-    fn rule(text: &str) -> Entry {
-        Entry::Table(format!("conversion_rule = {text}").parse().unwrap())
-    }
-
-    fn destination(table: &str) -> Box<dyn Destination> {
-        configure(&settings(table, rule("104012"))).unwrap()
-    }
-
-    #[test]
-    fn every_answer_means_what_its_page_says() {
-        let destination = destination("");
-        let ok = r#"{"elements":[{"status":201},{"status":201},{"status":201}]}"#;
-        let one = r#"{"elements":[{"status":201},{"status":400,"error":{"message":"no"}},{"status":201}]}"#;
-        let method = r#"{"status":400,"message":"Incorrect conversions information provided. Conversion's method should be CONVERSIONS_API, indices [0, 2] (0-indexed)"}"#;
-        let fields = "{\"status\":422,\"message\":\"Index: 0, ERROR :: /conversionValue/amount :: field is required\\nIndex: 0, ERROR :: /user :: twice\\nIndex: 2, ERROR :: /eventId :: too long\"}";
-        let none = r#"{"status":422,"message":"something is wrong"}"#;
-        let beyond = r#"{"status":422,"message":"Index: 7, ERROR :: /user :: odd\n"}"#;
-        let expired = r#"{"status":401,"serviceErrorCode":65600,"message":"Invalid access token"}"#;
-        let revoked = r#"{"status":401,"serviceErrorCode":65601,"message":"revoked"}"#;
-        for (status, body, told) in [
-            (201, "", "ddd"),
-            (200, ok, "ddd"),
-            (200, one, "drd http_400"),
-            (200, r#"{"elements":[{"status":201}]}"#, "uuu"),
-            (200, "<html>", "uuu"),
-            (400, method, "rsr http_400"),
-            (400, r#"{"message":"indices [x]"}"#, "ccc http_400"),
-            (422, fields, "rsr http_422/conversionValue/amount"),
-            (422, none, "ccc http_422"),
-            (422, beyond, "ccc http_422"),
-            (401, expired, "ppp Unauthorized 65600"),
-            (401, revoked, "ppp Unauthorized 65601"),
-            (401, "", "ppp Unauthorized http_401"),
-            (403, r#"{"message":"no role"}"#, "ppp Misconfigured http_403"),
-            (426, r#"{"message":"NONEXISTENT_VERSION"}"#, "ppp Misconfigured http_426"),
-            (413, "", "lll"),
-            (429, "", "ttt"),
-            (503, "", "uuu"),
-        ] {
-            assert_eq!(classified(&*destination, 3, status, body), told, "{status} {body}");
-        }
-        assert_eq!(classified(&*destination, 1, 422, none), "r http_422");
-    }
-
-    #[test]
-    fn every_problem_is_named_at_once() {
-        let problems = |table: &str, entry: Entry| -> Vec<String> {
-            let problems = configure(&settings(table, entry)).err().unwrap_or_default();
-            problems.into_iter().map(|problem| problem.path).collect()
-        };
-        let table = "api_version = \"202511\"\naccount_id = \"a\"\ngoogle_aid = \"sha1\"";
-        let all = ["api_version", "account_id", "google_aid", "events.purchase"];
-        assert_eq!(problems(table, Entry::Name("PURCHASE".to_owned())), all);
-        for version in ["2026", "202613", "202600", "2026-8"] {
-            assert!(refuse_version(version).is_some(), "{version}");
-        }
-        assert_eq!(refuse_version("202609"), None);
-        assert_eq!(problems("", Entry::Standard), ["events.purchase"]);
-        assert!(
-            problems("api_version = 202609", rule("\"urn:lla:llaPartnerConversion:1\"")).is_empty()
-        );
-    }
-
-    #[test]
-    fn a_probe_reads_the_accounts_rules() {
-        assert_eq!(destination("").probe(Timestamp::UNIX_EPOCH), None);
-        let destination = destination("account_id = 507");
-        let call = destination.probe(Timestamp::UNIX_EPOCH).unwrap();
-        assert_eq!((call.method, call.body.len()), ("GET", 0));
-        assert!(call.url.ends_with("account=urn%3Ali%3AsponsoredAccount%3A507"), "{}", call.url);
-        let answer = |status| {
-            let response =
-                Response { status, headers: Vec::new(), body: b"{\"elements\":[]}".to_vec() };
-            destination.classify(&call, &response, Timestamp::UNIX_EPOCH).fault
-        };
-        assert_eq!(answer(200), None);
-        assert!(answer(401).is_some() && answer(403).is_some());
-    }
-
-    #[test]
-    fn a_lead_is_named_by_its_urn() {
-        assert_eq!(lead("ab-1"), "urn:li:leadGenFormResponse:ab-1");
-        assert_eq!(lead("urn:li:leadGenFormResponse:ab-1"), "urn:li:leadGenFormResponse:ab-1");
-    }
-}
+mod tests;
