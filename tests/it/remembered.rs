@@ -287,6 +287,59 @@ async fn grants_are_remembered_for_doors_without_signals_and_only_for_those() {
     assert_eq!(line["destinations"]["meta_shop"]["decision"], "send");
 }
 
+/// What a TC string grants to one destination's vendor and not to another's is remembered so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tc_strings_grants_are_remembered_for_the_vendors_that_it_names() {
+    // Everything granted to vendor 755 and three more.
+    const TCF: &str = "CQlH_MAQlH_MAAcADBENCyFgALIAAAAAAAAYgnEQAYAAicQAAAAAA.Iu4QAYAAi7gA";
+    let folder = folder();
+    folder.edit("consent.toml", |text| {
+        text.replace(
+            "[destinations.crm]",
+            "tcf_vendor_id = 999\n[destinations.crm]\ntcf_vendor_id = 755",
+        )
+    });
+    let relay = Relay::start(&folder).await;
+    let user = |n: &str| json!({"email": format!("{n}@example.com")});
+    relay.accept(&visit("by-event", user("ann"), json!({"tcf": TCF}))).await;
+    let choice = json!({"user": user("bob"), "consent": {"tcf": TCF}, "site": "shop"});
+    assert_eq!(relay.choose(&choice).await.0, 202);
+    relay.drained().await;
+    relay.kill().await;
+    let relay = Relay::start(&folder).await;
+    relay.accept(&order("after-event", "shop", "ann@example.com", "DE")).await;
+    relay.accept(&order("after-choice", "shop", "bob@example.com", "DE")).await;
+    let stats = relay.drained().await;
+    let books = &stats["destinations"];
+    assert_eq!(books["crm"]["delivered"], 3, "{books:#}");
+    assert_eq!(books["meta_shop"]["held"]["no_consent"], 3, "refused to that vendor: {books:#}");
+    let held = relay.privacy("export", &user("ann")).await;
+    let vendors = held["vendors"].as_array().unwrap();
+    let of = |id: u32| &vendors.iter().find(|v| v["tcf_vendor_id"] == id).unwrap()["grants"];
+    assert_eq!(of(755)["ad_user_data"], "granted", "{held:#}");
+    assert_eq!(of(999)["ad_user_data"], "denied", "{held:#}");
+
+    // What is refused to a vendor binds everywhere; grants are used where they may be.
+    relay.accept(&visit("website", user("ann"), json!({}))).await;
+    relay.accept(&order("in-the-us", "shop", "ann@example.com", "US")).await;
+    let stats = relay.drained().await;
+    let books = &stats["destinations"];
+    assert_eq!(count(books, "crm", "delivered"), 4, "{books:#}");
+    assert_eq!(books["crm"]["held"]["no_signal"], 1, "{books:#}");
+    assert_eq!(books["meta_shop"]["held"]["no_consent"], 5, "{books:#}");
+
+    // A queued order that rests on it is decided again by the vendor ids of after a restart.
+    relay.pause("crm", true).await;
+    relay.accept(&order("waiting", "shop", "bob@example.com", "DE")).await;
+    relay.kill().await;
+    folder.edit("consent.toml", |text| text.replace("tcf_vendor_id = 755", "tcf_vendor_id = 1000"));
+    let relay = Relay::start(&folder).await;
+    relay.pause("crm", false).await;
+    let books = relay.until("it is withheld", |b| count(b, "crm", "withdrawn") == 1).await;
+    assert_eq!(count(&books, "crm", "delivered"), 4, "{books:#}");
+    relay.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_withdrawal_reaches_pending_retrying_and_dead_items_across_a_kill() {
     let sandbox = OwnSandbox::start().await;
