@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Folder, KEY, OwnSandbox, Relay, assert_balanced};
+use crate::{
+    harness::{Folder, KEY, OwnSandbox, Relay, assert_balanced},
+    strings::Tc,
+};
 
 /// Two sites of one controller and one of another; one destination each, and a second at the first.
 pub(crate) fn folder() -> Folder {
@@ -290,19 +293,18 @@ async fn grants_are_remembered_for_doors_without_signals_and_only_for_those() {
 /// What a TC string grants to one destination's vendor and not to another's is remembered so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tc_strings_grants_are_remembered_for_the_vendors_that_it_names() {
-    // Everything granted to vendor 755 and three more.
-    const TCF: &str = "CQlH_MAQlH_MAAcADBENCyFgALIAAAAAAAAYgnEQAYAAicQAAAAAA.Iu4QAYAAi7gA";
+    let string = Tc { vendors: vec![755], ..Tc::default() }.text();
     let folder = folder();
     folder.edit("consent.toml", |text| {
         text.replace(
             "[destinations.crm]",
-            "tcf_vendor_id = 999\n[destinations.crm]\ntcf_vendor_id = 755",
+            "tcf_vendor_id = 804\n[destinations.crm]\ntcf_vendor_id = 755",
         )
     });
     let relay = Relay::start(&folder).await;
     let user = |n: &str| json!({"email": format!("{n}@example.com")});
-    relay.accept(&visit("by-event", user("ann"), json!({"tcf": TCF}))).await;
-    let choice = json!({"user": user("bob"), "consent": {"tcf": TCF}, "site": "shop"});
+    relay.accept(&visit("by-event", user("ann"), json!({"tcf": string}))).await;
+    let choice = json!({"user": user("bob"), "consent": {"tcf": string}, "site": "shop"});
     assert_eq!(relay.choose(&choice).await.0, 202);
     relay.drained().await;
     relay.kill().await;
@@ -317,7 +319,7 @@ async fn a_tc_strings_grants_are_remembered_for_the_vendors_that_it_names() {
     let vendors = held["vendors"].as_array().unwrap();
     let of = |id: u32| &vendors.iter().find(|v| v["tcf_vendor_id"] == id).unwrap()["grants"];
     assert_eq!(of(755)["ad_user_data"], "granted", "{held:#}");
-    assert_eq!(of(999)["ad_user_data"], "denied", "{held:#}");
+    assert_eq!(of(804)["ad_user_data"], "denied", "{held:#}");
 
     // What is refused to a vendor binds everywhere; grants are used where they may be.
     relay.accept(&visit("website", user("ann"), json!({}))).await;
