@@ -327,7 +327,7 @@ async fn a_tc_strings_grants_are_remembered_for_the_vendors_that_it_names() {
     let stats = relay.drained().await;
     let books = &stats["destinations"];
     assert_eq!(count(books, "crm", "delivered"), 4, "{books:#}");
-    assert_eq!(books["crm"]["held"]["no_signal"], 1, "{books:#}");
+    assert_eq!(books["crm"]["held"]["no_consent"], 1, "{books:#}");
     assert_eq!(books["meta_shop"]["held"]["no_consent"], 5, "{books:#}");
 
     // A queued order that rests on it is decided again by the vendor ids of after a restart.
