@@ -514,7 +514,7 @@ mod tests {
         choice
     }
 
-    fn spoken(choice: Choice, happened: i64, grants: bool) -> State {
+    fn spoken(choice: &Choice, happened: i64, grants: bool) -> State {
         let mut state = State::default();
         let since = at(happened - 30 * DAY);
         choice.speak(&mut state, at(happened), Terms { grants, since });
@@ -524,7 +524,7 @@ mod tests {
     #[test]
     fn monday_to_thursday() {
         let monday = choice(&[opted_out(MONDAY)]);
-        let tuesday = spoken(monday, MONDAY + DAY, true);
+        let tuesday = spoken(&monday, MONDAY + DAY, true);
         assert!(tuesday.opt_out.any());
         assert_eq!(
             (tuesday.sources.as_slice(), tuesday.opt_out.sources.as_slice()),
@@ -532,21 +532,21 @@ mod tests {
         );
         let mut lifted = monday.clone();
         lifted.merge(&choice(&[all(Grant::Granted, MONDAY + 2 * DAY)]));
-        let thursday = spoken(lifted, MONDAY + 3 * DAY, true);
+        let thursday = spoken(&lifted, MONDAY + 3 * DAY, true);
         assert!(!thursday.opt_out.any());
         assert_eq!(thursday.grants.ad_user_data, Grant::Granted);
-        assert!(spoken(lifted, MONDAY + DAY, true).opt_out.any(), "for later events only");
+        assert!(spoken(&lifted, MONDAY + DAY, true).opt_out.any(), "for later events only");
     }
 
     #[test]
     fn grants_are_used_where_they_may_and_age() {
         let granted = choice(&[all(Grant::Granted, MONDAY)]);
-        assert_eq!(spoken(granted, MONDAY + DAY, false), State::default());
-        assert_eq!(spoken(granted, MONDAY + 31 * DAY, true), State::default());
-        assert_eq!(spoken(granted, MONDAY + 30 * DAY, true).at_ms, MONDAY);
+        assert_eq!(spoken(&granted, MONDAY + DAY, false), State::default());
+        assert_eq!(spoken(&granted, MONDAY + 31 * DAY, true), State::default());
+        assert_eq!(spoken(&granted, MONDAY + 30 * DAY, true).at_ms, MONDAY);
         let denied = choice(&[all(Grant::Denied, MONDAY)]);
         for (later, grants) in [(DAY, false), (4000 * DAY, true)] {
-            assert_eq!(spoken(denied, MONDAY + later, grants).grants.ad_storage, Grant::Denied);
+            assert_eq!(spoken(&denied, MONDAY + later, grants).grants.ad_storage, Grant::Denied);
         }
     }
 
@@ -554,10 +554,10 @@ mod tests {
     fn of_two_words_of_one_moment_the_stricter_counts() {
         for order in [[Grant::Granted, Grant::Denied], [Grant::Denied, Grant::Granted]] {
             let both = choice(&order.map(|grant| all(grant, MONDAY)));
-            assert_eq!(spoken(both, MONDAY + DAY, true).grants.ad_storage, Grant::Denied);
+            assert_eq!(spoken(&both, MONDAY + DAY, true).grants.ad_storage, Grant::Denied);
         }
         let late = choice(&[all(Grant::Granted, MONDAY + 1), all(Grant::Denied, MONDAY)]);
-        assert_eq!(spoken(late, MONDAY + DAY, true).grants.ad_storage, Grant::Granted);
+        assert_eq!(spoken(&late, MONDAY + DAY, true).grants.ad_storage, Grant::Granted);
     }
 
     #[test]
@@ -600,7 +600,7 @@ mod tests {
         let mut state = all(Grant::Granted, MONDAY + DAY);
         state.opt_out.sale = true;
         let said = choice(&[opted_out(MONDAY), state]);
-        let spoken = spoken(said, MONDAY + 2 * DAY, true);
+        let spoken = spoken(&said, MONDAY + 2 * DAY, true);
         assert!(spoken.opt_out.sale && spoken.opt_out.sharing && spoken.opt_out.targeted);
     }
 
@@ -610,15 +610,15 @@ mod tests {
         named.words_mut().for_each(|word| word.to_vendors = true);
         let mut said = choice(&[all(Grant::Denied, MONDAY)]);
         said.merge(&named);
-        assert_eq!(spoken(said, MONDAY + 2 * DAY, true), State::default());
+        assert_eq!(spoken(&said, MONDAY + 2 * DAY, true), State::default());
         said.merge(&choice(&[all(Grant::Granted, MONDAY + DAY)]));
         assert_eq!(
-            spoken(said, MONDAY + 2 * DAY, true),
+            spoken(&said, MONDAY + 2 * DAY, true),
             State::default(),
             "of equals the stricter"
         );
         said.merge(&choice(&[all(Grant::Granted, MONDAY + 2 * DAY)]));
-        assert_eq!(spoken(said, MONDAY + 2 * DAY, true).grants.ad_storage, Grant::Granted);
+        assert_eq!(spoken(&said, MONDAY + 2 * DAY, true).grants.ad_storage, Grant::Granted);
     }
 
     #[test]

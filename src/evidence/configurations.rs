@@ -143,7 +143,7 @@ mod tests {
             fs::write(path, b"x").unwrap();
         };
         let inside = format!("{hash}/own/notes.txt");
-        ["notes.txt", "aa/relay.toml", &inside].map(write);
+        ["notes.txt", "aa/relay.toml", &inside].into_iter().for_each(write);
         let mut found = surplus(data.path()).unwrap();
         found.sort();
         let mut expected = vec!["aa".to_owned(), inside, "notes.txt".to_owned()];
