@@ -140,6 +140,7 @@ pub fn load(dir: &Path, options: &LoadOptions<'_>) -> Loaded {
         [(LOCK_FILE, approval.lock.clone()), (APPROVALS_FILE, approval.approvals.clone())];
     let hash = hash(files.iter().cloned().chain(rates_hashed).chain(approved.clone()));
     let mut config = resolve(&documents, &context, hash);
+    tell_of_strays(dir, &report);
     if let Some(config) = &mut config {
         stand(config, &approval, dir, &report);
     }
@@ -206,9 +207,9 @@ fn parse<'t>(shown: &str, bytes: &'t [u8], report: &Report) -> Document<'t> {
     }
 }
 
-/// The hash of a configuration's folder, as of one that is loaded. `None` where a file of it may lie
-/// elsewhere.
-pub fn hash_of(dir: &Path) -> Option<String> {
+/// The hash of a configuration's folder, as of one that is loaded, and the names of the files that it
+/// stands for. `None` where a file of it may lie elsewhere.
+pub fn hash_of(dir: &Path) -> Option<(String, Vec<String>)> {
     let read = |name: &'static str| (name, std::fs::read(dir.join(name)).ok());
     let files = FILES.map(read);
     let events = files.iter().find(|(name, _)| *name == "events.toml");
@@ -221,9 +222,36 @@ pub fn hash_of(dir: &Path) -> Option<String> {
     if rates.is_some_and(|name| !is_within(name)) {
         return None;
     }
+    let names = FILES.into_iter().chain([LOCK_FILE, APPROVALS_FILE]).chain(rates);
+    let names = names.map(str::to_owned).collect();
     let rates = rates.map(|name| ("rates", std::fs::read(dir.join(name)).ok()));
     let approved = [LOCK_FILE, APPROVALS_FILE].map(read);
-    Some(hash(files.into_iter().chain(rates).chain(approved)))
+    Some((hash(files.into_iter().chain(rates).chain(approved)), names))
+}
+
+/// Says of a file beside the four that bears the name of none: a rule in a misspelled file holds
+/// nothing back.
+fn tell_of_strays(dir: &Path, report: &Report) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".toml") && !FILES.contains(&name.as_str()))
+        .filter(|name| dir.join(name).is_file())
+        .collect();
+    names.sort();
+    for name in names {
+        let nearest = FILES
+            .into_iter()
+            .map(|known| (strsim::damerau_levenshtein(known, &name), known))
+            .min()
+            .filter(|(distance, _)| *distance <= 3)
+            .map_or(String::new(), |(_, known)| format!("; the nearest name is {known}"));
+        let message = format!(
+            "is not read: a configuration is {}{nearest}; elsewhere it confuses nobody",
+            FILES.join(", ")
+        );
+        report.warning(&Place::of_file(&dir.join(&name).display().to_string()), message);
+    }
 }
 
 /// SHA-256 over names, lengths and bytes, hex.

@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Grant, Grants, Memory, Purpose, State,
+    ByVendor, Grant, Grants, Memory, Purpose, State, VendorIds,
     clicks::{self, Click},
+    said::instead_of_grants,
     traits::{self, Trait},
 };
 
@@ -26,7 +27,7 @@ const REFRESH_MS: i64 = 60 * 60 * 1000;
 pub struct Word {
     /// The last yes.
     pub yes_ms: Option<i64>,
-    /// That yes named vendors (a TC string): it lifts a no, and grants no destination by itself.
+    /// That yes named vendors (a TC string): it lifts a no, and grants what [`Vendors`] say.
     to_vendors: bool,
     /// The last no.
     pub no_ms: Option<i64>,
@@ -101,13 +102,68 @@ impl Word {
     }
 }
 
+/// What signals that name vendors came to for each destination that was known when they came; of one
+/// that is added later nobody knows, and it has no grant of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vendors {
+    /// When it was said, epoch milliseconds.
+    at_ms: i64,
+    /// By the destinations' ids, each once, sorted.
+    to: ByVendor,
+}
+
+impl Vendors {
+    /// What each destination was granted.
+    pub fn to(&self) -> &[(VendorIds, Grants)] {
+        &self.to
+    }
+
+    /// What of it may be used: of the purposes that are granted in `all`, and where grants may not be
+    /// used, only what is refused to single vendors. `None` where that is nothing.
+    fn usable(&self, all: Grants, grants: bool) -> Option<(Grants, ByVendor)> {
+        let usable = |mut said: Grants| {
+            for (purpose, _) in Purpose::ALL {
+                if all.get(purpose) != Grant::Granted {
+                    *said.get_mut(purpose) = Grant::NotAsked;
+                }
+            }
+            if grants { said } else { instead_of_grants(said, Grant::NotAsked) }
+        };
+        let to: ByVendor = self.to.iter().map(|(ids, said)| (*ids, usable(*said))).collect();
+        let all = usable(all);
+        let says = |said: &Grants| *said != Grants::default();
+        (says(&all) || to.iter().any(|(_, said)| says(said))).then_some((all, to))
+    }
+
+    /// The newer counts; of the same moment what both know, and the stricter of it.
+    fn merge(&mut self, other: &Vendors) {
+        if other.at_ms > self.at_ms {
+            self.clone_from(other);
+        } else if other.at_ms == self.at_ms {
+            self.to.retain_mut(|(ids, grants)| {
+                let Some((_, others)) = other.to.iter().find(|(known, _)| known == ids) else {
+                    return false;
+                };
+                for (purpose, _) in Purpose::ALL {
+                    let place = grants.get_mut(purpose);
+                    *place = place.strictest(others.get(purpose));
+                }
+                true
+            });
+        }
+    }
+}
+
 /// A person's choice at one controller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Choice {
     /// In the order of [`Purpose::ALL`]: yes is a grant, no a denial.
     purposes: [Word; 4],
     /// Sale, sharing, targeting: no is an opt-out, yes lifts it.
     opt_outs: [Word; 3],
+    /// What a yes that names vendors came to; stored beside the rest, which was there before it.
+    #[serde(skip)]
+    pub vendors: Option<Vendors>,
 }
 
 /// How far remembered grants may be used.
@@ -155,6 +211,22 @@ impl Choice {
         (choice != Self::default()).then_some(choice)
     }
 
+    /// The same with what it comes to for destinations, where it names vendors.
+    #[must_use]
+    pub fn to_vendors(
+        mut self,
+        state: &State,
+        grants: impl IntoIterator<Item = (VendorIds, Grants)>,
+    ) -> Self {
+        if self.purposes.iter().any(|word| word.to_vendors) {
+            let mut to: ByVendor = grants.into_iter().collect();
+            to.sort_by_key(|(ids, _)| *ids);
+            to.dedup_by_key(|(ids, _)| *ids);
+            self.vendors = Some(Vendors { at_ms: state.at_ms, to });
+        }
+        self
+    }
+
     /// A refusal of some purposes.
     pub fn refusal(purposes: &[Purpose], at: Timestamp) -> Self {
         let mut choice = Self::default();
@@ -168,7 +240,7 @@ impl Choice {
 
     /// A refusal of everything, for ever: of somebody whose choice cannot be read.
     pub fn unreadable() -> Self {
-        Self { purposes: [Word::no(i64::MAX, i64::MAX); 4], opt_outs: [Word::default(); 3] }
+        Self { purposes: [Word::no(i64::MAX, i64::MAX); 4], ..Self::default() }
     }
 
     /// Whether anything in it is refused.
@@ -192,7 +264,7 @@ impl Choice {
 
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.words().all(|word| *word == Word::default())
+        self.vendors.is_none() && self.words().all(|word| *word == Word::default())
     }
 
     /// Takes in another choice of the same person: each word by its time, the stricter of equals.
@@ -200,21 +272,35 @@ impl Choice {
         for (word, other) in self.words_mut().zip(other.words()) {
             word.merge(*other);
         }
+        match (&mut self.vendors, &other.vendors) {
+            (Some(own), Some(other)) => own.merge(other),
+            (own @ None, other) => own.clone_from(other),
+            (Some(_), None) => {}
+        }
     }
 
     /// Whether another choice says anything that is not known yet. What only repeats the last word
     /// within the hour is not news.
     pub fn learns(&self, other: &Choice) -> bool {
-        self.words().zip(other.words()).any(|(word, other)| word.learns(*other))
+        let names_others = match (&self.vendors, &other.vendors) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(own), Some(other)) => own.at_ms <= other.at_ms && own.to != other.to,
+        };
+        names_others || self.words().zip(other.words()).any(|(word, other)| word.learns(*other))
     }
 
     /// Forgets grants from before a time; refusals do not age.
     pub fn forget(&mut self, before: Timestamp) {
         self.words_mut().for_each(|word| word.forget_yes(before.as_millisecond()));
+        if !self.words().any(|word| word.to_vendors) {
+            self.vendors = None;
+        }
     }
 
     /// Forgets everything that was said until a time.
     pub fn forget_all(&mut self, until_ms: i64) {
+        self.vendors.take_if(|vendors| vendors.at_ms <= until_ms);
         for word in self.words_mut() {
             if word.yes_ms.take_if(|at_ms| *at_ms <= until_ms).is_some() {
                 word.to_vendors = false;
@@ -230,32 +316,41 @@ impl Choice {
         self.words().flat_map(|word| [word.yes_ms, word.no_ms]).flatten().max()
     }
 
-    /// Speaks for an event that came without a signal of its own, and happened at a time.
+    /// Speaks for an event that came without a signal of its own, and happened at a time. What was
+    /// said of vendors is refused to some whatever the terms are, and granted to others by them.
     pub fn speak(&self, state: &mut State, happened: Timestamp, terms: Terms) {
         let at_ms = happened.as_millisecond();
         let mut rests_on: Option<i64> = None;
         let mut spoke = false;
+        let mut by_vendor = Grants::default();
         for (word, (purpose, _)) in self.purposes.iter().zip(Purpose::ALL) {
             match word.about(at_ms) {
                 Grant::Denied => {
                     *state.grants.get_mut(purpose) = Grant::Denied;
                     spoke = true;
                 }
-                Grant::Granted if terms.grants && !word.to_vendors => {
+                Grant::Granted => {
                     let yes_ms = word.yes_ms.unwrap_or(i64::MIN);
-                    if yes_ms >= terms.since.as_millisecond() {
+                    if yes_ms < terms.since.as_millisecond() {
+                        continue;
+                    }
+                    if word.to_vendors {
+                        *by_vendor.get_mut(purpose) = Grant::Granted;
+                    } else if terms.grants {
                         *state.grants.get_mut(purpose) = Grant::Granted;
-                        rests_on = Some(rests_on.map_or(yes_ms, |oldest| oldest.min(yes_ms)));
                         spoke = true;
                     }
+                    if terms.grants && (self.vendors.is_some() || !word.to_vendors) {
+                        rests_on = Some(rests_on.map_or(yes_ms, |oldest| oldest.min(yes_ms)));
+                    }
                 }
-                Grant::Granted | Grant::NotAsked => {}
+                Grant::NotAsked => {}
             }
         }
         spoke |= opt_out(state, &self.opt_outs, |word| word.about(at_ms) == Grant::Denied);
-        if spoke {
-            state.sources.push(MEMORY.to_owned());
-            state.at_ms = rests_on.unwrap_or(0);
+        let vendors = self.vendors.as_ref().and_then(|v| v.usable(by_vendor, terms.grants));
+        if spoke || vendors.is_some() {
+            state.remember(rests_on.unwrap_or(0), vendors);
         }
     }
 
@@ -419,7 +514,7 @@ mod tests {
         choice
     }
 
-    fn spoken(choice: Choice, happened: i64, grants: bool) -> State {
+    fn spoken(choice: &Choice, happened: i64, grants: bool) -> State {
         let mut state = State::default();
         let since = at(happened - 30 * DAY);
         choice.speak(&mut state, at(happened), Terms { grants, since });
@@ -429,29 +524,29 @@ mod tests {
     #[test]
     fn monday_to_thursday() {
         let monday = choice(&[opted_out(MONDAY)]);
-        let tuesday = spoken(monday, MONDAY + DAY, true);
+        let tuesday = spoken(&monday, MONDAY + DAY, true);
         assert!(tuesday.opt_out.any());
         assert_eq!(
             (tuesday.sources.as_slice(), tuesday.opt_out.sources.as_slice()),
             (&[MEMORY.to_owned()][..], &[MEMORY.to_owned()][..])
         );
-        let mut lifted = monday;
+        let mut lifted = monday.clone();
         lifted.merge(&choice(&[all(Grant::Granted, MONDAY + 2 * DAY)]));
-        let thursday = spoken(lifted, MONDAY + 3 * DAY, true);
+        let thursday = spoken(&lifted, MONDAY + 3 * DAY, true);
         assert!(!thursday.opt_out.any());
         assert_eq!(thursday.grants.ad_user_data, Grant::Granted);
-        assert!(spoken(lifted, MONDAY + DAY, true).opt_out.any(), "for later events only");
+        assert!(spoken(&lifted, MONDAY + DAY, true).opt_out.any(), "for later events only");
     }
 
     #[test]
     fn grants_are_used_where_they_may_and_age() {
         let granted = choice(&[all(Grant::Granted, MONDAY)]);
-        assert_eq!(spoken(granted, MONDAY + DAY, false), State::default());
-        assert_eq!(spoken(granted, MONDAY + 31 * DAY, true), State::default());
-        assert_eq!(spoken(granted, MONDAY + 30 * DAY, true).at_ms, MONDAY);
+        assert_eq!(spoken(&granted, MONDAY + DAY, false), State::default());
+        assert_eq!(spoken(&granted, MONDAY + 31 * DAY, true), State::default());
+        assert_eq!(spoken(&granted, MONDAY + 30 * DAY, true).at_ms, MONDAY);
         let denied = choice(&[all(Grant::Denied, MONDAY)]);
         for (later, grants) in [(DAY, false), (4000 * DAY, true)] {
-            assert_eq!(spoken(denied, MONDAY + later, grants).grants.ad_storage, Grant::Denied);
+            assert_eq!(spoken(&denied, MONDAY + later, grants).grants.ad_storage, Grant::Denied);
         }
     }
 
@@ -459,10 +554,10 @@ mod tests {
     fn of_two_words_of_one_moment_the_stricter_counts() {
         for order in [[Grant::Granted, Grant::Denied], [Grant::Denied, Grant::Granted]] {
             let both = choice(&order.map(|grant| all(grant, MONDAY)));
-            assert_eq!(spoken(both, MONDAY + DAY, true).grants.ad_storage, Grant::Denied);
+            assert_eq!(spoken(&both, MONDAY + DAY, true).grants.ad_storage, Grant::Denied);
         }
         let late = choice(&[all(Grant::Granted, MONDAY + 1), all(Grant::Denied, MONDAY)]);
-        assert_eq!(spoken(late, MONDAY + DAY, true).grants.ad_storage, Grant::Granted);
+        assert_eq!(spoken(&late, MONDAY + DAY, true).grants.ad_storage, Grant::Granted);
     }
 
     #[test]
@@ -505,25 +600,60 @@ mod tests {
         let mut state = all(Grant::Granted, MONDAY + DAY);
         state.opt_out.sale = true;
         let said = choice(&[opted_out(MONDAY), state]);
-        let spoken = spoken(said, MONDAY + 2 * DAY, true);
+        let spoken = spoken(&said, MONDAY + 2 * DAY, true);
         assert!(spoken.opt_out.sale && spoken.opt_out.sharing && spoken.opt_out.targeted);
     }
 
     #[test]
-    fn what_named_vendors_lifts_a_refusal_and_grants_nobody() {
+    fn what_named_vendors_lifts_a_refusal_and_grants_no_other() {
         let mut named = choice(&[all(Grant::Granted, MONDAY + DAY)]);
         named.words_mut().for_each(|word| word.to_vendors = true);
         let mut said = choice(&[all(Grant::Denied, MONDAY)]);
         said.merge(&named);
-        assert_eq!(spoken(said, MONDAY + 2 * DAY, true), State::default());
+        assert_eq!(spoken(&said, MONDAY + 2 * DAY, true), State::default());
         said.merge(&choice(&[all(Grant::Granted, MONDAY + DAY)]));
         assert_eq!(
-            spoken(said, MONDAY + 2 * DAY, true),
+            spoken(&said, MONDAY + 2 * DAY, true),
             State::default(),
             "of equals the stricter"
         );
         said.merge(&choice(&[all(Grant::Granted, MONDAY + 2 * DAY)]));
-        assert_eq!(spoken(said, MONDAY + 2 * DAY, true).grants.ad_storage, Grant::Granted);
+        assert_eq!(spoken(&said, MONDAY + 2 * DAY, true).grants.ad_storage, Grant::Granted);
+    }
+
+    #[test]
+    fn of_vendors_the_newer_word_counts_and_of_the_same_moment_the_stricter() {
+        let ids = |tcf| VendorIds { tcf: Some(tcf), ac: None };
+        let said = |at_ms, to: &[(u16, Grant)]| {
+            let state = all(Grant::Granted, at_ms);
+            let mut choice = choice(&[state.clone()]);
+            choice.words_mut().for_each(|word| word.to_vendors = word.yes_ms.is_some());
+            let grants = |grant| all(grant, at_ms).grants;
+            choice.to_vendors(&state, to.iter().map(|(id, grant)| (ids(*id), grants(*grant))))
+        };
+        let (yes, no) = (Grant::Granted, Grant::Denied);
+        let mut both = said(MONDAY, &[(1, yes), (2, yes), (3, yes)]);
+        let other = said(MONDAY, &[(1, yes), (2, no)]);
+        assert!(both.learns(&other));
+        both.merge(&other);
+        assert_eq!(both.vendors, said(MONDAY, &[(1, yes), (2, no)]).vendors);
+        let newer = said(MONDAY + DAY, &[(2, yes)]);
+        assert!(both.learns(&newer) && !newer.learns(&both));
+        both.merge(&newer);
+        assert_eq!(both, newer);
+        both.merge(&said(MONDAY, &[(1, yes)]));
+        assert_eq!(both, newer, "what is older is over");
+        both.forget(at(MONDAY + 2 * DAY));
+        assert!(both.is_empty());
+        let mut state = State::default();
+        let terms = Terms { grants: true, since: at(MONDAY) };
+        newer.speak(&mut state, at(MONDAY + 2 * DAY), terms);
+        assert_eq!((state.grants.ad_storage, state.at_ms), (yes, MONDAY + DAY));
+        let rules = crate::consent::Rules::deny_all();
+        let to = |id| state.again(&rules, ids(id)).grants.ad_storage;
+        assert_eq!((to(2), to(1)), (yes, no), "of a vendor that was not asked of nobody knows");
+        state.forget_grants();
+        assert_eq!(state.again(&rules, ids(2)).grants.ad_storage, Grant::NotAsked);
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub use rules::{
     DestinationRule, InRegion, IpForm, Memory, Model, RegionRule, Role, Rules, VendorId,
     WhenDenied, WhenOptedOut,
 };
-pub use said::{Said, VendorIds};
+pub use said::{ByVendor, Said, VendorIds};
 pub use seen::{Content, Problem, Seen, Text};
 pub use signals::{OptOutClaim, Signals};
 pub use state::{OptOut, Reading, State, read};

@@ -9,13 +9,16 @@ use serde::{Deserialize, Serialize};
 use super::{Grant, Grants, Model, OptOut, Purpose, Region, Rules, categories};
 
 /// The ids by which frameworks know a destination; none: a TC string alone cannot grant it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct VendorIds {
     /// On IAB's Global Vendor List.
     pub tcf: Option<u16>,
     /// On Google's list of ad technology providers.
     pub ac: Option<u32>,
 }
+
+/// Grants by the ids of the destinations that have them, each once.
+pub type ByVendor = Vec<(VendorIds, Grants)>;
 
 /// What the signals of an event said.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -59,6 +62,14 @@ pub(super) enum Says {
     OptOut([bool; 3], bool),
     /// Global Privacy Control.
     Gpc,
+    /// A remembered choice that named vendors: what it says of the purposes, and to each vendor that
+    /// was known then.
+    Vendors {
+        /// Vendors aside.
+        all: Grants,
+        /// By vendor.
+        to: ByVendor,
+    },
 }
 
 /// What signals amount to under rules.
@@ -73,7 +84,8 @@ pub(super) struct Settled {
 impl Said {
     /// Whether any signal says something else to one vendor than to another.
     pub(super) fn names_vendors(&self) -> bool {
-        self.voices.iter().any(|voice| matches!(voice.says, Says::Tcf { .. }))
+        let names = |says: &Says| matches!(says, Says::Tcf { .. } | Says::Vendors { .. });
+        self.voices.iter().any(|voice| names(&voice.says))
     }
 
     /// What it amounts to: for a destination with these ids, or vendors aside.
@@ -87,7 +99,11 @@ impl Said {
                     settled.provider_only |= provider_only;
                 }
                 Says::Gpc => settled.opt_out.add(&voice.source, [counts_gpc; 3]),
-                Says::Purposes(_) | Says::Tcf { .. } | Says::Providers | Says::Categories(_) => {}
+                Says::Purposes(_)
+                | Says::Tcf { .. }
+                | Says::Providers
+                | Says::Categories(_)
+                | Says::Vendors { .. } => {}
             }
             let said = self.grants_of(voice, rules, ids);
             for (purpose, _) in Purpose::ALL {
@@ -124,7 +140,8 @@ impl Said {
             | Says::Purposes(_)
             | Says::Categories(_)
             | Says::OptOut(..)
-            | Says::Gpc => true,
+            | Says::Gpc
+            | Says::Vendors { .. } => true,
         })
     }
 
@@ -142,6 +159,13 @@ impl Said {
                 Some(ids) if ids == self.ids => *vendor,
                 // The string is gone; what it said to another vendor than then nobody knows.
                 Some(_) => instead_of_grants(*all, Grant::Denied),
+            },
+            Says::Vendors { all, to } => match ids {
+                None => *all,
+                Some(ids) => match to.iter().find(|(known, _)| *known == ids) {
+                    Some((_, grants)) => *grants,
+                    None => instead_of_grants(*all, Grant::Denied),
+                },
             },
             Says::Providers | Says::OptOut(..) | Says::Gpc => Grants::default(),
         }

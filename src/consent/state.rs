@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Grants, Purpose, Region, Rules, Signals,
+    Grant, Grants, Purpose, Region, Rules, Signals,
     memory::{MEMORY, Refusals},
-    said::{Said, Says, VendorIds, Voice},
+    said::{ByVendor, Said, Says, VendorIds, Voice, instead_of_grants},
     seen::Seen,
 };
 
@@ -66,8 +66,8 @@ pub struct State {
     /// When it was said, epoch milliseconds: a later refusal reaches it. For a remembered choice the
     /// time of the oldest grant that it rests on; 0 where nothing was said.
     pub at_ms: i64,
-    /// What the signals said before any rule; `None` where there were none, and for what was not
-    /// read from signals (a remembered choice), which stands as it is.
+    /// What the signals said before any rule, or what was remembered of them; `None` where there were
+    /// none. What stands without them stands as it is.
     pub said: Option<Said>,
 }
 
@@ -118,6 +118,49 @@ impl State {
         }
         let (region, at_ms) = (self.region.take(), self.at_ms);
         *self = State { at_ms, ..State::of(said, region, self.minor, rules, None) };
+    }
+
+    /// Keeps what a remembered choice came to as signals of its own, to be heard again by the rules of
+    /// later and for each destination's vendor.
+    pub(super) fn remember(&mut self, at_ms: i64, vendors: Option<(Grants, ByVendor)>) {
+        let mut say = |says| {
+            let voice = Voice { source: MEMORY.to_owned(), says };
+            self.said.get_or_insert_default().voices.push(voice);
+        };
+        say(Says::Purposes(self.grants));
+        let OptOut { sale, sharing, targeted, .. } = self.opt_out;
+        if self.opt_out.any() {
+            say(Says::OptOut([sale, sharing, targeted], false));
+        }
+        if let Some((all, to)) = vendors {
+            for (purpose, _) in Purpose::ALL {
+                let place = self.grants.get_mut(purpose);
+                *place = place.strictest(all.get(purpose));
+            }
+            say(Says::Vendors { all, to });
+        }
+        self.sources.push(MEMORY.to_owned());
+        self.at_ms = at_ms;
+    }
+
+    /// Takes back what remembered grants have given.
+    pub fn forget_grants(&mut self) {
+        let forget = |grants: &mut Grants| *grants = instead_of_grants(*grants, Grant::NotAsked);
+        forget(&mut self.grants);
+        for voice in self.said.iter_mut().flat_map(|said| &mut said.voices) {
+            match &mut voice.says {
+                Says::Purposes(grants) => forget(grants),
+                Says::Vendors { all, to } => {
+                    forget(all);
+                    to.iter_mut().for_each(|(_, grants)| forget(grants));
+                }
+                Says::Tcf { .. }
+                | Says::Providers
+                | Says::Categories(_)
+                | Says::OptOut(..)
+                | Says::Gpc => {}
+            }
+        }
     }
 
     /// The same signals under the rules of today, for a destination with these vendor ids: what was

@@ -11,7 +11,7 @@ use super::settle::{REJECTED, RETENTION, TOO_OLD, expiry};
 use crate::{
     config::{Config, DestinationConfig},
     consent::{
-        self, Grant, Purpose, Question, State,
+        self, Question, State,
         memory::{Remembered, Terms},
     },
     destinations::Mode,
@@ -162,12 +162,7 @@ fn outdate(config: &Config, prepared: &mut Prepared, now: Timestamp) {
         terms.grants && state.at_ms >= terms.since.as_millisecond()
     });
     if !stands {
-        for (purpose, _) in Purpose::ALL {
-            let place = state.grants.get_mut(purpose);
-            if *place == Grant::Granted {
-                *place = Grant::NotAsked;
-            }
-        }
+        state.forget_grants();
     }
 }
 

@@ -48,7 +48,43 @@ pub(super) fn problem(data: &Path, hash: &str) -> Option<&'static str> {
     if !folder.is_dir() {
         return Some("missing");
     }
-    config::hash_of(&folder).filter(|own| own != hash).map(|_| "changed")
+    config::hash_of(&folder).filter(|(own, _)| own != hash).map(|_| "changed")
+}
+
+/// What lies among the copies and is no part of one, by its path within their folder: files beside
+/// them, files within them, and copies that are not what their name says.
+pub(super) fn surplus(data: &Path) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for (name, _) in files::all(&place(data))? {
+        let folder = place(data).join(&name);
+        match config::hash_of(&folder).filter(|_| folder.is_dir()) {
+            Some((hash, names)) if hash == name => {
+                gather(&folder, "", &mut |path| {
+                    let is_its = path == IN_FORCE || names.iter().any(|known| known == path);
+                    if !is_its {
+                        found.push(format!("{name}/{path}"));
+                    }
+                })?;
+            }
+            // Its rates lie elsewhere: what it is cannot be told.
+            None if folder.is_dir() => {}
+            Some(_) | None => found.push(name),
+        }
+    }
+    Ok(found)
+}
+
+/// Shows every file within a folder by its path there.
+fn gather(folder: &Path, within: &str, see: &mut dyn FnMut(&str)) -> io::Result<()> {
+    for (name, _) in files::all(&folder.join(within))? {
+        let path = if within.is_empty() { name } else { format!("{within}/{name}") };
+        if folder.join(&path).is_dir() {
+            gather(folder, &path, see)?;
+        } else {
+            see(&path);
+        }
+    }
+    Ok(())
 }
 
 /// Notes that a configuration is in force today.
@@ -84,6 +120,36 @@ pub(super) fn forget(data: &Path, before: Date) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_part_of_a_copy_is_found() {
+        let data = tempfile::tempdir().unwrap();
+        let now = "2026-11-01T12:00:00Z".parse::<Timestamp>().unwrap();
+        let own = tempfile::tempdir().unwrap();
+        let events = b"[rates]\nfile = \"own/rates.csv\"\n";
+        fs::write(own.path().join("events.toml"), events).unwrap();
+        fs::create_dir(own.path().join("own")).unwrap();
+        fs::write(own.path().join("own/rates.csv"), b"EUR,1,2026-11-01\n").unwrap();
+        let (hash, _) = config::hash_of(own.path()).unwrap();
+        let files = [
+            ("events.toml".to_owned(), events.to_vec()),
+            ("own/rates.csv".to_owned(), b"EUR,1,2026-11-01\n".to_vec()),
+        ];
+        keep(data.path(), &hash, &files, now).unwrap();
+        assert_eq!(surplus(data.path()).unwrap(), Vec::<String>::new());
+        let write = |path: &str| {
+            let path = place(data.path()).join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, b"x").unwrap();
+        };
+        let inside = format!("{hash}/own/notes.txt");
+        ["notes.txt", "aa/relay.toml", &inside].into_iter().for_each(write);
+        let mut found = surplus(data.path()).unwrap();
+        found.sort();
+        let mut expected = vec!["aa".to_owned(), inside, "notes.txt".to_owned()];
+        expected.sort();
+        assert_eq!(found, expected);
+    }
 
     #[test]
     fn a_configuration_is_kept_as_long_as_it_was_in_force() {

@@ -69,12 +69,24 @@ pub fn verify(queue: &Queue, data: &Path) -> Result<Report, Refused> {
     let mut report = walk(queue, data, &chain, None, &mut see)?;
     report.waiting = waiting.len();
     surplus(queue, data, &mut report)?;
-    for (hash, first) in configurations {
-        let Some(code) = configurations::problem(data, &hash) else { continue };
+    for (hash, first) in &configurations {
+        let (hash, first) = (hash.as_str(), *first);
+        let Some(code) = configurations::problem(data, hash) else { continue };
         let file = format!("config/{hash}");
         let message = format!("{code}: the copy of the configuration that record {first} names");
         report.ok = false;
         report.problems.push(Problem { file, record: first, to: first, code, message });
+    }
+    let failed = |error: io::Error| Refused::Store(format!("the decision log: {error}"));
+    for name in configurations::surplus(data).map_err(failed)? {
+        // Of one that a record names it was said that it is changed.
+        if !configurations.contains_key(&name) {
+            let message = "it is no part of a kept configuration".to_owned();
+            let (file, code) = (format!("{}/{name}", configurations::FOLDER), "surplus");
+            let record = report.records;
+            report.ok = false;
+            report.problems.push(Problem { file, record, to: record, code, message });
+        }
     }
     Ok(report)
 }

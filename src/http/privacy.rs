@@ -15,7 +15,7 @@ use crate::{
     config::{AdminRole, Config},
     consent::{
         Purpose,
-        memory::{Choice, Word},
+        memory::{Choice, Vendors, Word},
         traits,
     },
     identity::Digest,
@@ -188,6 +188,9 @@ fn render(asked: &Asked, dossier: &Dossier) -> Value {
         "recipients": recipients,
         "identifiers": dossier.identifiers,
         "choices": dossier.remembered.choice.spoken().map(word).collect::<Map<_, _>>(),
+        "vendors": dossier.remembered.choice.vendors.iter().flat_map(Vendors::to).map(|(ids, grants)| {
+            json!({"tcf_vendor_id": ids.tcf, "ac_provider_id": ids.ac, "grants": grants})
+        }).collect::<Vec<_>>(),
         "clicks": dossier.remembered.clicks.iter().map(|click| json!({
             "at": time(click.at_ms),
             "kept_until": time(click.until_ms),

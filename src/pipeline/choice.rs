@@ -7,7 +7,7 @@ use super::{Street, SubjectKey, consent, grounds, rejection};
 use crate::{
     config::{Config, Site},
     consent::{
-        Reading, State, Whereabouts,
+        Reading, Seen, State, Whereabouts,
         memory::{self, Choice, Terms},
     },
     event::Event,
@@ -25,13 +25,13 @@ pub(super) fn of_event(
     subjects: &[IdHash],
     whereabouts: &Whereabouts,
     now: Timestamp,
-    state: &mut State,
+    Reading { seen, state }: &mut Reading,
 ) -> Option<Choice> {
     if subjects.is_empty() || event.test {
         return None;
     }
     if !state.is_silent() {
-        let choice = Choice::of(state, event.received_at);
+        let choice = left_by(street.config, seen, state, event.received_at);
         // A grant that is older than what was refused since gives nothing back, and a signal that
         // does not speak of something takes back no refusal of it. Nothing is looked up for the many
         // events that speak of everything.
@@ -52,6 +52,18 @@ pub(super) fn of_event(
     let terms = Terms::of(memory, event.action_source.name(), whereabouts.door, now);
     remembered.choice.speak(state, event.timestamp, terms);
     None
+}
+
+/// The choice that signals leave; where they name vendors, with what they come to for each
+/// destination of today.
+fn left_by(config: &Config, seen: &Seen, state: &State, heard: Timestamp) -> Option<Choice> {
+    let rules = &config.consent;
+    let to = config.destinations.values().map(|destination| {
+        let platform = destination.platform;
+        let ids = rules.vendor_ids(&destination.name, platform.name, platform.vendor_ids());
+        (ids, seen.state_for(state, rules, ids).grants)
+    });
+    Some(Choice::of(state, heard)?.to_vendors(state, to))
 }
 
 /// A choice that came by itself.
@@ -128,7 +140,8 @@ pub fn choice(
     let Read { event, warnings, .. } = read;
     let (site, subjects) = whom(street.config, street.key, &event)?;
     let (Reading { seen, state }, _) = consent::read(street, site, &event, whereabouts);
-    let Some(choice) = Choice::of(&state, event.received_at) else {
+    let left = left_by(street.config, &seen, &state, event.received_at);
+    let Some(choice) = left else {
         let message = "it grants nothing and refuses nothing; send what was chosen, such as \
                        \"ad_storage\": \"granted\", or \"opt_out\": true";
         return Err(rejection(&event, RejectionCode::MissingField, message, "/consent"));

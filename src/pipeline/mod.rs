@@ -145,7 +145,7 @@ pub fn run(
         // What was paid back is in the same currency as every other amount of the site.
         event.currency = event.currency.or(site.currency);
     }
-    let (Reading { seen, mut state }, model) = consent::read(street, site, &event, whereabouts);
+    let (mut reading, model) = consent::read(street, site, &event, whereabouts);
     let country = country_of(&event, site.country.as_deref());
     let country = country.as_deref();
     let memo = Memo::default();
@@ -158,7 +158,8 @@ pub fn run(
     let by_name = identifiers.iter().zip(&subjects).filter(|((field, _), _)| KEYS.contains(field));
     let click_keys: Vec<IdHash> = by_name.map(|(_, key)| *key).chain(order).collect();
     subjects.extend(order);
-    let choice = choice::of_event(street, &event, &subjects, whereabouts, now, &mut state);
+    let choice = choice::of_event(street, &event, &subjects, whereabouts, now, &mut reading);
+    let Reading { seen, state } = reading;
     let click = clicks::of_event(street, &event, &click_keys, &state);
     let by_name =
         identifiers.iter().zip(&subjects).filter(|_| config.consent.memory.traits.is_some());

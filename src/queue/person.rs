@@ -96,7 +96,7 @@ impl Known {
     /// As events are concerned.
     pub(super) fn remembered(&self) -> Remembered {
         Remembered {
-            choice: self.choice,
+            choice: self.choice.clone(),
             erased_ms: self.erased.as_ref().map(|tombstone| tombstone.at_ms),
             clicks: self.clicks.clone(),
             traits: self.traits.clone(),

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::consent::{
     clicks::Click,
-    memory::{Choice, Remembered},
+    memory::{Choice, Remembered, Vendors},
     traits::Trait,
 };
 
@@ -35,6 +35,8 @@ enum Stored {
     V2(Box<Known>, Vec<Click>),
     /// The same, and remembered traits.
     V3(Box<Known>, Vec<Click>, Vec<Trait>),
+    /// The same, and what a choice said to vendors.
+    V4(Box<Known>, Vec<Click>, Vec<Trait>, Vendors),
 }
 
 /// Where an identifier leads.
@@ -178,10 +180,12 @@ impl Register {
                     let oldest_ms = known.oldest_ms(horizon);
                     let clicks = std::mem::take(&mut known.clicks);
                     let traits = std::mem::take(&mut known.traits);
-                    let stored = match (clicks.is_empty(), traits.is_empty()) {
-                        (true, true) => Stored::V1(known),
-                        (false, true) => Stored::V2(known, clicks),
-                        (_, false) => Stored::V3(known, clicks, traits),
+                    let vendors = known.choice.vendors.take();
+                    let stored = match (vendors, clicks.is_empty(), traits.is_empty()) {
+                        (None, true, true) => Stored::V1(known),
+                        (None, false, true) => Stored::V2(known, clicks),
+                        (None, _, false) => Stored::V3(known, clicks, traits),
+                        (Some(vendors), ..) => Stored::V4(known, clicks, traits, vendors),
                     };
                     let bytes = sealed(seal, &key, oldest_ms, &stored)?;
                     record::replace(batch, &key, &bytes, slot.pieces);
@@ -310,6 +314,11 @@ impl Register {
                     }
                     Ok(Stored::V3(mut known, clicks, traits)) => {
                         (known.clicks, known.traits) = (clicks, traits);
+                        Holds::Person(known)
+                    }
+                    Ok(Stored::V4(mut known, clicks, traits, vendors)) => {
+                        (known.clicks, known.traits) = (clicks, traits);
+                        known.choice.vendors = Some(vendors);
                         Holds::Person(known)
                     }
                     Err(why) => {

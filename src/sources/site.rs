@@ -19,8 +19,7 @@ pub(super) fn of<'c>(
     let allowed = door.key.map(|key| key.sites.as_slice()).filter(|sites| !sites.is_empty());
     if let Some(name) = named {
         let Some(site) = config.sites.get(name) else {
-            let known: Vec<&str> = config.sites.keys().map(String::as_str).collect();
-            let message = format!("no such site; known are {}", known.join(", "));
+            let message = format!("no such site; {}", known(Some(name), config));
             return Err(path.reject(RejectionCode::SiteUnknown, message));
         };
         return permitted(site, allowed);
@@ -43,12 +42,26 @@ pub(super) fn of<'c>(
     match (allowed, config.sites.values().next()) {
         (None, Some(only)) if config.sites.len() == 1 => Ok(only),
         _ => {
-            let message = "nothing says which site it belongs to: \"site\" (Segment's calls: \
-                           context.site; the Measurement Protocol: ?site=), a page URL on one of its \
-                           hosts, or a write key of one site";
+            let message = format!(
+                "nothing says which site it belongs to: \"site\" (Segment's calls: context.site; the \
+                 Measurement Protocol: ?site=), a page URL on one of its hosts, or a write key of one \
+                 site; {}",
+                known(None, config)
+            );
             Err(path.reject(RejectionCode::SiteUnknown, message))
         }
     }
+}
+
+/// The sites that there are, after the one whose name is nearest to what was written.
+fn known(written: Option<&str>, config: &Config) -> String {
+    let names: Vec<&str> = config.sites.keys().map(String::as_str).collect();
+    let nearest = written.and_then(|written| {
+        let distance = |name: &&&str| strsim::damerau_levenshtein(name, written);
+        let near = names.iter().min_by_key(distance)?;
+        (distance(&near) <= 2.max(near.len() / 3)).then(|| format!("the nearest is {near:?}; "))
+    });
+    format!("{}known are {}", nearest.unwrap_or_default(), names.join(", "))
 }
 
 fn permitted<'c>(site: &'c Site, allowed: Option<&[String]>) -> Result<&'c Site, Rejection> {

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Folder, KEY, OwnSandbox, Relay, assert_balanced};
+use crate::{
+    harness::{Folder, KEY, OwnSandbox, Relay, assert_balanced},
+    strings::Tc,
+};
 
 /// Two sites of one controller and one of another; one destination each, and a second at the first.
 pub(crate) fn folder() -> Folder {
@@ -285,6 +288,58 @@ async fn grants_are_remembered_for_doors_without_signals_and_only_for_those() {
     assert_eq!(line["consent"]["sources"], json!(["memory"]), "{line:#}");
     assert_eq!(line["consent"]["grants"]["ad_user_data"], "granted");
     assert_eq!(line["destinations"]["meta_shop"]["decision"], "send");
+}
+
+/// What a TC string grants to one destination's vendor and not to another's is remembered so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tc_strings_grants_are_remembered_for_the_vendors_that_it_names() {
+    let string = Tc { vendors: vec![755], ..Tc::default() }.text();
+    let folder = folder();
+    folder.edit("consent.toml", |text| {
+        text.replace(
+            "[destinations.crm]",
+            "tcf_vendor_id = 804\n[destinations.crm]\ntcf_vendor_id = 755",
+        )
+    });
+    let relay = Relay::start(&folder).await;
+    let user = |n: &str| json!({"email": format!("{n}@example.com")});
+    relay.accept(&visit("by-event", user("ann"), json!({"tcf": string}))).await;
+    let choice = json!({"user": user("bob"), "consent": {"tcf": string}, "site": "shop"});
+    assert_eq!(relay.choose(&choice).await.0, 202);
+    relay.drained().await;
+    relay.kill().await;
+    let relay = Relay::start(&folder).await;
+    relay.accept(&order("after-event", "shop", "ann@example.com", "DE")).await;
+    relay.accept(&order("after-choice", "shop", "bob@example.com", "DE")).await;
+    let stats = relay.drained().await;
+    let books = &stats["destinations"];
+    assert_eq!(books["crm"]["delivered"], 3, "{books:#}");
+    assert_eq!(books["meta_shop"]["held"]["no_consent"], 3, "refused to that vendor: {books:#}");
+    let held = relay.privacy("export", &user("ann")).await;
+    let vendors = held["vendors"].as_array().unwrap();
+    let of = |id: u32| &vendors.iter().find(|v| v["tcf_vendor_id"] == id).unwrap()["grants"];
+    assert_eq!(of(755)["ad_user_data"], "granted", "{held:#}");
+    assert_eq!(of(804)["ad_user_data"], "denied", "{held:#}");
+
+    // What is refused to a vendor binds everywhere; grants are used where they may be.
+    relay.accept(&visit("website", user("ann"), json!({}))).await;
+    relay.accept(&order("in-the-us", "shop", "ann@example.com", "US")).await;
+    let stats = relay.drained().await;
+    let books = &stats["destinations"];
+    assert_eq!(count(books, "crm", "delivered"), 4, "{books:#}");
+    assert_eq!(books["crm"]["held"]["no_consent"], 1, "{books:#}");
+    assert_eq!(books["meta_shop"]["held"]["no_consent"], 5, "{books:#}");
+
+    // A queued order that rests on it is decided again by the vendor ids of after a restart.
+    relay.pause("crm", true).await;
+    relay.accept(&order("waiting", "shop", "bob@example.com", "DE")).await;
+    relay.kill().await;
+    folder.edit("consent.toml", |text| text.replace("tcf_vendor_id = 755", "tcf_vendor_id = 1000"));
+    let relay = Relay::start(&folder).await;
+    relay.pause("crm", false).await;
+    let books = relay.until("it is withheld", |b| count(b, "crm", "withdrawn") == 1).await;
+    assert_eq!(count(&books, "crm", "delivered"), 4, "{books:#}");
+    relay.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -204,5 +204,14 @@ async fn what_was_added_is_named() {
         std::fs::remove_file(house.file(name)).unwrap();
     }
     assert!(house.verify(&queue).ok);
+    for name in ["config/notes.txt", "config/0123456789abcdef/relay.toml"] {
+        std::fs::create_dir_all(house.file(name).parent().unwrap()).unwrap();
+        std::fs::write(house.file(name), "x").unwrap();
+        let report = house.verify(&queue);
+        let entry = name.trim_end_matches("/relay.toml");
+        let named = report.problems.iter().any(|one| one.code == "surplus" && one.file == entry);
+        assert!(!report.ok && named, "{name}: {report:?}");
+        std::fs::remove_dir_all(house.file("config")).unwrap();
+    }
     queue.close().await;
 }

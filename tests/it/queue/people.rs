@@ -189,7 +189,7 @@ async fn what_is_on_its_way_is_waited_for_and_marks_are_kept() {
     let queue = house.reopen(queue).await;
     let refusal = all(Grant::Denied, START + 5);
     let reached =
-        queue.choose(jane.to_vec(), refusal, everything_stops(), Vec::new()).await.unwrap();
+        queue.choose(jane.to_vec(), refusal.clone(), everything_stops(), Vec::new()).await.unwrap();
     assert_eq!(reached.count, 1);
     let lease = queue.lease("meta", 10, 80).unwrap().unwrap();
     assert_eq!(ids_of(&lease), ["event-2"]);
