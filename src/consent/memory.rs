@@ -530,7 +530,7 @@ mod tests {
             (tuesday.sources.as_slice(), tuesday.opt_out.sources.as_slice()),
             (&[MEMORY.to_owned()][..], &[MEMORY.to_owned()][..])
         );
-        let mut lifted = monday.clone();
+        let mut lifted = monday;
         lifted.merge(&choice(&[all(Grant::Granted, MONDAY + 2 * DAY)]));
         let thursday = spoken(&lifted, MONDAY + 3 * DAY, true);
         assert!(!thursday.opt_out.any());
@@ -626,7 +626,7 @@ mod tests {
         let ids = |tcf| VendorIds { tcf: Some(tcf), ac: None };
         let said = |at_ms, to: &[(u16, Grant)]| {
             let state = all(Grant::Granted, at_ms);
-            let mut choice = choice(&[state.clone()]);
+            let mut choice = choice(std::slice::from_ref(&state));
             choice.words_mut().for_each(|word| word.to_vendors = word.yes_ms.is_some());
             let grants = |grant| all(grant, at_ms).grants;
             choice.to_vendors(&state, to.iter().map(|(id, grant)| (ids(*id), grants(*grant))))
