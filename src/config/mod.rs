@@ -36,7 +36,8 @@ use crate::{
     consent,
     destinations::{Destination, Mode, Platform, Version},
     event::Currency,
-    plan::{Expression, Kind, Plan},
+    expression::Expression,
+    plan::{Kind, Plan},
     value::{EntryValue, Rates},
 };
 

@@ -10,8 +10,8 @@ use crate::{
         wire::{self, Object},
     },
     event::{AdjustmentKind, Event, Field, FieldSet, Item},
+    expression::{Expression, Facts},
     job::{Prepared, Sent},
-    plan::{Expression, Facts},
 };
 
 /// What is sent where `fields` does not say.
