@@ -23,6 +23,7 @@ mod token;
 mod units;
 pub mod versions;
 mod warn;
+mod without_effect;
 
 use std::{
     collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc,
