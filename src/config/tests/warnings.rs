@@ -209,7 +209,6 @@ fn of_rules_that_can_do_nothing() {
     };
     for (lines, what) in [
         ("when = \" false \"", "when: never holds"),
-        ("count = { per = \"401d\" }", "count.per: is longer than"),
         ("value = { formula = \"event_value * 2\" }", "value.formula: event_value is what"),
         ("value = { field = \"properties.value\", times = \"-1\" }", "value: times = \"-1\""),
     ] {
@@ -225,6 +224,25 @@ fn of_rules_that_can_do_nothing() {
          ads = {entry}\nhook = true\n"
     );
     assert_eq!(lines(&check_good_but("events.toml", &text)), Vec::<String>::new());
+}
+
+#[test]
+fn of_a_count_that_outlasts_what_it_counts_by() {
+    let found = |per: &str| {
+        let events = format!(
+            "[events.purchase]\nkind = \"macro\"\ncount = {{ per = \"{per}\" }}\n\
+             [events.purchase.destinations]\nads = true\nhook = true\n"
+        );
+        let mut files = super::good_but("events.toml", &events);
+        files[0].1.push_str("[retention]\nfrequency = \"30d\"\n");
+        let files: Vec<(&str, &str)> = files.iter().map(|(n, text)| (*n, text.as_str())).collect();
+        lines(&check(&files))
+    };
+    for longer in ["31d", "721h"] {
+        let found = found(longer);
+        assert!(found.len() == 1 && found[0].contains("count.per: is longer than"), "{found:?}");
+    }
+    assert_eq!((found("30d"), found("720h")), (Vec::new(), Vec::new()));
 }
 
 #[test]
