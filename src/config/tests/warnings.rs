@@ -217,7 +217,7 @@ fn of_rules_that_can_do_nothing() {
     }
     let entry = "{ action = \"1\", value = { field = \"properties.value\", times = \"-0.5\" } }";
     assert!(found("", entry).contains("purchase.destinations.ads: times"), "of an entry");
-    let good = "when = \"order_id != ''\"\ncount = { per = \"400d\" }";
+    let good = "when = \"properties.order_id != ''\"\ncount = { per = \"400d\" }";
     let entry = "{ action = \"1\", value = { formula = \"event_value * 2\" } }";
     let text = format!(
         "[events.purchase]\nkind = \"macro\"\n{good}\n[events.purchase.destinations]\n\
