@@ -22,7 +22,7 @@ use super::{
     Problem, Quota, Refusal, Response, Settings, Take, Version,
     answer::{by_status, garbled, innocent, json},
     prepare::{Recipe, prepare, taken, unsupported},
-    wire::{self, Object},
+    wire::{self, Frame, Object},
 };
 use crate::{
     consent::{IpForm, Permit, Purpose, Purposes},
@@ -268,14 +268,14 @@ impl Destination for Linkedin {
         headers.push(("content-type".to_owned(), "application/json".to_owned()));
         // Without it a list of elements is refused.
         headers.push(("x-restli-method".to_owned(), "BATCH_CREATE".to_owned()));
-        wire::batches(events, BATCH, "{\"elements\":[]}".len())
+        wire::batches(events, BATCH, Frame::Known("{\"elements\":[", "]}"))
             .into_iter()
             .map(|batch| Call {
                 purpose: CallPurpose::Send,
                 method: "POST",
                 url: format!("{}/rest/conversionEvents", self.base),
                 headers: headers.clone(),
-                body: format!("{{\"elements\":[{}]}}", batch.events).into_bytes(),
+                body: batch.text.into_bytes(),
                 members: batch.members,
             })
             .collect()

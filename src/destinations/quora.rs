@@ -20,7 +20,7 @@ use super::{
     answer::{by_status, garbled, json, retry_after, words},
     prepare::{Recipe, check_currency, prepare, taken, unsupported},
     settings::{Names, days},
-    wire::{self, Object},
+    wire::{self, Frame, Object},
 };
 use crate::{
     consent::{Permit, Purpose, Purposes},
@@ -187,9 +187,9 @@ impl Destination for Quora {
             Some((index, self.event(job, name, now).json()))
         });
         let frame = format!("{{\"account_id\":{},\"data\":[]}}", self.account).len();
-        wire::batches(events, BATCH, frame)
+        wire::batches(events, BATCH, Frame::UpTo(frame))
             .into_iter()
-            .map(|batch| self.call(CallPurpose::Send, &batch.events, batch.members))
+            .map(|batch| self.call(CallPurpose::Send, &batch.text, batch.members))
             .collect()
     }
 

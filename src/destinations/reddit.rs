@@ -20,7 +20,7 @@ use super::{
     Quota, Refusal, Response, Settings, Take,
     answer::{by_status, garbled, innocent},
     prepare::{Recipe, missing, prepare, taken, unsupported},
-    wire::{self, Object},
+    wire::{self, Frame, Object},
 };
 use crate::{
     consent::{Permit, Purpose, Purposes},
@@ -328,12 +328,9 @@ impl Destination for Reddit {
             let kind = self.kind(&job.event, job.entry)?;
             Some((index, event(job, kind, now).json()))
         });
-        wire::batches(events, BATCH, "{\"data\":{\"events\":[".len() + tail.len())
+        wire::batches(events, BATCH, Frame::Known("{\"data\":{\"events\":[", &tail))
             .into_iter()
-            .map(|batch| {
-                let body = format!("{{\"data\":{{\"events\":[{}{tail}", batch.events);
-                self.call(CallPurpose::Send, body.into_bytes(), batch.members)
-            })
+            .map(|batch| self.call(CallPurpose::Send, batch.text.into_bytes(), batch.members))
             .collect()
     }
 
@@ -428,7 +425,7 @@ fn metadata(job: &Prepared) -> Object {
         // In clear, as the pixel sends it.
         .with("conversion_id", job.event_id.as_str())
         .maybe("order_id", order_id)
-        .maybe("currency", currency.filter(|_| is_priced).map(|c| c.code().to_owned()))
+        .maybe("currency", currency.filter(|_| is_priced))
         .maybe("value", job.value.map(|value| wire::number(value.amount)))
         .maybe("item_count", count.and_then(wire::integer))
         .list("products", products)

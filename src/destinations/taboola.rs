@@ -16,7 +16,7 @@ use super::{
     answer::by_status,
     prepare::{Recipe, check_currency, prepare, taken, unsupported},
     settings::{Names, days},
-    wire::{self, Object},
+    wire::{self, Frame, Object},
 };
 use crate::{
     consent::{Permit, Purpose, Purposes},
@@ -154,14 +154,14 @@ impl Destination for Taboola {
             Some(account) => {
                 let url = format!("{}/{account}/log/3/bulk-s2s-action", self.base);
                 let events = named.map(|(index, job, name)| (index, action(job, name, now).json()));
-                wire::batches(events, BATCH, "{\"actions\":[]}".len())
+                wire::batches(events, BATCH, Frame::Known("{\"actions\":[", "]}"))
                     .into_iter()
                     .map(|batch| Call {
                         purpose: CallPurpose::Send,
                         method: "POST",
                         url: url.clone(),
                         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
-                        body: format!("{{\"actions\":[{}]}}", batch.events).into_bytes(),
+                        body: batch.text.into_bytes(),
                         members: batch.members,
                     })
                     .collect()
@@ -228,7 +228,7 @@ fn postback(job: &Prepared, name: &str) -> String {
 }
 
 /// How many pieces, a whole number.
-fn quantity(job: &Prepared) -> Option<serde_json::Number> {
+fn quantity(job: &Prepared) -> Option<wire::Exact> {
     let units = wire::units(&job.items).filter(|units| !units.is_zero())?;
     wire::integer(units)
 }

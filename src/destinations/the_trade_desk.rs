@@ -19,7 +19,7 @@ use super::{
     answer::{by_status, code, garbled, innocent, json as body_of, words},
     prepare::{Recipe, missing, prepare, taken, unsupported},
     settings::{Names, days},
-    wire::{self, Object},
+    wire::{self, Frame, Object},
 };
 use crate::{
     consent::{Permit, Purpose, Purposes},
@@ -281,14 +281,14 @@ impl Destination for TheTradeDesk {
             let name = self.names.get(&job.event, job.entry)?;
             Some((index, self.event(job, name).json()))
         });
-        wire::batches(events, BATCH, "{\"data\":[]}".len())
+        wire::batches(events, BATCH, Frame::Known("{\"data\":[", "]}"))
             .into_iter()
             .map(|batch| Call {
                 purpose: CallPurpose::Send,
                 method: "POST",
                 url: self.url.clone(),
                 headers: vec![("content-type".to_owned(), "application/json".to_owned())],
-                body: format!("{{\"data\":[{}]}}", batch.events).into_bytes(),
+                body: batch.text.into_bytes(),
                 members: batch.members,
             })
             .collect()
@@ -346,7 +346,7 @@ impl TheTradeDesk {
             .maybe("upixel_id", pixel)
             .with("event_name", name)
             .maybe("value", job.value.map(|value| self.amount(value.amount, &value.amount_text())))
-            .maybe("currency", currency.map(|currency| currency.code().to_owned()))
+            .maybe("currency", currency)
             .maybe("order_id", job.clear(Field::OrderId))
             .maybe("client_ip", job.clear(Field::Ip))
             .maybe("referrer_url", job.clear(Field::PageUrl))
@@ -362,7 +362,7 @@ impl TheTradeDesk {
                 Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string(),
                 _ => continue,
             };
-            event = event.with(key, text);
+            event.insert(key, text);
         }
         let state = job.consent.region.as_deref().filter(|region| region.starts_with("US-"));
         match state.filter(|_| job.flags.limited) {

@@ -1,6 +1,6 @@
 //! Writing bodies: exact numbers, objects without empty keys, batches within a platform's limits.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{collections::HashMap, fmt, hash::Hash};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rust_decimal::Decimal;
@@ -14,29 +14,64 @@ use crate::{
 };
 
 /// A decimal as a JSON number, digit for digit.
-pub(super) fn number(decimal: Decimal) -> Number {
-    Number::from_string_unchecked(text(decimal))
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Exact(Decimal);
+
+/// A decimal as a JSON number, digit for digit.
+pub(super) fn number(decimal: Decimal) -> Exact {
+    Exact(decimal)
 }
 
-/// The shortest text of a decimal. Nearly every amount fits 64 bits, whose digits are written at once.
-fn text(decimal: Decimal) -> String {
-    let (mantissa, mut scale) = (u64::try_from(decimal.mantissa().unsigned_abs()), decimal.scale());
-    let Ok(mut mantissa) = mantissa else { return decimal.normalize().to_string() };
-    while scale > 0 && mantissa.is_multiple_of(10) {
-        mantissa /= 10;
-        scale -= 1;
+/// The shortest text. Nearly every amount fits 64 bits, whose digits are written at once.
+impl Json for Exact {
+    fn write(&self, json: &mut String) {
+        let Some((negative, mantissa, scale, one)) = self.parts() else {
+            json.push_str(&self.0.normalize().to_string());
+            return;
+        };
+        if negative {
+            json.push('-');
+        }
+        push_digits(json, mantissa / one, 1);
+        if scale > 0 {
+            json.push('.');
+            push_digits(json, mantissa % one, scale);
+        }
     }
-    let Some(one) = 10u64.checked_pow(scale) else { return decimal.normalize().to_string() };
-    let mut text = String::with_capacity(24);
-    if decimal.is_sign_negative() && mantissa != 0 {
-        text.push('-');
+}
+
+impl Exact {
+    /// Whether it is below zero, its digits, how many of them follow the point, and ten to that.
+    fn parts(self) -> Option<(bool, u64, u32, u64)> {
+        let mut mantissa = u64::try_from(self.0.mantissa().unsigned_abs()).ok()?;
+        let mut scale = self.0.scale();
+        while scale > 0 && mantissa.is_multiple_of(10) {
+            mantissa /= 10;
+            scale -= 1;
+        }
+        let one = 10u64.checked_pow(scale)?;
+        Some((self.0.is_sign_negative() && mantissa != 0, mantissa, scale, one))
     }
-    push_digits(&mut text, mantissa / one, 1);
-    if scale > 0 {
-        text.push('.');
-        push_digits(&mut text, mantissa % one, scale);
+}
+
+impl fmt::Display for Exact {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::with_capacity(24);
+        self.write(&mut text);
+        formatter.write_str(&text)
     }
-    text
+}
+
+impl From<Exact> for Number {
+    fn from(exact: Exact) -> Self {
+        Number::from_string_unchecked(exact.to_string())
+    }
+}
+
+impl From<Exact> for Value {
+    fn from(exact: Exact) -> Self {
+        Value::Number(exact.into())
+    }
 }
 
 /// A number with zeros before it, up to so many digits (at most 20).
@@ -62,7 +97,7 @@ fn ascii(digits: &[u8]) -> &str {
 }
 
 /// A decimal as a JSON integer, where it is one.
-pub(super) fn integer(decimal: Decimal) -> Option<Number> {
+pub(super) fn integer(decimal: Decimal) -> Option<Exact> {
     decimal.is_integer().then(|| number(decimal))
 }
 
@@ -74,6 +109,15 @@ pub(super) struct Object {
     text: String,
     /// How many keys it has.
     keys: usize,
+    /// A bit for each key, by [`bit`].
+    bits: u64,
+}
+
+/// One of 64 for a key: where it is not set, the key is not there.
+fn bit(key: &str) -> u64 {
+    let bytes = key.as_bytes();
+    let at = |place: Option<&u8>| place.map_or(0, |byte| usize::from(*byte));
+    1 << ((bytes.len() * 5 + at(bytes.first()) * 3 + at(bytes.last())) % 64)
 }
 
 /// Room for what most objects hold.
@@ -82,48 +126,58 @@ const SMALL_BYTES: usize = 192;
 impl Object {
     /// With room for a whole event, or for all that is known of a person.
     pub(super) fn large() -> Self {
-        Self { text: String::with_capacity(2_000), keys: 0 }
+        Self { text: String::with_capacity(2_000), ..Self::default() }
     }
 
     /// Adds a key, which must be new.
     #[must_use]
-    pub(super) fn with(mut self, key: &str, value: impl Json) -> Self {
-        self.insert(key, value);
+    pub(super) fn with(mut self, key: &'static str, value: impl Json) -> Self {
+        self.name(key);
+        value.write(&mut self.text);
         self
     }
 
     /// Adds a key if there is a value.
     #[must_use]
-    pub(super) fn maybe<V: Json>(self, key: &str, value: Option<V>) -> Self {
+    pub(super) fn maybe<V: Json>(self, key: &'static str, value: Option<V>) -> Self {
         match value {
             Some(value) => self.with(key, value),
             None => self,
         }
     }
 
+    /// The same under a key that the settings or the sender chose.
+    #[must_use]
+    pub(super) fn maybe_named<V: Json>(mut self, key: &str, value: Option<V>) -> Self {
+        if let Some(value) = value {
+            self.insert(key, value);
+        }
+        self
+    }
+
     /// Adds a list unless it is empty.
     #[must_use]
-    pub(super) fn list(mut self, key: &str, values: impl IntoIterator<Item: Json>) -> Self {
+    pub(super) fn list(mut self, key: &'static str, values: impl IntoIterator<Item: Json>) -> Self {
         let mut values = values.into_iter().peekable();
         if values.peek().is_none() {
             return self;
         }
-        self.key(key);
+        self.name(key);
         list(values, &mut self.text);
         self
     }
 
     /// Adds what is JSON already.
     #[must_use]
-    pub(super) fn raw(mut self, key: &str, json: &str) -> Self {
-        self.key(key);
+    pub(super) fn raw(mut self, key: &'static str, json: &str) -> Self {
+        self.name(key);
         self.text.push_str(json);
         self
     }
 
     /// Adds an object unless it is empty.
     #[must_use]
-    pub(super) fn object(self, key: &str, object: Object) -> Self {
+    pub(super) fn object(self, key: &'static str, object: Object) -> Self {
         if object.is_empty() { self } else { self.with(key, object) }
     }
 
@@ -134,8 +188,12 @@ impl Object {
         }
     }
 
-    /// Whether it has a key. It is looked for in the text: few ask, and all would pay for a list.
+    /// Whether it has a key. It is looked for in the text where its bit is set: few ask, and all
+    /// would pay for a list.
     pub(super) fn has(&self, key: &str) -> bool {
+        if self.bits & bit(key) == 0 {
+            return false;
+        }
         let mut wanted = String::with_capacity(key.len() + 3);
         key.write(&mut wanted);
         wanted.push(':');
@@ -178,12 +236,25 @@ impl Object {
         self.text
     }
 
-    fn insert(&mut self, key: &str, value: impl Json) {
-        self.key(key);
+    /// Adds a key that the settings or the sender chose, which must be new.
+    pub(super) fn insert(&mut self, key: &str, value: impl Json) {
+        self.next(key);
+        key.write(&mut self.text);
+        self.text.push(':');
         value.write(&mut self.text);
     }
 
-    fn key(&mut self, key: &str) {
+    /// A key of ours needs no escape.
+    fn name(&mut self, key: &'static str) {
+        debug_assert!(is_plain(key.as_bytes()), "{key:?} needs an escape");
+        self.next(key);
+        self.text.reserve(key.len() + 3);
+        self.text.push('"');
+        self.text.push_str(key);
+        self.text.push_str("\":");
+    }
+
+    fn next(&mut self, key: &str) {
         debug_assert!(!self.has(key), "{key} is written twice");
         if self.is_empty() {
             self.text.reserve(SMALL_BYTES);
@@ -191,9 +262,8 @@ impl Object {
         } else {
             self.text.push(',');
         }
-        key.write(&mut self.text);
-        self.text.push(':');
         self.keys += 1;
+        self.bits |= bit(key);
     }
 }
 
@@ -229,9 +299,14 @@ fn is_plain(text: &[u8]) -> bool {
         let escapes = zero(word ^ (ONES * u64::from(b'\\')));
         (quotes | escapes | below_blank(word)) & HIGH != 0
     };
+    let word = |bytes: &[u8; 8]| odd(u64::from_le_bytes(*bytes));
     let (words, rest) = text.as_chunks::<8>();
+    // The last eight overlap those before.
+    if let Some(last) = text.last_chunk::<8>() {
+        return !words.iter().any(word) && !word(last);
+    }
     let is_odd = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
-    !words.iter().any(|word| odd(u64::from_le_bytes(*word))) && !rest.iter().any(is_odd)
+    !rest.iter().any(is_odd)
 }
 
 /// In hex.
@@ -276,6 +351,12 @@ impl<T: Json> Json for Vec<T> {
 impl<T: Json, const N: usize> Json for [T; N] {
     fn write(&self, json: &mut String) {
         list(self, json);
+    }
+}
+
+impl Json for Currency {
+    fn write(&self, json: &mut String) {
+        self.code().write(json);
     }
 }
 
@@ -353,35 +434,65 @@ pub(super) fn query<'a>(pairs: impl IntoIterator<Item = (&'a str, Option<String>
     written.collect::<Vec<_>>().join("&")
 }
 
-/// Events of one request, written and joined by commas.
+/// What a body holds around its events.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Frame<'a> {
+    /// This before them, and this after.
+    Known(&'a str, &'a str),
+    /// It depends on which events they are, and takes at most so many bytes.
+    UpTo(usize),
+}
+
+/// The events of one request, joined by commas, within their frame where it is known.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Batch {
     /// Their indices, ascending.
     pub members: Vec<usize>,
-    /// Their texts.
-    pub events: String,
+    /// The body, or its events.
+    pub text: String,
 }
 
-/// Fills requests in order. `frame` is what a body holds besides events, in bytes. An event that is
-/// too large by itself travels alone, so that the platform says so and nobody else suffers.
+/// Fills requests in order. An event that is too large by itself travels alone, so that the platform
+/// says so and nobody else suffers.
 pub(super) fn batches(
     events: impl IntoIterator<Item = (usize, String)>,
     limits: BatchLimits,
-    frame: usize,
+    frame: Frame<'_>,
 ) -> Vec<Batch> {
+    let (before, after, around) = match frame {
+        Frame::Known(before, after) => (before, after, after.len()),
+        Frame::UpTo(bytes) => ("", "", bytes),
+    };
+    let events = events.into_iter();
+    let mut left = events.size_hint().1.unwrap_or(1);
     let mut batches: Vec<Batch> = Vec::new();
     for (index, event) in events {
         match batches.last_mut() {
             Some(batch)
                 if batch.members.len() < limits.events
-                    && frame + batch.events.len() + 1 + event.len() <= limits.bytes =>
+                    && batch.text.len() + 1 + event.len() + around <= limits.bytes =>
             {
                 batch.members.push(index);
-                batch.events.push(',');
-                batch.events.push_str(&event);
+                batch.text.push(',');
+                batch.text.push_str(&event);
             }
-            _ => batches.push(Batch { members: vec![index], events: event }),
+            last => {
+                if let Some(full) = last {
+                    full.text.push_str(after);
+                }
+                // The next are about as long as this one.
+                let expected = left.min(limits.events).saturating_mul(event.len() + 16);
+                let room = expected.min(limits.bytes).max(event.len()) + before.len() + after.len();
+                let mut text = String::with_capacity(room);
+                text.push_str(before);
+                text.push_str(&event);
+                batches.push(Batch { members: vec![index], text });
+            }
         }
+        left = left.saturating_sub(1);
+    }
+    if let Some(last) = batches.last_mut() {
+        last.text.push_str(after);
     }
     batches
 }
@@ -417,7 +528,7 @@ pub(super) fn currency(job: &Prepared) -> (Option<Currency>, bool) {
 }
 
 /// A money field, where it is in the body's currency.
-pub(super) fn amount(job: &Prepared, field: Field) -> Option<Number> {
+pub(super) fn amount(job: &Prepared, field: Field) -> Option<Exact> {
     let (_, fits) = currency(job);
     job.amount(field).filter(|_| fits).map(number)
 }
@@ -448,8 +559,9 @@ mod tests {
             ("-79228162514264337593543950335", "-79228162514264337593543950335"),
         ] {
             let decimal: Decimal = text.parse().unwrap();
-            assert_eq!(number(decimal).as_str(), written);
-            assert_eq!(number(decimal).as_str(), decimal.normalize().to_string());
+            let number = Number::from(number(decimal));
+            assert_eq!(number.as_str(), written);
+            assert_eq!(number.as_str(), decimal.normalize().to_string());
         }
     }
 
@@ -480,10 +592,10 @@ mod tests {
     #[test]
     fn batches_keep_every_event_in_order_and_within_limits() {
         let events = (0..7).map(|index| (index, "x".repeat(index + 1)));
-        let batches = batches(events, BatchLimits { events: 3, bytes: 12 }, 2);
+        let batches = batches(events, BatchLimits { events: 3, bytes: 12 }, Frame::Known("[", "]"));
         let members: Vec<_> = batches.iter().map(|batch| batch.members.clone()).collect();
         assert_eq!(members, [vec![0, 1, 2], vec![3, 4], vec![5], vec![6]]);
-        assert!(batches.iter().all(|batch| batch.events.len() + 2 <= 12));
+        assert!(batches.iter().all(|batch| batch.text.len() <= 12));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::{
     Settings, Take,
     prepare::{Recipe, missing, prepare, taken, unsupported},
     settings::days,
-    wire,
+    wire::{self, Frame},
 };
 use crate::{
     consent::{Grant, Permit, Purpose, Purposes},
@@ -335,7 +335,7 @@ impl Destination for Amazon {
             let name = self.name(&job.event, job.entry)?;
             Some((index, body::event(job, name, &self.wording, now).json()))
         });
-        wire::batches(events, BATCH, "{\"events\":[]}".len())
+        wire::batches(events, BATCH, Frame::Known("{\"events\":[", "]}"))
             .into_iter()
             .map(|batch| {
                 let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -349,7 +349,7 @@ impl Destination for Amazon {
                         header("amazon-ads-clientid", &self.client_id),
                         header("amazon-ads-accountid", &self.account),
                     ],
-                    body: format!("{{\"events\":[{}]}}", batch.events).into_bytes(),
+                    body: batch.text.into_bytes(),
                     members: batch.members,
                 }
             })

@@ -33,7 +33,7 @@ pub(super) fn request(job: &Prepared, name: &str, wording: &Wording, now: Timest
         .maybe("full_url", job.clear(Field::PageUrl))
         .maybe("previous_url", job.clear(Field::Referrer))
         .maybe("ip", job.clear(Field::Ip))
-        .maybe(&wording.user_agent_key, job.clear(Field::UserAgent))
+        .maybe_named(&wording.user_agent_key, job.clear(Field::UserAgent))
         .maybe("retailer_visitor_id", job.clear(Field::AnonymousId))
         .maybe("country", job.clear(Field::Country))
         .maybe("language", job.clear(Field::Locale).and_then(language))
@@ -94,7 +94,7 @@ fn event(job: &Prepared, name: &str, now: Timestamp) -> Object {
     let event = item(event, job, name);
     let is_priced = event.has("item") && name != "viewItem";
     event
-        .maybe("currency", currency.filter(|_| is_priced).map(|c| c.code().to_owned()))
+        .maybe("currency", currency.filter(|_| is_priced))
         .maybe("id", (name == TRANSACTION).then_some(job.transaction_id.as_str()))
         .maybe("keywords", job.clear(Field::SearchTerm).filter(|_| name == "viewSearch"))
         // Of the tag's own page view, by which it knows the copy.
@@ -122,7 +122,9 @@ fn product(item: &Item, has_currency: bool) -> Option<Object> {
     let price = item.price.filter(|_| has_currency);
     let (quantity, price) = match (wire::integer(quantity), price) {
         (Some(whole), price) => (whole, price),
-        (None, price) => (1.into(), price.and_then(|price| price.checked_mul(quantity))),
+        (None, price) => {
+            (wire::number(Decimal::ONE), price.and_then(|price| price.checked_mul(quantity)))
+        }
     };
     let object = Object::default()
         .with("id", item.id.as_deref()?)

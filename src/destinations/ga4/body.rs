@@ -1,7 +1,7 @@
 //! The body of `mp/collect` (DOC/reference): an envelope for one client, and its events.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{LONGEST_VALUE, Object, names, session_id, wire};
 use crate::{
@@ -98,15 +98,16 @@ fn parameters(job: &Prepared, name: &str) -> Object {
     let transaction = Some(job.transaction_id.as_str()).filter(|_| has_transaction);
     // A value without a currency would be dropped from revenue.
     let has_amount = job.value.is_some() || !job.amounts.is_empty() || !items.is_empty();
+    let other = job.other();
     let text = |field: Field, longest: usize| job.clear(field).map(|text| cut(text, longest));
     let mut parameters = Object::large()
         .maybe("transaction_id", transaction.map(|id| cut(id, LONGEST_VALUE)))
         .maybe("adjustment_type", own.map(|adjusts| adjusts.kind.name()))
-        .maybe("currency", currency.filter(|_| has_amount).map(|c| c.code().to_owned()))
+        .maybe("currency", currency.filter(|_| has_amount))
         .maybe("value", job.value.map(|value| wire::number(value.amount)))
         .maybe("session_id", job.clear(Field::GaSessionId))
         // Without it the event does not count as active use; 1 adds nothing to it.
-        .with("engagement_time_msec", engagement(job))
+        .with("engagement_time_msec", engagement(&other))
         .list("items", items)
         .maybe("tax", wire::amount(job, Field::Tax))
         .maybe("shipping", wire::amount(job, Field::Shipping))
@@ -119,9 +120,9 @@ fn parameters(job: &Prepared, name: &str) -> Object {
         // Beside the revenue, never in its place.
         parameters = parameters
             .with("calibrated_value", wire::number(calibrated.amount))
-            .with("calibrated_currency", calibrated.currency.code().to_owned());
+            .with("calibrated_currency", calibrated.currency);
     }
-    for (key, value) in job.other() {
+    for (key, value) in other {
         if parameters.len() >= PARAMETERS {
             break;
         }
@@ -134,19 +135,21 @@ fn parameters(job: &Prepared, name: &str) -> Object {
     parameters
 }
 
-fn engagement(job: &Prepared) -> u64 {
-    let own = job.other().get("engagement_time_msec").and_then(Value::as_u64);
+fn engagement(other: &Map<String, Value>) -> u64 {
+    let own = other.get("engagement_time_msec").and_then(Value::as_u64);
     own.unwrap_or(1).max(1)
 }
 
 fn product(item: &Item, index: usize, priced: bool) -> Object {
-    let text = |text: &Option<String>| text.as_deref().map(|text| cut(text, LONGEST_VALUE));
+    fn text(text: Option<&String>) -> Option<&str> {
+        text.map(|text| cut(text, LONGEST_VALUE))
+    }
     Object::default()
-        .maybe("item_id", text(&item.id))
-        .maybe("item_name", text(&item.name))
-        .maybe("item_brand", text(&item.brand))
-        .maybe("item_category", text(&item.category))
-        .maybe("item_variant", text(&item.variant))
+        .maybe("item_id", text(item.id.as_ref()))
+        .maybe("item_name", text(item.name.as_ref()))
+        .maybe("item_brand", text(item.brand.as_ref()))
+        .maybe("item_category", text(item.category.as_ref()))
+        .maybe("item_variant", text(item.variant.as_ref()))
         .maybe("price", item.price.filter(|_| priced).map(wire::number))
         .maybe("discount", item.discount.filter(|_| priced).map(wire::number))
         .with("quantity", wire::number(item.quantity.unwrap_or(1.into())))
@@ -173,13 +176,18 @@ fn parameter(key: &str, value: &Value) -> Option<Value> {
 /// A parameter is a text or a number.
 fn scalar(value: &Value, longest: usize) -> Option<Value> {
     match value {
-        Value::String(text) if !text.is_empty() => Some(Value::String(cut(text, longest))),
+        Value::String(text) if !text.is_empty() => Some(Value::from(cut(text, longest))),
         Value::Number(_) => Some(value.clone()),
         Value::Bool(truth) => Some(Value::String(truth.to_string())),
         _ => None,
     }
 }
 
-fn cut(text: &str, longest: usize) -> String {
-    text.chars().take(longest).collect()
+/// The first so many characters.
+fn cut(text: &str, longest: usize) -> &str {
+    if text.len() <= longest {
+        return text;
+    }
+    let end = text.char_indices().nth(longest).map(|(end, _)| end);
+    end.and_then(|end| text.get(..end)).unwrap_or(text)
 }

@@ -20,7 +20,7 @@ use super::{
     answer::{by_status, code, garbled, json, refused_by_status, words},
     prepare::{Recipe, cut_items, may_be_in_eea_uk_ch, missing, prepare, taken, unsupported},
     settings::Names,
-    wire::{self, Object},
+    wire::{self, Frame, Object},
 };
 use crate::{
     consent::{Grant, Permit, Purpose, Purposes, ReasonCode},
@@ -254,14 +254,14 @@ impl Destination for Ga4 {
             // The envelope with the events put in before its closing brace.
             let head = envelope.strip_suffix('}').unwrap_or(&envelope);
             let comma = if head.len() > 1 { "," } else { "" };
+            let head = format!("{head}{comma}\"events\":[");
             let events = indices.iter().filter_map(|index| {
                 let job = jobs.get(*index)?;
                 let name = self.names.get(&job.event, job.entry)?;
                 Some((*index, body::event(job, name, now).json()))
             });
-            for batch in wire::batches(events, limits, envelope.len() + 16) {
-                let body = format!("{head}{comma}\"events\":[{}]}}", batch.events).into_bytes();
-                calls.push(self.call(body, batch.members, test));
+            for batch in wire::batches(events, limits, Frame::Known(&head, "]}")) {
+                calls.push(self.call(batch.text.into_bytes(), batch.members, test));
             }
         }
         calls

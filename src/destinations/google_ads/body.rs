@@ -50,13 +50,13 @@ pub(super) fn event(google: &GoogleAds, job: &Prepared, action: &str, now: Times
     let has_money = job.value.is_some() || cart.has_money;
     let currency = wire::currency(job).0.filter(|_| has_money);
     Object::large()
-        .with("destinationReferences", json!([action]))
+        .with("destinationReferences", [action])
         .with("transactionId", job.transaction_id.as_str())
         .with("eventTimestamp", happened.to_string())
         // Set on a restatement: when the event was last changed.
         .maybe("lastUpdatedTimestamp", job.adjusts.as_ref().map(|_| time.to_string()))
         .with("eventSource", source(job.action_source))
-        .maybe("currency", currency.map(|currency| currency.code().to_owned()))
+        .maybe("currency", currency)
         .maybe("conversionValue", job.value.map(|value| wire::number(value.amount)))
         .object("adIdentifiers", ad_identifiers(job))
         .object("userData", Object::default().list("userIdentifiers", user_identifiers(job)))

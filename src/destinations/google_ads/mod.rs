@@ -20,7 +20,7 @@ use super::{
     adjust::{Change, change},
     google::{self, Actions, Credentials, account},
     prepare::{Recipe, may_be_in_eea_uk_ch, missing, prepare, taken, unsupported},
-    wire,
+    wire::{self, Frame},
 };
 use crate::{
     consent::{Grant, Permit, Purpose, Purposes, ReasonCode},
@@ -311,14 +311,14 @@ impl Destination for GoogleAds {
             let events = part
                 .iter()
                 .map(|(index, job, action)| (*index, body::event(self, job, action, now).json()));
-            for batch in wire::batches(events, BATCH, body::LARGEST_FRAME) {
+            for batch in wire::batches(events, BATCH, Frame::UpTo(body::LARGEST_FRAME)) {
                 let mut used: Vec<&str> = Vec::with_capacity(1);
                 for (index, _, action) in &part {
                     if !used.contains(action) && batch.members.binary_search(index).is_ok() {
                         used.push(action);
                     }
                 }
-                let body = body::request(self, &used, &batch.events, test);
+                let body = body::request(self, &used, &batch.text, test);
                 calls.push(self.call(CallPurpose::Send, body, batch.members));
             }
         }

@@ -77,7 +77,9 @@ fn conversion(upload: &Upload, job: &Prepared, action: &str, now: Timestamp) -> 
 fn adjustment(upload: &Upload, job: &Prepared, action: &str, now: Timestamp) -> Object {
     let kind = if job.value.is_some() { "RESTATEMENT" } else { "RETRACTION" };
     let value = job.value.map(|value| {
-        json!({"adjustedValue": wire::number(value.amount), "currencyCode": value.currency.code()})
+        Object::default()
+            .with("adjustedValue", wire::number(value.amount))
+            .with("currencyCode", value.currency.code())
     });
     Object::default()
         .with("adjustmentType", kind)

@@ -24,7 +24,7 @@ use super::{
     google::{self, Actions, Credentials, account},
     prepare::{Recipe, missing, prepare, taken},
     settings::days,
-    wire,
+    wire::{self, Frame},
 };
 use crate::{
     consent::{Grant, Permit, Purpose, Purposes, ReasonCode},
@@ -317,8 +317,8 @@ impl Destination for Upload {
             let part = positions.iter().filter_map(|position| mapped.get(*position));
             let events =
                 part.map(|(index, job, action)| (*index, body::row(self, job, action, now).json()));
-            for batch in wire::batches(events, BATCH, body::LARGEST_FRAME) {
-                let body = body::request(kind, &batch.events, test);
+            for batch in wire::batches(events, BATCH, Frame::UpTo(body::LARGEST_FRAME)) {
+                let body = body::request(kind, &batch.text, test);
                 calls.push(self.call(CallPurpose::Send, kind, body, batch.members));
             }
         }

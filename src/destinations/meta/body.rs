@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
-use serde_json::{Number, Value, json};
+use serde_json::Value;
 
 use super::ldu_state;
 use crate::{
-    destinations::wire::{self, Object},
+    destinations::wire::{self, Exact, Object},
     event::{ActionSource, Field, Item},
     job::Prepared,
 };
@@ -33,7 +33,7 @@ pub(super) fn event(job: &Prepared, name: &str, channel: Option<&str>, now: Time
         // Country and state go together; 0 and 0 have Meta look at the address (DOC/data-processing-options).
         let (country, state) = ldu_state(&job.consent.region).map_or((0, 0), |state| (1, state));
         event = event
-            .with("data_processing_options", json!(["LDU"]))
+            .with("data_processing_options", ["LDU"])
             .with("data_processing_options_country", country)
             .with("data_processing_options_state", state);
     }
@@ -106,7 +106,7 @@ fn custom_data(job: &Prepared, name: &str) -> Object {
     }
     let has_amount = priced || amounts.iter().any(|(_, field)| wire::amount(job, *field).is_some());
     let mut data = data
-        .maybe("currency", currency.filter(|_| has_amount).map(|c| c.code().to_owned()))
+        .maybe("currency", currency.filter(|_| has_amount))
         .maybe("order_id", job.clear(Field::OrderId))
         .maybe("search_string", job.clear(Field::SearchTerm))
         .maybe("lead_event_source", job.clear(Field::LeadCrm));
@@ -171,12 +171,12 @@ fn content(job: &Prepared, item: &Item) -> Option<Object> {
 }
 
 /// A quantity is a whole number from 1 on; absent it is 1.
-fn whole(quantity: Option<Decimal>) -> Option<Number> {
+fn whole(quantity: Option<Decimal>) -> Option<Exact> {
     quantity.or(Some(Decimal::ONE)).filter(|q| *q >= Decimal::ONE).and_then(wire::integer)
 }
 
 /// How many pieces, where all quantities are whole.
-fn units(items: &[Item]) -> Option<Number> {
+fn units(items: &[Item]) -> Option<Exact> {
     let mut sum = Decimal::ZERO;
     for item in items {
         sum = sum.checked_add(item.quantity.unwrap_or(Decimal::ONE))?;
@@ -217,6 +217,6 @@ fn app_data(job: &Prepared) -> Object {
     Object::default()
         .with("advertiser_tracking_enabled", u8::from(tracking))
         .with("application_tracking_enabled", u8::from(!job.flags.personalization_denied))
-        .with("extinfo", json!(extinfo))
+        .with("extinfo", extinfo)
         .maybe("vendor_id", job.clear(Field::VendorId))
 }

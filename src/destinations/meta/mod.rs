@@ -22,7 +22,7 @@ use super::{
     Refusal, Response, Settings, Take, Version,
     prepare::{Recipe, missing, prepare, taken, unsupported},
     settings::Names,
-    wire,
+    wire::{self, Frame},
 };
 use crate::{
     consent::{Permit, Purpose, Purposes, ReasonCode, Region},
@@ -377,12 +377,9 @@ impl Destination for Meta {
             let channel = self.messaging_channel.as_deref();
             Some((index, body::event(job, name, channel, now).json()))
         });
-        wire::batches(events, BATCH, "{\"data\":[".len() + tail.len())
+        wire::batches(events, BATCH, Frame::Known("{\"data\":[", &tail))
             .into_iter()
-            .map(|batch| {
-                let body = format!("{{\"data\":[{}{tail}", batch.events).into_bytes();
-                self.call(CallPurpose::Send, body, batch.members)
-            })
+            .map(|batch| self.call(CallPurpose::Send, batch.text.into_bytes(), batch.members))
             .collect()
     }
 

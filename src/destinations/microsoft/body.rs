@@ -71,7 +71,7 @@ fn custom_data(
         // By it an offline adjustment finds the conversion.
         .with("transactionId", job.transaction_id.as_str())
         .maybe("value", value.map(|value| wire::number(value.amount)))
-        .maybe("currency", currency.filter(|_| is_priced).map(|c| c.code().to_owned()))
+        .maybe("currency", currency.filter(|_| is_priced))
         .list("items", items)
         .list("itemIds", ids)
         .maybe("pageType", text("page_type").filter(|page| PAGES.contains(&page.as_str())))

@@ -23,7 +23,7 @@ use super::{
     Destination, Entry, Key, KeyKind, Occasion, Platform, Preparation, Problem, Quota, Refusal,
     Response, Settings, Take,
     prepare::{Recipe, missing, prepare, taken, unsupported},
-    wire,
+    wire::{self, Frame},
 };
 use crate::{
     consent::{Permit, Purpose, Purposes, ReasonCode},
@@ -301,12 +301,9 @@ impl Destination for Microsoft {
         let provider = provider.map(|name| format!(",\"dataProvider\":{}", json!(name)));
         let provider = provider.unwrap_or_default();
         let tail = format!("]{provider},\"continueOnValidationError\":true}}");
-        wire::batches(events, BATCH, "{\"data\":[".len() + tail.len())
+        wire::batches(events, BATCH, Frame::Known("{\"data\":[", &tail))
             .into_iter()
-            .map(|batch| {
-                let body = format!("{{\"data\":[{}{tail}", batch.events).into_bytes();
-                self.call(CallPurpose::Send, body, batch.members)
-            })
+            .map(|batch| self.call(CallPurpose::Send, batch.text.into_bytes(), batch.members))
             .collect()
     }
 

@@ -23,7 +23,7 @@ use super::{
     microsoft::msclkid,
     prepare::{Recipe, missing, prepare, taken, unsupported},
     settings::days,
-    wire,
+    wire::{self, Frame},
 };
 use crate::{
     consent::{Grant, Permit, Purpose, Purposes, ReasonCode},
@@ -292,8 +292,8 @@ impl Destination for Offline {
             let part = positions.iter().filter_map(|position| mapped.get(*position));
             let rows =
                 part.map(|(index, job, goal)| (*index, body::row(kind, job, goal, now).json()));
-            for batch in wire::batches(rows, BATCH, body::LARGEST_FRAME) {
-                let body = body::request(kind, &batch.events);
+            for batch in wire::batches(rows, BATCH, Frame::UpTo(body::LARGEST_FRAME)) {
+                let body = body::request(kind, &batch.text);
                 calls.push(self.call(CallPurpose::Send, kind, body, batch.members));
             }
         }

@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
-use serde_json::{Number, Value};
+use serde_json::Value;
 
 use super::names::Kind;
 use crate::{
-    destinations::wire::{self, Object},
+    destinations::wire::{self, Exact, Object},
     event::{ActionSource, Currency, Field, Item, round_to_minor},
     job::Prepared,
 };
@@ -105,7 +105,7 @@ fn data(job: &Prepared, kind: &Kind) -> Object {
     Object::default()
         .with("type", kind.shape.name())
         .maybe("plan_id", plan)
-        .maybe("currency", currency.filter(|_| amount.is_some()).map(|c| c.code().to_owned()))
+        .maybe("currency", currency.filter(|_| amount.is_some()))
         .maybe("amount", amount)
         .list("contents", contents)
 }
@@ -121,13 +121,13 @@ fn content(item: &Item, prices: Option<Currency>) -> Option<Object> {
         .maybe("name", item.name.as_deref())
         .maybe("content_type", item.category.as_deref())
         .maybe("quantity", wire::integer(item.quantity.unwrap_or(Decimal::ONE)))
-        .maybe("currency", prices.filter(|_| amount.is_some()).map(|c| c.code().to_owned()))
+        .maybe("currency", prices.filter(|_| amount.is_some()))
         .maybe("amount", amount);
     Some(object)
 }
 
 /// Whole minor units: 129.90 USD is 12990, 500 JPY is 500 (EVENTS).
-pub(super) fn minor(amount: Decimal, currency: Currency) -> Option<Number> {
+pub(super) fn minor(amount: Decimal, currency: Currency) -> Option<Exact> {
     let factor = Decimal::from(10u64.checked_pow(currency.minor_units())?);
     wire::integer(round_to_minor(amount, currency).checked_mul(factor)?)
 }

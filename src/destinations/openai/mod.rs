@@ -20,7 +20,7 @@ use super::{
     Response, Settings, Take,
     prepare::{Recipe, missing, prepare, taken, unsupported},
     settings::days,
-    wire,
+    wire::{self, Frame},
 };
 use crate::{
     consent::{Permit, Purpose, Purposes},
@@ -204,12 +204,9 @@ impl Destination for OpenAi {
             Some((index, body::event(job, kind, now).json()))
         });
         let opening = opening(test);
-        wire::batches(events, BATCH, opening.len() + CLOSING.len())
+        wire::batches(events, BATCH, Frame::Known(opening, CLOSING))
             .into_iter()
-            .map(|batch| {
-                let body = format!("{opening}{}{CLOSING}", batch.events).into_bytes();
-                self.call(CallPurpose::Send, body, batch.members)
-            })
+            .map(|batch| self.call(CallPurpose::Send, batch.text.into_bytes(), batch.members))
             .collect()
     }
 

@@ -103,7 +103,7 @@ fn custom_data(job: &Prepared, wording: &Wording) -> Object {
     let text = |key: &str| other.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     let data = Object::large()
         .maybe("value", job.value.map(|value| value.amount_text()))
-        .maybe("currency", currency.filter(|_| has_amount).map(|c| c.code().to_owned()))
+        .maybe("currency", currency.filter(|_| has_amount))
         .maybe("predicted_ltv", ltv)
         .maybe("order_id", job.clear(Field::OrderId))
         .maybe("search_string", job.clear(Field::SearchTerm))
@@ -129,7 +129,7 @@ fn content(item: &Item, currency: Option<Currency>, wording: &Wording) -> Option
         .with("id", item.id.as_deref()?)
         .maybe("item_name", item.name.as_deref())
         .maybe("item_category", item.category.as_deref())
-        .maybe(&wording.brand_key, item.brand.as_deref())
+        .maybe_named(&wording.brand_key, item.brand.as_deref())
         .maybe("item_price", price)
         .maybe("quantity", wire::integer(item.quantity.unwrap_or(Decimal::ONE)));
     Some(object)

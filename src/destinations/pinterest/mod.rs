@@ -20,7 +20,7 @@ use super::{
     Response, Settings, Take,
     prepare::{Recipe, missing, prepare, taken, unsupported},
     settings::{Names, days},
-    wire,
+    wire::{self, Frame},
 };
 use crate::{
     consent::{Permit, Purpose, Purposes},
@@ -263,12 +263,9 @@ impl Destination for Pinterest {
             let name = self.names.get(&job.event, job.entry)?;
             Some((index, body::event(job, name, &self.wording, now).json()))
         });
-        wire::batches(events, limits, "{\"data\":[]}".len())
+        wire::batches(events, limits, Frame::Known("{\"data\":[", "]}"))
             .into_iter()
-            .map(|batch| {
-                let body = format!("{{\"data\":[{}]}}", batch.events).into_bytes();
-                self.call(CallPurpose::Send, test, body, batch.members)
-            })
+            .map(|batch| self.call(CallPurpose::Send, test, batch.text.into_bytes(), batch.members))
             .collect()
     }
 

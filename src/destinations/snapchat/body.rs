@@ -86,7 +86,7 @@ fn custom_data(job: &Prepared) -> Object {
     let text = |key: &str| other.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     let data = Object::large()
         .maybe("value", job.value.map(|value| wire::number(value.amount)))
-        .maybe("currency", currency.filter(|_| has_amount).map(|c| c.code().to_owned()))
+        .maybe("currency", currency.filter(|_| has_amount))
         .maybe("predicted_ltv", ltv)
         .maybe("order_id", job.clear(Field::OrderId))
         .maybe("search_string", job.clear(Field::SearchTerm))

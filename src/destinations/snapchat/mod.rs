@@ -19,7 +19,7 @@ use super::{
     Response, Settings, Take,
     prepare::{Recipe, missing, prepare, taken, unsupported},
     settings::{Names, days},
-    wire::{self, Object},
+    wire::{self, Frame, Object},
 };
 use crate::{
     consent::{IpForm, Permit, Purpose, Purposes, ReasonCode, Region},
@@ -286,10 +286,15 @@ impl Destination for Snapchat {
                 // No page says which of the two places is read.
                 Some((index, event.maybe("test_event_code", code).json()))
             });
-            for batch in wire::batches(events, limits, "{\"data\":[".len() + tail.len()) {
-                let body = format!("{{\"data\":[{}{tail}", batch.events).into_bytes();
+            for batch in wire::batches(events, limits, Frame::Known("{\"data\":[", &tail)) {
                 let what = if validate { "events/validate" } else { "events" };
-                calls.push(self.call(CallPurpose::Send, asset, what, body, batch.members));
+                calls.push(self.call(
+                    CallPurpose::Send,
+                    asset,
+                    what,
+                    batch.text.into_bytes(),
+                    batch.members,
+                ));
             }
         }
         calls

@@ -13,7 +13,7 @@ use crate::{
 
 /// One event; `limited_flag` is the name of the flag of Limited Data Use.
 pub(super) fn event(job: &Prepared, name: &str, limited_flag: &str, now: Timestamp) -> Object {
-    let texts = |pairs: &[(&str, Field)]| {
+    let texts = |pairs: &[(&'static str, Field)]| {
         pairs.iter().fold(Object::default(), |all, (key, field)| all.maybe(key, job.clear(*field)))
     };
     let app = [("app_id", Field::AppId), ("app_version", Field::AppVersion)];
@@ -29,7 +29,7 @@ pub(super) fn event(job: &Prepared, name: &str, limited_flag: &str, now: Timesta
         .object("app", texts(&app))
         .object("lead", texts(&lead))
         .object("properties", properties(job))
-        .maybe(limited_flag, job.flags.limited.then_some(true))
+        .maybe_named(limited_flag, job.flags.limited.then_some(true))
 }
 
 /// DOC 1771101186666498; what is absent has no key, since the hash of nothing is refused.
@@ -89,7 +89,7 @@ fn properties(job: &Prepared) -> Object {
     let kind = among("content_type", &["product", "product_group"]);
     let properties = Object::large()
         .maybe("value", job.value.map(|value| wire::number(value.amount)))
-        .maybe("currency", currency.filter(|_| has_amount).map(|c| c.code().to_owned()))
+        .maybe("currency", currency.filter(|_| has_amount))
         .maybe("predicted_ltv", ltv)
         .maybe("order_id", job.clear(Field::OrderId))
         .maybe("shop_id", job.clear(Field::StoreId))

@@ -22,7 +22,7 @@ use super::{
     Response, Settings, Take,
     prepare::{Recipe, missing, prepare, taken, unsupported},
     settings::{Names, days},
-    wire::{self, Object},
+    wire::{self, Frame, Object},
 };
 use crate::{
     consent::{IpForm, Permit, Purpose, Purposes, ReasonCode},
@@ -341,9 +341,8 @@ impl Destination for TikTok {
                 let name = self.name(job, source)?;
                 Some((index, body::event(job, name, &self.limited_flag, now).json()))
             });
-            for batch in wire::batches(events, BATCH, head.len() + 2) {
-                let body = format!("{head}{}]}}", batch.events).into_bytes();
-                calls.push(self.call(CallPurpose::Send, body, batch.members));
+            for batch in wire::batches(events, BATCH, Frame::Known(&head, "]}")) {
+                calls.push(self.call(CallPurpose::Send, batch.text.into_bytes(), batch.members));
             }
         }
         calls

@@ -1,17 +1,13 @@
 //! The body's template: paths of the event, and CEL over it.
 
 use rust_decimal::Decimal;
-use serde_json::{Map, Value, json};
 
 use crate::{
-    consent::{Permit, Purpose},
-    destinations::{
-        Occasion, Problem,
-        wire::{self, Object},
-    },
-    event::{AdjustmentKind, Event, Field, FieldSet, Item},
+    consent::Permit,
+    destinations::{Occasion, Problem},
+    event::{Event, Field, FieldSet, Item},
     expression::{Expression, Facts},
-    job::{Prepared, Sent},
+    job::Prepared,
 };
 
 /// What is sent where `fields` does not say.
@@ -34,8 +30,9 @@ const ADJUSTS: [&str; 6] = ["order_id", "event_id", "type", "amount", "currency"
 #[derive(Debug)]
 pub(super) struct Fields(Vec<(String, Content)>);
 
+/// What a key of a body holds.
 #[derive(Debug)]
-enum Content {
+pub(super) enum Content {
     Event,
     EventId,
     Timestamp,
@@ -52,12 +49,33 @@ enum Content {
     Adjusts(Option<&'static str>),
     Field(Field),
     /// Every field below a path.
-    Group(String),
+    Group(Group),
     /// A property without a field of its own.
     Property(String),
     /// Context without a field of its own, by the pointer below the field that holds it.
     Context(Field, String),
     Computed(Expression),
+}
+
+/// The fields below a path.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) path: String,
+    /// Each with its place below the path; `*` is every other one there.
+    pub(super) members: Vec<(Field, &'static str)>,
+}
+
+impl Group {
+    fn of(path: &str) -> Self {
+        let below = |field: Field| field.path().strip_prefix(path)?.strip_prefix('.');
+        let members = FieldSet::group(path)
+            .unwrap_or_default()
+            .iter()
+            // They come with the sender's own keys, and with the items.
+            .filter(|field| !matches!(field, Field::OtherProperties | Field::ItemNames))
+            .filter_map(|field| Some((field, below(field)?)));
+        Self { path: path.to_owned(), members: members.collect() }
+    }
 }
 
 impl Content {
@@ -79,7 +97,7 @@ impl Content {
             }
             path => match Field::parse(path) {
                 Some(field) => Content::Field(field),
-                None if FieldSet::group(path).is_some() => Content::Group(path.to_owned()),
+                None if FieldSet::group(path).is_some() => Content::Group(Group::of(path)),
                 None if path.starts_with("context.") => below_context(path)?,
                 None => {
                     let name = path.strip_prefix("properties.")?;
@@ -165,7 +183,7 @@ impl Fields {
                     FieldSet::of(&[Field::Items, Field::ItemNames])
                 }
                 Content::Field(field) => FieldSet::of(&[*field]),
-                Content::Group(path) => FieldSet::group(path).unwrap_or_default(),
+                Content::Group(group) => FieldSet::group(&group.path).unwrap_or_default(),
                 Content::Property(_) => FieldSet::of(&[Field::OtherProperties]),
                 Content::Context(field, _) => FieldSet::of(&[*field]),
                 _ => FieldSet::EMPTY,
@@ -237,65 +255,14 @@ impl Fields {
         }
     }
 
-    /// The body of one event; what is absent leaves no key.
-    pub(super) fn body(&self, job: &Prepared, name: &str) -> Object {
-        let mut other = job.other();
-        let mut body = Map::new();
-        // Results first, so that `properties` holds the sender's own only.
-        for (key, source) in &self.0 {
-            if let Content::Computed(_) = source
-                && let Some(value) = other.remove(key)
-            {
-                put(&mut body, key, value);
-            }
-        }
-        for (key, source) in &self.0 {
-            let text = |text: &str| Some(Value::String(text.to_owned()));
-            let value = match source {
-                Content::Event => text(name),
-                Content::EventId => text(&job.event_id),
-                Content::Timestamp => text(&job.time.to_string()),
-                Content::Site => text(&job.site),
-                Content::ActionSource => text(job.action_source.name()),
-                Content::TransactionId => text(&job.transaction_id),
-                Content::Value => {
-                    self.put_currencies(&mut body, key, job);
-                    job.value.map(|value| Value::Number(wire::number(value.amount)))
-                }
-                Content::Currency => job.value.and_then(|value| text(value.currency.code())),
-                Content::Consent => Some(consent(job)),
-                Content::Adjusts(key) => adjusts(job).and_then(|mut all| match key {
-                    Some(key) => all.remove(*key),
-                    None => Some(Value::Object(all)),
-                }),
-                Content::Field(field) => one(job, *field, &other),
-                Content::Group(path) => group(job, path, &other),
-                Content::Property(name) => other.get(name).cloned(),
-                Content::Context(field, below) => {
-                    one(job, *field, &other).and_then(|value| value.pointer(below).cloned())
-                }
-                Content::Computed(_) => None,
-            };
-            if let Some(value) = value {
-                put(&mut body, key, value);
-            }
-        }
-        body.into_iter().fold(Object::large(), |object, (key, value)| object.with(&key, value))
+    /// The keys of a body and what each holds, in their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Content)> {
+        self.0.iter().map(|(key, content)| (key.as_str(), content))
     }
 
-    /// A value in the body's first level has its currency beside it, unless the currency has a key
-    /// of its own; a calibrated one follows, never in its place.
-    fn put_currencies(&self, body: &mut Map<String, Value>, key: &str, job: &Prepared) {
-        let mut beside = |name: &str, value: Value| put(body, name, value);
-        let has_own = self.0.iter().any(|(_, source)| matches!(source, Content::Currency));
-        if let Some(value) = job.value.filter(|_| key == "value" && !has_own) {
-            beside("currency", Value::String(value.currency.code().to_owned()));
-        }
-        if let Some(calibrated) = job.calibrated.filter(|_| key == "value") {
-            beside("calibrated_value", Value::Number(wire::number(calibrated.amount)));
-            let currency = calibrated.currency.code().to_owned();
-            beside("calibrated_currency", Value::String(currency));
-        }
+    /// Whether a key is of a formula.
+    pub(super) fn is_computed(&self, key: &str) -> bool {
+        self.iter().any(|(known, it)| known == key && matches!(it, Content::Computed(_)))
     }
 }
 
@@ -324,130 +291,4 @@ fn permitted(event: &Event, permit: &Permit, sensitive: bool) -> Event {
         permit.fields.contains(field)
     });
     event
-}
-
-/// One field's value: hashes as they are, several as a list, amounts as numbers.
-fn one(job: &Prepared, field: Field, other: &Map<String, Value>) -> Option<Value> {
-    match field {
-        Field::Currency => return job.currency.map(|c| Value::String(c.code().to_owned())),
-        Field::Items | Field::ItemNames => {
-            let items: Vec<Value> = job.items.iter().map(product).collect();
-            return (!items.is_empty()).then_some(Value::Array(items));
-        }
-        Field::OtherProperties => {
-            return (!other.is_empty()).then(|| Value::Object(other.clone()));
-        }
-        _ => {}
-    }
-    if let Some(amount) = job.amount(field) {
-        return Some(Value::Number(wire::number(amount)));
-    }
-    let mut values: Vec<Value> = job
-        .texts
-        .iter()
-        .filter(|(f, _)| *f == field)
-        .map(|(_, sent)| match sent {
-            Sent::Clear(text) if field.holds_json() => {
-                serde_json::from_str(text).unwrap_or_default()
-            }
-            Sent::Clear(text) => Value::String(text.clone()),
-            Sent::Hashed(digest) => Value::String(digest.hex()),
-        })
-        .collect();
-    if values.len() > 1 { Some(Value::Array(values)) } else { values.pop() }
-}
-
-/// Every field below a path, as an object of the same shape; free properties beside the others.
-fn group(job: &Prepared, path: &str, other: &Map<String, Value>) -> Option<Value> {
-    let mut object = if path == "properties" { other.clone() } else { Map::new() };
-    for field in FieldSet::group(path).unwrap_or_default().iter() {
-        if matches!(field, Field::OtherProperties | Field::ItemNames) {
-            continue;
-        }
-        let below = field.path().strip_prefix(path).and_then(|rest| rest.strip_prefix('.'));
-        if below == Some("*") {
-            if let Some(Value::Object(others)) = one(job, field, other) {
-                add(&mut object, others);
-            }
-            continue;
-        }
-        if let (Some(below), Some(value)) = (below, one(job, field, other)) {
-            put(&mut object, below, value);
-        }
-    }
-    (!object.is_empty()).then_some(Value::Object(object))
-}
-
-/// Adds members that are not there, down to the parts of objects (`campaign`).
-fn add(object: &mut Map<String, Value>, others: Map<String, Value>) {
-    for (key, value) in others {
-        match (object.get_mut(&key), value) {
-            (Some(Value::Object(inner)), Value::Object(more)) => add(inner, more),
-            (Some(_), _) => {}
-            (None, value) => _ = object.insert(key, value),
-        }
-    }
-}
-
-/// Puts a value at a dotted place.
-fn put(object: &mut Map<String, Value>, path: &str, value: Value) {
-    match path.split_once('.') {
-        None => {
-            object.insert(path.to_owned(), value);
-        }
-        Some((first, rest)) => {
-            let inner = object.entry(first).or_insert_with(|| Value::Object(Map::new()));
-            if let Value::Object(inner) = inner {
-                put(inner, rest, value);
-            }
-        }
-    }
-}
-
-/// The sender's own keys, and the known ones in their place.
-fn product(item: &Item) -> Value {
-    let mut product: Map<String, Value> = serde_json::from_str(&item.other).unwrap_or_default();
-    let texts = [
-        ("id", &item.id),
-        ("name", &item.name),
-        ("brand", &item.brand),
-        ("category", &item.category),
-        ("variant", &item.variant),
-    ];
-    let numbers = [("quantity", item.quantity), ("price", item.price), ("discount", item.discount)];
-    let texts = texts.into_iter().filter_map(|(key, text)| Some((key, json!(text.as_ref()?))));
-    let numbers =
-        numbers.into_iter().filter_map(|(key, number)| Some((key, wire::number(number?).into())));
-    product.extend(texts.chain(numbers).map(|(key, value)| (key.to_owned(), value)));
-    Value::Object(product)
-}
-
-/// Which order an adjustment is about, and what of it. Without an amount a refund is of all of it.
-fn adjusts(job: &Prepared) -> Option<Map<String, Value>> {
-    let adjusts = job.adjusts.as_ref()?;
-    let text = |text: &str| Value::String(text.to_owned());
-    let kind = match adjusts.kind {
-        AdjustmentKind::Refund => "refund",
-        AdjustmentKind::Cancel => "cancel",
-        AdjustmentKind::Restate => "restate",
-    };
-    let currency = job.currency.filter(|_| adjusts.amount.is_some());
-    let said = [
-        ("order_id", adjusts.order_id.as_deref().map(text)),
-        ("event_id", adjusts.event_id.as_deref().map(text)),
-        ("type", Some(text(kind))),
-        ("amount", adjusts.amount.map(|amount| Value::Number(wire::number(amount)))),
-        ("currency", currency.map(|currency| text(currency.code()))),
-        ("timestamp", adjusts.at.map(|at| text(&at.to_string()))),
-    ];
-    Some(said.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect())
-}
-
-fn consent(job: &Prepared) -> Value {
-    let mut grants = Map::new();
-    for (purpose, name) in Purpose::ALL {
-        let grant = job.flags.grants.get(purpose);
-        grants.insert(name.to_owned(), serde_json::to_value(grant).unwrap_or_default());
-    }
-    Value::Object(grants)
 }

@@ -6,7 +6,9 @@
 //! of their own names; `consent.toml` allows them like any other (`properties`, or
 //! `properties.NAME`).
 
+mod body;
 mod fields;
+mod tree;
 
 use std::time::Duration;
 
@@ -20,7 +22,7 @@ use super::{
     answer::by_status,
     prepare::{Recipe, prepare_as_it_came},
     settings::Names,
-    wire,
+    wire::{self, Frame},
 };
 use crate::{
     consent::{Permit, Purposes},
@@ -251,23 +253,20 @@ impl Destination for Webhook {
     fn assemble(&self, jobs: &[Prepared], _: Timestamp) -> Vec<Call> {
         let events = jobs.iter().enumerate().filter_map(|(index, job)| {
             let name = self.names.get(&job.event, job.entry)?;
-            Some((index, self.fields.body(job, name).json()))
+            Some((index, body::of(&self.fields, job, name).json()))
         });
         let limits =
             BatchLimits { events: if self.is_batched { BATCH.events } else { 1 }, ..BATCH };
-        wire::batches(events, limits, 2)
+        let frame = if self.is_batched { Frame::Known("[", "]") } else { Frame::Known("", "") };
+        wire::batches(events, limits, frame)
             .into_iter()
-            .map(|batch| {
-                let body =
-                    if self.is_batched { format!("[{}]", batch.events) } else { batch.events };
-                Call {
-                    purpose: CallPurpose::Send,
-                    method: "POST",
-                    url: self.url.clone(),
-                    headers: self.headers.clone(),
-                    body: body.into_bytes(),
-                    members: batch.members,
-                }
+            .map(|batch| Call {
+                purpose: CallPurpose::Send,
+                method: "POST",
+                url: self.url.clone(),
+                headers: self.headers.clone(),
+                body: batch.text.into_bytes(),
+                members: batch.members,
             })
             .collect()
     }

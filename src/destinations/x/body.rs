@@ -30,7 +30,7 @@ pub(super) fn conversion(job: &Prepared, tag: &str, now: Timestamp) -> Object {
 
 /// One object each; an address and its user agent share one (DOC).
 fn identifiers(job: &Prepared) -> Vec<Object> {
-    let one = |key: &str, text: String| Object::default().with(key, text);
+    let one = |key: &'static str, text: String| Object::default().with(key, text);
     let mut identifiers = Vec::new();
     identifiers.extend(job.clear(Field::Twclid).map(|id| one("twclid", id.to_owned())));
     identifiers.extend(job.hashed(Field::Email).map(|hash| one("hashed_email", hash.hex())));

@@ -20,7 +20,7 @@ use super::{
     Refusal, Response, Settings, Take,
     prepare::{Recipe, prepare, taken, unsupported},
     settings::days,
-    wire,
+    wire::{self, Frame},
 };
 use crate::{
     consent::{Permit, Purpose, Purposes},
@@ -217,14 +217,14 @@ impl Destination for X {
             let tag = self.tag(&job.event, job.entry)?;
             Some((index, body::conversion(job, tag, now).json()))
         });
-        wire::batches(events, BATCH, "{\"conversions\":[]}".len())
+        wire::batches(events, BATCH, Frame::Known("{\"conversions\":[", "]}"))
             .into_iter()
             .map(|batch| Call {
                 purpose: CallPurpose::Send,
                 method: "POST",
                 url: self.url.clone(),
                 headers: vec![("content-type".to_owned(), "application/json".to_owned())],
-                body: format!("{{\"conversions\":[{}]}}", batch.events).into_bytes(),
+                body: batch.text.into_bytes(),
                 members: batch.members,
             })
             .collect()
