@@ -11,6 +11,7 @@ pub mod delivery;
 pub mod destinations;
 pub mod event;
 pub mod evidence;
+pub mod expression;
 pub mod http;
 pub mod identity;
 pub mod job;

@@ -1,26 +1,21 @@
 //! Alerts, put together: looks at everything every two seconds, writes what there is to tell into
 //! the log, posts it to the webhooks, and keeps over a restart what fires.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use metrics::gauge;
-use secrecy::{ExposeSecret as _, SecretString};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::evidence_log::post;
+use super::alert_posts::Posts;
 use crate::{
     alert::{Arrivals, Board, Fault, Kind, Look, Notice, Sight, Watch},
     clock::{Clock, Stopwatch},
     config::{Config, versions},
-    delivery::{
-        Delivery,
-        client::{Client, Terms},
-        health::Cause,
-    },
-    destinations::{FaultKind, Mode},
+    delivery::{Delivery, health::Cause},
+    destinations::FaultKind,
     queue::{Disk, Queue},
     telemetry,
 };
@@ -37,13 +32,6 @@ const SHED_LATELY: SignedDuration = SignedDuration::from_secs(60);
 const KEEP_EVERY: Duration = Duration::from_secs(5 * 60);
 /// Where it is kept.
 const KEPT: &str = "alerts";
-/// For one call of a webhook.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// Waits between the tries of one notice; then it is only in the log.
-const TRIES: [u64; 4] = [1, 5, 30, 120];
-/// Notices on their way at once; beyond it they are only in the log.
-const MOST_ON_THEIR_WAY: usize = 64;
-
 /// What is looked at.
 pub(super) struct Watched {
     pub(super) config: Arc<ArcSwap<Config>>,
@@ -60,9 +48,8 @@ pub(super) fn keep(watched: Watched, stop: CancellationToken) -> JoinHandle<()> 
     tokio::spawn(async move {
         let kept = watched.queue.kept(KEPT).await.ok().flatten();
         let mut watch = Watch::resume(kept.as_deref(), (watched.clock)());
-        let clients = Clients::new();
         // Dropped with the task: what is on its way then is in the log, and shown by the admin call.
-        let mut posts = JoinSet::new();
+        let mut posts = Posts::default();
         let (mut walked, mut noted) = (None::<Stopwatch>, Stopwatch::start());
         let mut expiring = BTreeMap::new();
         loop {
@@ -70,7 +57,6 @@ pub(super) fn keep(watched: Watched, stop: CancellationToken) -> JoinHandle<()> 
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(BEAT) => {}
             }
-            while posts.try_join_next().is_some() {}
             let now = (watched.clock)();
             if walked.is_none_or(|walk| walk.elapsed() >= WALK_EVERY) {
                 expiring = watched.expiring(now).await.unwrap_or(expiring);
@@ -84,9 +70,7 @@ pub(super) fn keep(watched: Watched, stop: CancellationToken) -> JoinHandle<()> 
             for notice in &notices {
                 say(notice);
             }
-            if posts.len() < MOST_ON_THEIR_WAY {
-                tell(&config, &clients, &notices, &mut posts);
-            }
+            posts.tell(&config, &notices);
             if !notices.is_empty() || noted.elapsed() >= KEEP_EVERY {
                 noted = Stopwatch::start();
                 watched.remember(&watch).await;
@@ -187,63 +171,5 @@ fn say(notice: &Notice) {
         tracing::warn!(alert, subject, "{text}");
     } else {
         tracing::error!(alert, subject, "{text}");
-    }
-}
-
-/// One that refuses private addresses, and one that does not.
-struct Clients {
-    guarded: Client,
-    free: Client,
-}
-
-impl Clients {
-    fn new() -> Self {
-        let client = |guarded| Client::new(Terms { timeout: TIMEOUT, guarded });
-        Self { guarded: client(true), free: client(false) }
-    }
-}
-
-/// Posts to every webhook, in order, without anybody waiting for it. In sandbox mode nothing leaves
-/// this machine: only a webhook on it is called. Else private addresses are refused, but those that
-/// are allowed.
-fn tell(config: &Config, clients: &Clients, notices: &[Notice], posts: &mut JoinSet<()>) {
-    if notices.is_empty() {
-        return;
-    }
-    let bodies: Vec<String> = notices.iter().map(|notice| notice.to_json().to_string()).collect();
-    let here_only = config.mode == Mode::Sandbox;
-    for webhook in config.alerts.iter().filter(|webhook| !here_only || is_here(&webhook.url)) {
-        let is_free = here_only || webhook.allow_private;
-        let client = if is_free { &clients.free } else { &clients.guarded };
-        let (client, webhook, bodies) = (client.clone(), webhook.url.clone(), bodies.clone());
-        posts.spawn(async move {
-            for body in bodies {
-                deliver(&client, &webhook, &body).await;
-            }
-        });
-    }
-}
-
-async fn deliver(client: &Client, webhook: &SecretString, body: &str) {
-    let mut waits = TRIES.into_iter();
-    while let Err(why) = post(client, webhook, body).await {
-        let Some(wait) = waits.next() else {
-            tracing::warn!("an alert could not be posted, and is only in this log: {why}");
-            return;
-        };
-        if wait == TRIES[0] {
-            tracing::warn!("an alert could not be posted, and is tried again: {why}");
-        }
-        tokio::time::sleep(Duration::from_secs(wait)).await;
-    }
-}
-
-fn is_here(webhook: &SecretString) -> bool {
-    let Ok(url) = webhook.expose_secret().parse::<url::Url>() else { return false };
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
-        Some(url::Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
-        None => false,
     }
 }

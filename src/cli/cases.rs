@@ -11,8 +11,6 @@ use serde_json::{Map, Value};
 /// One case as written.
 #[derive(Debug)]
 pub(super) struct Case {
-    /// Its file.
-    pub(super) file: PathBuf,
     /// The time at which it plays.
     pub(super) now: jiff::Timestamp,
     /// The event, as JSON.
@@ -22,25 +20,30 @@ pub(super) struct Case {
 }
 
 /// Reads every `*.toml` of a folder, in the order of their names.
-pub(super) fn read(folder: &Path) -> anyhow::Result<Vec<Case>> {
+///
+/// One that cannot be read is an error of its own beside its file; the outer error is the folder's.
+pub(super) fn read(folder: &Path) -> anyhow::Result<Vec<(PathBuf, anyhow::Result<Case>)>> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .with_context(|| format!("{} cannot be read: it holds the cases", folder.display()))?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
         .collect();
     files.sort();
-    files.into_iter().map(one).collect()
+    Ok(files.into_iter().map(|file| (file.clone(), one(&file))).collect())
 }
 
-fn one(file: PathBuf) -> anyhow::Result<Case> {
+fn one(file: &Path) -> anyhow::Result<Case> {
     let name = file.display().to_string();
-    let text = std::fs::read_to_string(&file).with_context(|| format!("{name} cannot be read"))?;
+    let text = std::fs::read_to_string(file).with_context(|| format!("{name} cannot be read"))?;
     let table: toml::Table = text.parse().with_context(|| format!("{name} is not TOML"))?;
     for key in table.keys() {
         anyhow::ensure!(
             matches!(key.as_str(), "name" | "now" | "event" | "expect"),
             "{name}: unknown key {key:?}; a case has now, [event] and [expect]"
         );
+    }
+    if let Some(toml::Value::Datetime(now)) = table.get("now") {
+        anyhow::bail!("{name}: now is a date; write it in quotes: now = \"{now}\"");
     }
     let now = table.get("now").and_then(toml::Value::as_str);
     let now = now
@@ -53,7 +56,6 @@ fn one(file: PathBuf) -> anyhow::Result<Case> {
         now: now.parse().with_context(|| format!("{name}: now is not a time"))?,
         event: part("event")?,
         expect: part("expect")?,
-        file,
     })
 }
 
@@ -119,7 +121,9 @@ fn destination(path: &str, wanted: &Value, actual: &Value, found: &mut Vec<Strin
                 let codes: Vec<&Value> =
                     reasons.into_iter().flatten().filter_map(|reason| reason.get("code")).collect();
                 if !codes.contains(&wanted) {
-                    found.push(format!("{at}: expected {wanted}, found {codes:?}"));
+                    let codes: Vec<String> = codes.into_iter().map(show).collect();
+                    let codes = if codes.is_empty() { "none".to_owned() } else { codes.join(", ") };
+                    found.push(format!("{at}: expected {wanted}, found {codes}"));
                 }
             }
             "body" => {
@@ -182,6 +186,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn one_case_that_cannot_be_read_leaves_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let good = "now = \"2026-11-22T04:00:00Z\"\n[event]\nevent = \"view\"\n[expect]\n";
+        std::fs::write(dir.path().join("a.toml"), [0xff, 0xfe]).unwrap();
+        std::fs::write(dir.path().join("b.toml"), good).unwrap();
+        std::fs::write(dir.path().join("c.toml"), good.replacen('"', "", 2)).unwrap();
+        std::fs::create_dir(dir.path().join("d.toml")).unwrap();
+        let cases = read(dir.path()).unwrap();
+        let found: Vec<bool> = cases.iter().map(|(_, case)| case.is_ok()).collect();
+        assert_eq!(found, [false, true, false, false]);
+        let why = cases[2].1.as_ref().unwrap_err().to_string();
+        assert!(why.ends_with("in quotes: now = \"2026-11-22T04:00:00Z\""), "{why}");
+    }
+
+    #[test]
     fn only_what_a_case_names_is_compared() {
         let lines = [json!({
             "event": "purchase", "status": "accepted",
@@ -200,6 +219,8 @@ mod tests {
         }});
         let found = differences(&fails, &lines);
         assert_eq!(found.len(), 4, "{found:#?}");
+        let reason = "destinations.a.reason: expected \"opted_out\", found \"fields_removed\"";
+        assert!(found.iter().any(|line| line == reason), "{found:#?}");
         assert!(found.iter().any(|line| line.contains("data[0].value")), "{found:#?}");
     }
 }

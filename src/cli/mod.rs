@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 mod admin;
+mod alert_posts;
 mod alerts;
 mod approve;
 mod audit;

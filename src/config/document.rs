@@ -195,7 +195,7 @@ impl<'a> Node<'a> {
             DeValue::Integer(number) => number.as_str().to_owned(),
             DeValue::Float(number) => number.as_str().to_owned(),
             DeValue::Boolean(flag) => flag.to_string(),
-            DeValue::Datetime(_) => "a date".to_owned(),
+            DeValue::Datetime(time) => format!("a date; write it in quotes: \"{time}\""),
             DeValue::Array(_) => "a list".to_owned(),
             DeValue::Table(_) => "a table".to_owned(),
         };

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use crate::{
     event::{Field, FieldSet},
-    plan::Expression,
+    expression::Expression,
 };
 
 /// Keys that are no fields of the event's groups.

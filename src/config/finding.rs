@@ -139,7 +139,13 @@ pub(super) fn suggest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str> 
     if let Some(name) = nearest(wrong, known.clone()) {
         return format!("; did you mean {name:?}?");
     }
-    let names: Vec<&str> = known.into_iter().collect();
+    // A destination may be called as its platform.
+    let mut names: Vec<&str> = Vec::new();
+    for name in known {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
     match names.len() {
         0 => "; there is none".to_owned(),
         _ => format!("; known here: {}", names.join(", ")),

@@ -23,6 +23,7 @@ mod token;
 mod units;
 pub mod versions;
 mod warn;
+mod without_effect;
 
 use std::{
     collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc,
@@ -36,7 +37,8 @@ use crate::{
     consent,
     destinations::{Destination, Mode, Platform, Version},
     event::Currency,
-    plan::{Expression, Kind, Plan},
+    expression::Expression,
+    plan::{Kind, Plan},
     value::{EntryValue, Rates},
 };
 

@@ -5,18 +5,20 @@
 //! a [`crate::job::Prepared`], which only takes hashes of identity.
 
 mod field;
+mod grant;
 mod money;
 mod personal;
+mod signals;
 
 pub use field::{Class, Field, FieldSet};
+pub use grant::{Grant, Grants, Purpose};
 pub use money::{Currency, Money, round_to_minor};
 pub use personal::Personal;
+pub use signals::{OptOutClaim, Signals};
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-
-use crate::consent::Signals;
 
 /// One event as its sender described it, cleaned and with its site, country and time settled.
 #[derive(Debug, Clone)]

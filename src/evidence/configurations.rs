@@ -10,7 +10,10 @@ use std::{
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::files;
-use crate::config;
+use crate::{
+    config,
+    queue::{make_folder, write_whole},
+};
 
 /// Beside the files: the last day on which the configuration was in force.
 const IN_FORCE: &str = "in-force";
@@ -25,17 +28,18 @@ fn place(data: &Path) -> PathBuf {
 /// Keeps the files of a configuration (names within its folder, bytes) that is in force now.
 pub fn keep(data: &Path, hash: &str, of: &[(String, Vec<u8>)], now: Timestamp) -> io::Result<()> {
     let folder = place(data).join(hash);
-    if !folder.join(IN_FORCE).exists() {
-        fs::create_dir_all(&folder)?;
+    // A power cut may have torn the copy of an earlier start.
+    if problem(data, hash).is_some() {
+        make_folder(&folder)?;
         for (name, bytes) in of {
             // A path that leads out of the folder is not followed: that file is not copied.
             let within = Path::new(name);
             if within.components().all(|part| matches!(part, std::path::Component::Normal(_))) {
                 let file = folder.join(within);
                 if let Some(parent) = file.parent() {
-                    fs::create_dir_all(parent)?;
+                    make_folder(parent)?;
                 }
-                fs::write(file, bytes)?;
+                write_whole(&file, bytes)?;
             }
         }
     }
@@ -92,7 +96,7 @@ pub(super) fn touch(data: &Path, hash: &str, now: Timestamp) -> io::Result<()> {
     let folder = place(data).join(hash);
     if folder.is_dir() {
         let day = now.to_zoned(TimeZone::UTC).date();
-        fs::write(folder.join(IN_FORCE), format!("{day}\n"))?;
+        write_whole(&folder.join(IN_FORCE), format!("{day}\n").as_bytes())?;
     }
     Ok(())
 }
@@ -165,6 +169,10 @@ mod tests {
         let kept = place(data.path()).join("aa").join("relay.toml");
         assert_eq!(fs::read(&kept).unwrap(), b"mode = \"live\"");
         assert!(!place(data.path()).join("escape").exists());
+        // A power cut left a name without its bytes: the next start mends it.
+        fs::write(&kept, "").unwrap();
+        keep(data.path(), "aa", &files, at("2026-11-01")).unwrap();
+        assert_eq!(fs::read(&kept).unwrap(), b"mode = \"live\"");
         assert_eq!(forget(data.path(), "2026-11-01".parse().unwrap()).unwrap(), 0);
         assert_eq!(forget(data.path(), "2026-11-02".parse().unwrap()).unwrap(), 1);
         assert!(!kept.exists() && place(data.path()).join("bb").exists());

@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::chain::{DAY_LENGTH, Hash};
+use crate::queue::make_folder;
 
 /// The folder of the log within the data folder.
 pub(super) const FOLDER: &str = "evidence";
@@ -91,7 +92,7 @@ pub(super) fn is_name(name: &str) -> bool {
 
 /// Makes a file, and makes it last.
 pub(super) fn begin(folder: &Path, name: &str, first: u64, before: &Hash) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
+    make_folder(folder)?;
     let mut options = File::options();
     // What a crash left there was never counted.
     options.create(true).truncate(true).write(true);

@@ -7,8 +7,8 @@ use crate::{
     consent::{self, Question},
     destinations::{Mode, Occasion, Platform, Preparation, REGISTRY, Refusal},
     event::Field,
+    expression::Facts,
     job::{Decided, Fate, Skip, SkipCode},
-    plan::Facts,
     sources::{Switches, Warning, WarningCode},
     value::{Amounts, NoValue, Valued, value_for_entry},
 };

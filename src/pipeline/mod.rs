@@ -37,8 +37,9 @@ use crate::{
         traits::{KEYS as TRAIT_KEYS, Trait},
     },
     event::{Event, Field},
+    expression::Facts,
     identity::{Memo, country_of, subject_digests},
-    plan::{EVENT_ID, Facts, Kind, UnknownEvents},
+    plan::{EVENT_ID, Kind, UnknownEvents},
     queue::{Admission, AdmissionStatus, IdHash},
     sources::{Read, Rejection, RejectionCode, Warning, WarningCode},
 };

@@ -1,19 +1,14 @@
 //! The tracking plan: which events are known, when they count, and how often.
 
-mod expression;
 mod frequency;
 
 use std::collections::BTreeMap;
 
-#[cfg(test)]
-pub(crate) use expression::tests::event as sample_event;
-pub use expression::{Expression, ExpressionError, Facts};
-pub(crate) use expression::{find_amount, is_amount};
 pub use frequency::{
     By, Claim, Count, MOST_COUNTED, Mark, Milestone, Per, Person, Reached, Suppressed,
 };
 
-use crate::value::ValueRule;
+use crate::{expression::Expression, value::ValueRule};
 
 /// All planned events.
 #[derive(Debug, Clone)]

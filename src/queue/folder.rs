@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{self, Write as _},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,6 +16,7 @@ use super::{
     OpenError, migrate,
     seal::{Key, MasterKeys},
     store,
+    whole::{make_folder, write_whole},
 };
 use crate::config::{Engine, QueueSettings};
 
@@ -82,7 +83,7 @@ impl Folder {
                  with --data"
             ))
         };
-        fs::create_dir_all(path).map_err(|e| refused("cannot be made", &e))?;
+        make_folder(path).map_err(|e| refused("cannot be made", &e))?;
         let lock = File::options()
             .create(true)
             .truncate(false)
@@ -172,12 +173,8 @@ impl Folder {
 
     /// Writes the marker: from now on an empty store is an error.
     pub(super) fn mark(&self, sequence: u64) -> io::Result<()> {
-        let unfinished = self.path.join("relay.marker.new");
-        let mut file = File::create(&unfinished)?;
-        writeln!(file, "This folder holds a relay's queue. Durable up to {sequence}")?;
-        file.sync_all()?;
-        fs::rename(unfinished, self.path.join(MARKER))?;
-        File::open(&self.path)?.sync_all()
+        let text = format!("This folder holds a relay's queue. Durable up to {sequence}\n");
+        write_whole(&self.path.join(MARKER), text.as_bytes())
     }
 
     /// The master keys: the configured ones, else the key file, which is made if there is none.
@@ -194,9 +191,7 @@ impl Folder {
         let current = match &settings.encryption_key {
             Some(key) => {
                 // A folder that began without a configured key can be read by its file's.
-                if let Ok(text) = fs::read_to_string(&file) {
-                    previous.push(read_key(&text.into(), KEY_FILE)?);
-                }
+                previous.extend(self.kept_key(&file)?);
                 read_key(key, "queue.encryption_key")?
             }
             None => self.key_file(&file, random)?,
@@ -204,17 +199,51 @@ impl Folder {
         Ok(MasterKeys::new(current, previous))
     }
 
-    fn key_file(&self, file: &Path, random: &[u8; 32]) -> Result<Key, OpenError> {
+    /// The key file's key; `None`: there is no file, or nothing in it, which is what a power cut made
+    /// of a file that was being written.
+    fn kept_key(&self, file: &Path) -> Result<Option<Key>, OpenError> {
         let shown = file.display();
-        match fs::read_to_string(file) {
-            Ok(text) => return read_key(&text.into(), KEY_FILE),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        let text = match fs::read(file) {
+            Ok(bytes) => Zeroizing::new(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(OpenError(format!("cannot read {shown}: {error}"))),
+        };
+        if text.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace()) {
+            return Ok(None);
         }
-        if self.path.join(MARKER).exists() {
+        if let Some(key) = decode_key(&text) {
+            return Ok(Some(key));
+        }
+        let what_to_do = if self.holds_nothing() {
+            "nothing is queued here yet: remove it, and a new one is made"
+        } else {
+            "restore it from a backup: without it what is queued cannot be read, and a new key \
+             reads nothing. To start empty instead, which gives up what is queued, move the data \
+             folder away"
+        };
+        Err(OpenError(format!(
+            "the key file {shown} was changed or damaged: it must hold 32 bytes in base64; \
+             {what_to_do}"
+        )))
+    }
+
+    /// Nothing was ever acknowledged here: the marker is written before, and no store is made before
+    /// the key is on disk.
+    fn holds_nothing(&self) -> bool {
+        !self.path.join(MARKER).exists() && !Engine::ALL.into_iter().any(|e| self.has_store(e))
+    }
+
+    fn key_file(&self, file: &Path, random: &[u8; 32]) -> Result<Key, OpenError> {
+        if let Some(key) = self.kept_key(file)? {
+            return Ok(key);
+        }
+        let shown = file.display();
+        if !self.holds_nothing() {
+            let state = if file.exists() { "empty" } else { "gone" };
             return Err(OpenError(format!(
-                "the key file {shown} is gone, and no queue.encryption_key is configured; restore \
-                 the file: without it what is queued cannot be read"
+                "the key file {shown} is {state}, and no queue.encryption_key is configured; \
+                 restore the file from a backup: without it what is queued cannot be read. To \
+                 start empty instead, which gives up what is queued, move the data folder away"
             )));
         }
         tracing::warn!(
@@ -223,7 +252,7 @@ impl Folder {
         );
         let key = super::seal::derive(random, b"key file");
         let text = Zeroizing::new(BASE64.encode(key));
-        write_private(file, text.as_bytes())
+        write_whole(file, text.as_bytes())
             .map_err(|error| OpenError(format!("cannot write {shown}: {error}")))?;
         Ok(Key::new(key))
     }
@@ -272,7 +301,8 @@ impl Folder {
     /// Puts the ballast back where there is room for it; missing ballast is no error.
     pub(super) fn keep_ballast(&self) {
         let file = self.path.join(BALLAST);
-        if file.exists() {
+        // A power cut may have left its name without its bytes.
+        if fs::metadata(&file).is_ok_and(|ballast| ballast.len() > 0) {
             return;
         }
         // Where nobody knows how much is free, trying tells.
@@ -299,22 +329,15 @@ fn allocate(file: &Path, bytes: u64) -> io::Result<()> {
     io::copy(&mut io::Read::take(io::repeat(0), bytes), &mut file).map(drop)
 }
 
-fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = File::options();
-    options.create_new(true).write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(file)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
 /// Reads a key of 32 bytes, base64.
 pub(super) fn read_key(text: &SecretString, what: &str) -> Result<Key, OpenError> {
-    let wrong = || {
+    decode_key(text.expose_secret().as_bytes()).ok_or_else(|| {
         OpenError(format!("{what} must be 32 bytes in base64 (make one: openssl rand -base64 32)"))
-    };
-    let bytes = Zeroizing::new(BASE64.decode(text.expose_secret().trim()).map_err(|_| wrong())?);
-    let key: [u8; 32] = bytes.as_slice().try_into().map_err(|_| wrong())?;
-    Ok(Key::new(key))
+    })
+}
+
+fn decode_key(text: &[u8]) -> Option<Key> {
+    let bytes = Zeroizing::new(BASE64.decode(text.trim_ascii()).ok()?);
+    let key: [u8; 32] = bytes.as_slice().try_into().ok()?;
+    Some(Key::new(key))
 }

@@ -37,6 +37,7 @@ mod store;
 mod trace;
 mod types;
 mod upkeep;
+mod whole;
 
 use std::{
     collections::BTreeMap,
@@ -58,6 +59,7 @@ pub use outbox::{Evidence, Made, Sending, Waiting};
 pub use stats::*;
 pub use store::memory::MemoryDisk;
 pub use types::*;
+pub use whole::{make_folder, write_whole};
 
 use committer::Request;
 use dead::Filter;

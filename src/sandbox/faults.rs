@@ -45,7 +45,10 @@ pub struct Fault {
 
 /// A time, or seconds from now.
 #[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "`until` must be seconds from now, such as 5, or a time in quotes, such as 2026-11-22T04:00:00Z"
+)]
 pub enum Until {
     /// Seconds from now.
     Seconds(u32),
@@ -244,6 +247,13 @@ mod tests {
         let mut faults = Faults::default();
         faults.start(fault(text), now()).unwrap();
         faults
+    }
+
+    #[test]
+    fn a_wrong_end_is_told_how_to_write_it() {
+        let wrong = serde_json::from_str::<Fault>(r#"{"platform": "p", "until": "5s"}"#);
+        let why = wrong.unwrap_err().to_string();
+        assert!(why.contains("`until` must be seconds from now, such as 5"), "{why}");
     }
 
     #[test]

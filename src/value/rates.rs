@@ -79,6 +79,11 @@ impl Rates {
         Ok(Money { amount: round_to_minor(amount, to), currency: to })
     }
 
+    /// Whether there is a rate of a currency, of whatever date.
+    pub fn knows(&self, currency: Currency) -> bool {
+        self.base == Some(currency) || self.dated.contains_key(&currency)
+    }
+
     fn insert(&mut self, (currency, rate, date): (Currency, Decimal, Date)) -> Result<(), String> {
         if self.base.is_none() && rate == Decimal::ONE {
             self.base = Some(currency);

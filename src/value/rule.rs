@@ -14,7 +14,7 @@ use rust_decimal::Decimal;
 use super::Rates;
 use crate::{
     event::{Currency, Event, Field, Money, round_to_minor},
-    plan::{Expression, Facts, find_amount, is_amount},
+    expression::{Expression, Facts, find_amount, is_amount},
 };
 
 /// How an event, or one entry of a destination, gets its value.
@@ -330,7 +330,7 @@ mod tests {
     use super::*;
     use crate::{
         event::{Adjustment, AdjustmentKind},
-        plan::sample_event,
+        expression::sample_event,
     };
 
     fn decimal(text: &str) -> Decimal {

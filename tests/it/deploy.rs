@@ -152,6 +152,48 @@ fn the_manifests_run_this_program_with_what_it_needs_and_no_more() {
     assert!(dockerfile.contains(&format!("USER {user}:")));
 }
 
+/// No engine builds it here: what it copies is there, and what it starts is understood.
+#[test]
+fn the_image_copies_what_there_is_and_starts_what_there_is() {
+    let dockerfile = text("Dockerfile");
+    let ignored = text(".dockerignore");
+    let instructions = |name: &str| -> Vec<String> {
+        let lines = dockerfile.lines().filter_map(|line| line.strip_prefix(name));
+        lines.map(|rest| rest.trim().to_owned()).collect()
+    };
+    let copied: Vec<String> = instructions("COPY ")
+        .iter()
+        .filter(|copy| !copy.starts_with("--from"))
+        .flat_map(|copy| {
+            let words: Vec<String> = copy.split_whitespace().map(str::to_owned).collect();
+            words[..words.len() - 1].to_vec()
+        })
+        .collect();
+    for path in &copied {
+        assert!(file(path).exists(), "{path} is not there");
+        assert!(ignored.lines().any(|line| line == format!("!{path}")), "{path} is left out");
+    }
+    // The sources name files outside src only below config.
+    for needed in ["Cargo.toml", "Cargo.lock", "src", "config"] {
+        assert!(copied.iter().any(|path| path == needed), "{needed} is not copied");
+    }
+    let command: Vec<String> = serde_json::from_str(&instructions("CMD ")[0]).unwrap();
+    assert_eq!(command[0], "serve");
+    let probe = instructions("HEALTHCHECK ")[0].split_once("CMD ").unwrap().1.to_owned();
+    let probe: Vec<String> = serde_json::from_str(&probe).unwrap();
+    for words in [&command[..], &probe[1..]] {
+        let help = help(&[&words[0]]);
+        for option in words.iter().filter(|word| word.starts_with("--")) {
+            assert!(help.contains(&format!("{option} ")), "{option} is no option: {help}");
+        }
+    }
+    // What is published listens outside the container: the line that is replaced is there.
+    let line = "public = \"127.0.0.1:8080\"";
+    assert!(text("config/relay.toml").lines().any(|found| found.starts_with(line)));
+    assert!(dockerfile.contains(&format!("s/^{line}/public = \"0.0.0.0:8080\"/")));
+    assert_eq!(instructions("EXPOSE "), ["8080"]);
+}
+
 #[test]
 fn probes_services_and_policy_name_the_ports_that_are_there() {
     let manifests = manifests();

@@ -2,20 +2,21 @@
 //! files, and only one file speaks to the world.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
 /// Each module with the modules it may use. What is not named may not be used.
 fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
-    let pure = ["event", "consent", "identity", "plan", "value"];
+    let pure = ["event", "consent", "identity", "expression", "plan", "value"];
     let with = |more: &[&'static str]| pure.iter().copied().chain(more.iter().copied()).collect();
     BTreeMap::from([
-        ("event", vec!["consent"]),
+        ("event", vec![]),
         ("consent", vec!["event"]),
         ("identity", vec!["event", "consent"]),
-        ("plan", vec!["event", "value", "identity"]),
-        ("value", vec!["event", "plan"]),
+        ("expression", vec!["event"]),
+        ("plan", vec!["event", "expression", "value", "identity"]),
+        ("value", vec!["event", "expression"]),
         ("job", with(&[])),
         ("destinations", with(&["job"])),
         ("config", with(&["job", "destinations"])),
@@ -129,6 +130,51 @@ fn arrows_point_down() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// No module uses one that uses it, by however many others.
+#[test]
+fn there_are_no_circles() {
+    let allowed = allowed();
+    let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (path, text) in sources() {
+        let module = module_of(&path);
+        let is_other = |used: &String| *used != module && allowed.contains_key(used.as_str());
+        let others: Vec<String> = used(&text).into_iter().filter(is_other).collect();
+        uses.entry(module).or_default().extend(others);
+    }
+    let circles = circles(uses);
+    assert!(circles.is_empty(), "these use each other: {circles:?}");
+}
+
+/// The modules that are left when whoever uses nobody, or only such, is taken away, again and again,
+/// and then whoever nobody uses.
+fn circles(mut uses: BTreeMap<String, BTreeSet<String>>) -> BTreeMap<String, BTreeSet<String>> {
+    loop {
+        let before = uses.len();
+        let left: BTreeSet<String> = uses.keys().cloned().collect();
+        uses.values_mut().for_each(|others| others.retain(|other| left.contains(other)));
+        uses.retain(|_, others| !others.is_empty());
+        let used: BTreeSet<String> = uses.values().flatten().cloned().collect();
+        uses.retain(|module, _| used.contains(module));
+        if uses.len() == before {
+            return uses;
+        }
+    }
+}
+
+#[test]
+fn circles_are_found() {
+    let uses = |arrows: &[(&str, &str)]| {
+        let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (from, to) in arrows {
+            uses.entry((*from).to_owned()).or_default().insert((*to).to_owned());
+        }
+        circles(uses).into_keys().collect::<Vec<_>>()
+    };
+    assert!(uses(&[("a", "b"), ("b", "c"), ("a", "c")]).is_empty());
+    assert_eq!(uses(&[("a", "b"), ("b", "c"), ("c", "b"), ("c", "d")]), ["b", "c"]);
+    assert_eq!(uses(&[("a", "b"), ("b", "c"), ("c", "a")]), ["a", "b", "c"]);
 }
 
 #[test]

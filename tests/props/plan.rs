@@ -4,7 +4,8 @@
 use conversion_relay::{
     consent::Signals,
     event::{ActionSource, Currency, Event, EventId, Field, Item, Texts},
-    plan::{Claim, Expression, Facts, Per, Person},
+    expression::{Expression, Facts},
+    plan::{Claim, Per, Person},
 };
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use proptest::prelude::*;

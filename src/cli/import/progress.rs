@@ -1,16 +1,13 @@
 //! How far an import is: one small file beside the imported one, replaced whole after each answer.
 
-use std::{
-    fs::File,
-    io::{self, Write as _},
-    path::Path,
-};
+use std::{fs::File, io, path::Path};
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::super::batches::Counts;
+use crate::queue::write_whole;
 
 /// How far it is, and of what.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -86,15 +83,8 @@ impl Progress {
 
     /// Replaces the file; on disk when it returns.
     pub(super) fn save(&self, path: &Path) -> anyhow::Result<()> {
-        let mut next = path.as_os_str().to_owned();
-        next.push(".next");
-        let write = || -> io::Result<()> {
-            let mut file = File::create(&next)?;
-            file.write_all(&serde_json::to_vec(self)?)?;
-            file.sync_data()?;
-            std::fs::rename(&next, path)
-        };
-        write().with_context(|| format!("cannot write {}", path.display()))
+        write_whole(path, &serde_json::to_vec(self)?)
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 }
 

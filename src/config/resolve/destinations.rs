@@ -22,7 +22,7 @@ use crate::{
         Destination, Entry, KeyKind, Mode, Platform, Problem, Settings, reach::is_private,
     },
     event::Currency,
-    plan::Expression,
+    expression::Expression,
 };
 
 /// A destination as it is written, before its entries are known.

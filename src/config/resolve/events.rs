@@ -16,9 +16,8 @@ use crate::{
     },
     destinations::{Entry, KeyKind, Platform},
     event::Field,
-    plan::{
-        By, Count, EVENT_ID, Expression, Funnel, Kind, MOST_COUNTED, Plan, PlanEvent, UnknownEvents,
-    },
+    expression::Expression,
+    plan::{By, Count, EVENT_ID, Funnel, Kind, MOST_COUNTED, Plan, PlanEvent, UnknownEvents},
     value::{EntryValue, Rates},
 };
 

@@ -19,7 +19,7 @@ use super::{
     document::{Document, Node, Section},
     finding::{Place, Report, suggest},
     secret::Vault,
-    warn,
+    warn, without_effect,
 };
 use crate::destinations::{Mode, Platform};
 
@@ -70,6 +70,7 @@ pub(super) fn resolve(
     let names = Names::new(context.registry, &drafts);
     let events = events::read(documents.events.root(report), &names, &relay.sites, context);
     let consent = consent::read(documents.consent.root(report), &names, &relay, context);
+    without_effect::look(&relay, &events, &drafts, report);
     warn::across_files(documents, &relay, &events, &consent, &drafts, context);
     let destinations = destinations::build(drafts, &events, context);
     if report.has_errors() {

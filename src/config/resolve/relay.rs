@@ -38,7 +38,7 @@ pub(in crate::config) struct Relay {
     /// The queue's settings.
     pub(in crate::config) queue: QueueSettings,
     pub(super) limits: Limits,
-    pub(super) retention: Retention,
+    pub(in crate::config) retention: Retention,
     /// Webhooks that bring events.
     pub(in crate::config) webhooks: BTreeMap<String, Arc<WebhookSource>>,
     pub(super) alerts: Vec<AlertWebhook>,

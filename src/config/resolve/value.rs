@@ -12,7 +12,7 @@ use crate::{
         finding::{Place, suggest},
     },
     event::Field,
-    plan::Expression,
+    expression::Expression,
     value::{Bounds, EntryValue, Source, ValueRule},
 };
 

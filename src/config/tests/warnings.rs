@@ -197,3 +197,82 @@ fn of_values_and_destinations() {
     assert!(found.iter().any(|f| f.contains("wants EUR, site \"shop\" counts in")), "{found:?}");
     assert!(found.iter().any(|f| f.contains("hook: no event of events.toml")), "{found:?}");
 }
+
+#[test]
+fn of_rules_that_can_do_nothing() {
+    let found = |lines: &str, entry: &str| {
+        let text = format!(
+            "[events.purchase]\nkind = \"macro\"\n{lines}\n[events.purchase.destinations]\n\
+             ads = {entry}\nhook = true\n"
+        );
+        one("events.toml", &text)
+    };
+    for (lines, what) in [
+        ("when = \" false \"", "when: never holds"),
+        ("value = { formula = \"event_value * 2\" }", "value.formula: event_value is what"),
+        ("value = { field = \"properties.value\", times = \"-1\" }", "value: times = \"-1\""),
+    ] {
+        let found = found(lines, "true");
+        assert!(found.contains(&format!("events.purchase.{what}")), "{found}");
+    }
+    let entry = "{ action = \"1\", value = { field = \"properties.value\", times = \"-0.5\" } }";
+    assert!(found("", entry).contains("purchase.destinations.ads: times"), "of an entry");
+    let good = "when = \"properties.order_id != ''\"\ncount = { per = \"400d\" }";
+    let entry = "{ action = \"1\", value = { formula = \"event_value * 2\" } }";
+    let text = format!(
+        "[events.purchase]\nkind = \"macro\"\n{good}\n[events.purchase.destinations]\n\
+         ads = {entry}\nhook = true\n"
+    );
+    assert_eq!(lines(&check_good_but("events.toml", &text)), Vec::<String>::new());
+}
+
+#[test]
+fn of_a_count_that_outlasts_what_it_counts_by() {
+    let found = |per: &str| {
+        let events = format!(
+            "[events.purchase]\nkind = \"macro\"\ncount = {{ per = \"{per}\" }}\n\
+             [events.purchase.destinations]\nads = true\nhook = true\n"
+        );
+        let mut files = super::good_but("events.toml", &events);
+        files[0].1.push_str("[retention]\nfrequency = \"30d\"\n");
+        let files: Vec<(&str, &str)> = files.iter().map(|(n, text)| (*n, text.as_str())).collect();
+        lines(&check(&files))
+    };
+    for longer in ["31d", "721h"] {
+        let found = found(longer);
+        assert!(found.len() == 1 && found[0].contains("count.per: is longer than"), "{found:?}");
+    }
+    assert_eq!((found("30d"), found("720h")), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn of_a_currency_that_the_rates_do_not_have() {
+    let found = |currency: &str| {
+        let events = format!(
+            "[rates]\nfile = \"rates.csv\"\n[events.purchase]\nkind = \"macro\"\n\
+             [events.purchase.destinations]\nads = {{ action = \"1\", currency = \"{currency}\" }}\n\
+             hook = true\n"
+        );
+        let rates = "EUR,1,2026-11-22\nUSD,1.1,2026-11-22\n".to_owned();
+        let mut files = super::good_but("events.toml", &events);
+        files.push(("rates.csv", rates));
+        let files: Vec<(&str, &str)> = files.iter().map(|(n, text)| (*n, text.as_str())).collect();
+        lines(&check(&files))
+    };
+    let sek = found("SEK");
+    assert!(sek.len() == 1 && sek[0].contains("add a line for SEK"), "{sek:?}");
+    for known in ["EUR", "USD"] {
+        assert_eq!(found(known), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn of_names_and_dates_the_text_says_what_to_write() {
+    let text = "[events.purchase]\nkind = \"macro\"\nowner = 2026-11-22\n[events.purchase.destinations]\nqqqqqqqq = true\n";
+    let found = lines(&check_good_but("events.toml", text)).join("\n");
+    assert!(found.contains("found a date; write it in quotes: \"2026-11-22\""), "{found}");
+    let known = found.split("known here: ").nth(1).unwrap().lines().next().unwrap();
+    let names: Vec<&str> = known.split(", ").collect();
+    let once: std::collections::BTreeSet<&&str> = names.iter().collect();
+    assert_eq!(names.len(), once.len(), "each once: {known}");
+}

@@ -6,8 +6,8 @@ use crate::{
     consent::Permit,
     destinations::{Occasion, Problem},
     event::{Event, Field, FieldSet, Item},
+    expression::{Expression, Facts},
     job::Prepared,
-    plan::{Expression, Facts},
 };
 
 /// What is sent where `fields` does not say.

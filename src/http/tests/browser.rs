@@ -239,7 +239,7 @@ async fn a_formula_makes_no_more_of_it_than_the_key_may_claim() {
         let event = config.plan.events.get_mut("begin_checkout").unwrap();
         event.value = Some(crate::value::ValueRule {
             source: crate::value::Source::Formula(
-                crate::plan::Expression::compile("value * 30 - tax", true).unwrap(),
+                crate::expression::Expression::compile("value * 30 - tax", true).unwrap(),
             ),
             currency: None,
             bounds: Default::default(),

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::start;
-use crate::{config::FieldMap, plan::Expression};
+use crate::{config::FieldMap, expression::Expression};
 
 /// The shipped maps of advertisers' upload templates.
 const TEMPLATES: [&str; 2] = [

@@ -29,7 +29,7 @@ use self::{
 use super::{
     Asked, Envelope, Outcome, Rejection, RejectionCode, Told, Unframed, json::Node, words::Words,
 };
-use crate::plan::Expression;
+use crate::expression::Expression;
 
 /// How the rows of one file are read.
 #[derive(Debug)]

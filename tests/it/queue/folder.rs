@@ -86,8 +86,53 @@ async fn without_a_configured_key_a_key_file_is_made_for_us_alone() {
     assert!(queue.lease("meta", 1, 80).unwrap().is_some(), "the file's key still reads");
     queue.close().await;
     house.settings.encryption_key = None;
-    fs::remove_file(file).unwrap();
-    assert!(house.refusal().contains("relay.key"));
+    // Beside data no key is made, and the text says what to do.
+    for wrong in [
+        None,
+        Some(&b""[..]),
+        Some(&[0; 44]),
+        Some(b"not a key"),
+        Some(b"c2hvcnQ="),
+        Some(&[0xff; 44]),
+    ] {
+        match wrong {
+            None => fs::remove_file(&file).unwrap(),
+            Some(bytes) => fs::write(&file, bytes).unwrap(),
+        }
+        let refusal = house.refusal();
+        assert!(refusal.contains("relay.key") && refusal.contains("from a backup"), "{refusal}");
+        assert!(!refusal.contains("openssl"), "a new key would read nothing: {refusal}");
+        assert_eq!(fs::read(&file).ok().as_deref(), wrong);
+    }
+}
+
+/// A power cut in the very first start leaves a name without its bytes, or what was to be renamed.
+#[tokio::test]
+async fn an_empty_key_file_beside_nothing_is_made_anew() {
+    for left in [&b""[..], b"\n", &[0; 44]] {
+        for configured in [false, true] {
+            let mut house = House::new();
+            house.settings.encryption_key = configured.then(|| key(3));
+            fs::create_dir_all(&house.path).unwrap();
+            fs::write(house.path.join("relay.key"), left).unwrap();
+            fs::write(house.path.join("relay.key.new"), "aGFsZg").unwrap();
+            fs::write(house.path.join("relay.marker.new"), "").unwrap();
+            fs::write(house.path.join("relay.ballast"), "").unwrap();
+            let queue = house.open();
+            one(&queue, simple(1)).await;
+            queue.close().await;
+            let queue = house.open();
+            assert_eq!(ids_of(&queue.lease("meta", 1, 80).unwrap().unwrap()), ["event-1"]);
+            queue.close().await;
+            assert!(fs::metadata(house.path.join("relay.ballast")).unwrap().len() > 0);
+        }
+    }
+    let mut house = House::new();
+    house.settings.encryption_key = None;
+    fs::create_dir_all(&house.path).unwrap();
+    fs::write(house.path.join("relay.key"), "my own passphrase").unwrap();
+    let refusal = house.refusal();
+    assert!(refusal.contains("relay.key") && refusal.contains("remove it"), "{refusal}");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! What a visitor's browser, consent platform or backend said, as it came. Nothing is decoded here:
-//! that is [`seen`](super::Seen)'s.
+//! that is `consent`'s.
 
 use super::Grants;
 

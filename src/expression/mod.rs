@@ -13,7 +13,7 @@ mod compile;
 mod fact;
 mod number;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 mod val;
 
 use std::{
@@ -38,6 +38,8 @@ use self::{
 use crate::event::{Event, FieldSet};
 
 pub(crate) use fact::{find_amount, is_amount};
+#[cfg(test)]
+pub(crate) use tests::event as sample_event;
 
 /// A compiled CEL expression; cheap to clone.
 #[derive(Clone)]
