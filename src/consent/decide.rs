@@ -325,7 +325,11 @@ pub fn decide(rules: &Rules, question: &Question<'_>) -> Decision {
     if by_region || by_sensitivity {
         let (rule, what) = match region_rule {
             Some(region) if by_region => (format!("region/{}", region.name), "the address"),
-            _ => ("default".to_owned(), "what a sensitive site shows of a person"),
+            _ => (
+                "default".to_owned(),
+                "what a site with `sensitive` in relay.toml shows of a person (pages, item names, \
+                 search terms)",
+            ),
         };
         let message = format!("{what} does not leave");
         reasons.push(Reason { code: ReasonCode::FieldsRemoved, rule, message });

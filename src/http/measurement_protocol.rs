@@ -23,7 +23,7 @@ use super::{
 use crate::{
     clock::Stopwatch,
     config::{Config, Right, WriteKey},
-    sources::{self, Outcome, json::Node, measurement_protocol, told},
+    sources::{self, Outcome, json::Node, measurement_protocol, told, told::Envelope},
 };
 
 const ROUTE: &str = "/mp/collect";
@@ -126,11 +126,14 @@ async fn judge(relay: &Relay, parts: &Parts, body: &mut Body) -> Result<Vec<Valu
     Ok(messages)
 }
 
-/// The events of a request. Google's format knows no sites: the query may name one of the key's.
+/// The events of a request. Google's format knows no sites: the query may name one of the key's; and
+/// a tag's own requests speak of consent there.
 fn outcomes<'a>(config: &Config, parts: &Parts, node: &Node<'a>) -> Vec<Outcome<'a>> {
     let call = is_app(parts).then_some("app");
-    let site = auth::parameter(parts.uri.query().unwrap_or_default(), "site");
-    told::around(config, call, site.as_deref(), |e| told::MEASUREMENT_PROTOCOL.read(node, e))
+    let said = |name: &str| auth::parameter(parts.uri.query().unwrap_or_default(), name);
+    let read = |e: &Envelope<'_>| told::MEASUREMENT_PROTOCOL.read(node, e);
+    let outcomes = told::around(config, call, said("site").as_deref(), read);
+    measurement_protocol::with_query(outcomes, &said)
 }
 
 fn visit<'a>(key: &'a WriteKey, parts: &'a Parts, config: &Config) -> Visit<'a> {

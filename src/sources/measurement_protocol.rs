@@ -264,6 +264,52 @@ fn person<'a>(words: &mut Words<'a>, body: &Node<'a>) {
     }
 }
 
+/// What a tag's own requests say in their query of consent, by the consent object's names.
+const IN_QUERY: [&str; 5] = ["gcs", "gcd", "us_privacy", "gpp", "gpp_sid"];
+
+/// Adds what the query says of consent to every event, where the body says nothing of that name;
+/// `npa=1` is a refusal whatever else is said.
+/// <https://developers.google.com/tag-platform/security/guides/consent> (checked 2026-11-22)
+pub fn with_query<'a>(
+    mut outcomes: Vec<Outcome<'a>>,
+    said: &dyn Fn(&str) -> Option<String>,
+) -> Vec<Outcome<'a>> {
+    let mut signals: Vec<(&'static str, Node<'a>)> = Vec::new();
+    for name in IN_QUERY {
+        let Some(text) = said(name).filter(|text| !text.trim().is_empty()) else { continue };
+        let node = match name {
+            "gpp_sid" => {
+                let numbers = text.split([',', '_']).map(|one| Node::Number(one.trim().into()));
+                Node::List(numbers.collect())
+            }
+            _ => Node::Text(Cow::Owned(text)),
+        };
+        signals.push((name, node));
+    }
+    let is_refused = said("npa").is_some_and(|text| text.trim() == "1");
+    for told in outcomes.iter_mut().flatten().flatten() {
+        let Node::Object(members) = &mut told.node else { continue };
+        let place = members.iter().position(|(key, _)| key == "consent").unwrap_or_else(|| {
+            members.push(("consent".into(), Node::Object(Vec::new())));
+            members.len() - 1
+        });
+        let Some((_, Node::Object(consent))) = members.get_mut(place) else { continue };
+        for (name, node) in &signals {
+            if !consent.iter().any(|(key, _)| key == name) {
+                consent.push(((*name).into(), node.clone()));
+            }
+        }
+        if is_refused {
+            consent.retain(|(key, _)| key != "ad_personalization");
+            consent.push(("ad_personalization".into(), Node::Text("denied".into())));
+        }
+        if consent.is_empty() {
+            members.remove(place);
+        }
+    }
+    outcomes
+}
+
 /// Google reads two purposes; here all are, and whatever else is said. What cannot be read is refused:
 /// it may have been a refusal.
 fn consent<'a>(words: &mut Words<'a>, body: &Node<'a>) -> Result<(), Rejection> {
@@ -403,6 +449,38 @@ fn bad_name(name: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
     use crate::sources::json;
+
+    #[test]
+    fn what_a_tag_says_in_its_query_is_heard_and_takes_nothing_back() {
+        let consent = |more: &str, query: &[(&str, &str)]| {
+            let body = format!(r#"{{"client_id": "1.2", "events": [{{"name": "x"}}]{more}}}"#);
+            let node = json::parse(&body, 9).unwrap();
+            let envelope = Envelope { call: None, site: None, live: false, planned: &|_| None };
+            let said = |name: &str| {
+                query.iter().find(|(key, _)| *key == name).map(|(_, text)| (*text).to_owned())
+            };
+            let told = with_query(read(&node, &envelope), &said).remove(0).unwrap().unwrap();
+            let Some(Node::Object(members)) = told.node.get("consent") else { return Vec::new() };
+            let text = |node: &Node<'_>| match node {
+                Node::List(numbers) => format!("{} sections", numbers.len()),
+                other => other.as_text().unwrap_or_default().to_owned(),
+            };
+            members.iter().map(|(key, said)| format!("{key}: {}", text(said))).collect()
+        };
+        assert!(consent("", &[]).is_empty());
+        assert!(consent("", &[("gcs", " "), ("site", "shop_us")]).is_empty());
+        assert_eq!(
+            consent("", &[("gcs", "G100"), ("gcd", "13p3"), ("gpp", "DBA"), ("gpp_sid", "7,8")]),
+            ["gcs: G100", "gcd: 13p3", "gpp: DBA", "gpp_sid: 2 sections"]
+        );
+        assert_eq!(
+            consent(
+                r#", "consent": {"ad_personalization": "GRANTED", "gcs": "G111"}"#,
+                &[("npa", "1"), ("gcs", "G100"), ("us_privacy", "1YYN")]
+            ),
+            ["gcs: G111", "us_privacy: 1YYN", "ad_personalization: denied"]
+        );
+    }
 
     /// What a body says of consent, or what is refused.
     fn consent_of(more: &str) -> Result<Value, String> {

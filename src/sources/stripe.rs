@@ -156,11 +156,11 @@ fn moves_nothing(kind: &str, body: &Node<'_>, object: &Node<'_>) -> bool {
         }
         "refund.created" => matches!(text("status"), Some("failed" | "canceled")),
         // Since that version a charge lists its refunds no more, and `refund.created` tells each by
-        // its id: taken from both, one refund would be two.
+        // its id: taken from both, one refund would be two. What names no version is not older.
         // https://docs.stripe.com/upgrades#2022-11-15 (checked 2026-11-22)
         "charge.refunded" => {
             let version = body.get("api_version").and_then(Node::as_text);
-            refund_id(object).is_none() && version.is_some_and(|version| version >= "2022-11-15")
+            refund_id(object).is_none() && version.is_none_or(|version| version >= "2022-11-15")
         }
         _ => false,
     }
