@@ -319,7 +319,8 @@ impl Relay {
             tokio::time::sleep(Duration::from_millis(100)).await;
             stats = self.stats().await;
         }
-        panic!("still pending after {limit:?}: {stats:#}");
+        let log = self.log.text.lock().unwrap();
+        panic!("still pending after {limit:?}: {stats:#}\n{log}");
     }
 
     /// Sends a signal.

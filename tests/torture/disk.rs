@@ -204,19 +204,23 @@ impl Drop for Mount {
     }
 }
 
-/// Takes all of a file system but for so many bytes, at once: what the relay frees then is its own.
-fn fill(filler: &Path, left: u64) {
-    use rustix::fs::{FallocateFlags, fallocate, statvfs};
+/// Takes all of a file system but for so many bytes while the relay stands still: what it frees
+/// afterwards is its own.
+fn fill(relay: &Relay, filler: &Path, left: u64) {
+    use rustix::{
+        fs::{FallocateFlags, fallocate, statvfs},
+        process::Signal,
+    };
+    relay.signal(Signal::STOP);
     let file = std::fs::File::create(filler).unwrap();
-    for _ in 0..100 {
+    // The file system may need a little for itself.
+    let filled = (0..100).any(|_| {
         let free = statvfs(filler).unwrap();
         let free = (free.f_bavail * free.f_frsize).saturating_sub(left);
-        // The relay may have written meanwhile.
-        if fallocate(&file, FallocateFlags::empty(), 0, free).is_ok() {
-            return;
-        }
-    }
-    panic!("{} cannot be filled", filler.display());
+        fallocate(&file, FallocateFlags::empty(), 0, free).is_ok()
+    });
+    relay.signal(Signal::CONT);
+    assert!(filled, "{} cannot be filled", filler.display());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -251,7 +255,7 @@ async fn drains(engine: Engine, size: &str, left: u64) {
     assert!(none.is_none(), "{none:?}");
 
     let filler = folder.data().join("filler");
-    fill(&filler, left);
+    fill(&relay, &filler, left);
     let (none, answer) = post(&relay, &ids("refused", 1)).await;
     assert!(none.is_empty());
     refused(&relay, answer.unwrap()).await;
