@@ -39,7 +39,7 @@ impl Shared {
         (*count, *last_ms) = (count.saturating_add(events), now_ms);
     }
 
-    /// See [`super::Queue::shed`].
+    /// See [`crate::queue::Queue::shed`].
     pub(in crate::queue) fn shed(&self, destination: &str) -> Option<(u64, i64)> {
         let inner = self.lock();
         inner.shed.get(&inner.books.number(destination)?).copied()

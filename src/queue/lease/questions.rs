@@ -48,7 +48,7 @@ impl Shared {
         lines.map(|(number, count)| (inner.books.name(number).to_owned(), count)).collect()
     }
 
-    /// See [`super::Queue::oldest`].
+    /// See [`crate::queue::Queue::oldest`].
     pub(in crate::queue) fn oldest(&self, destination: &str) -> Option<Timestamp> {
         let now_ms = self.now_ms();
         let mut inner = self.lock();
@@ -78,7 +78,7 @@ impl Shared {
         })
     }
 
-    /// See [`super::Queue::vitals`].
+    /// See [`crate::queue::Queue::vitals`].
     pub(in crate::queue) fn vitals(&self) -> Vitals {
         let inner = self.lock();
         Vitals { open: inner.store.is_some(), jobs: inner.books.jobs(), ..inner.vitals.clone() }

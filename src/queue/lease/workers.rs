@@ -17,7 +17,7 @@ use super::{
 type Taken = Vec<(ChunkKey, Ready)>;
 
 impl Shared {
-    /// See [`super::Queue::lease`].
+    /// See [`crate::queue::Queue::lease`].
     pub(in crate::queue) fn lease(
         &self,
         destination: &str,

@@ -99,6 +99,9 @@ impl Sled {
     }
 }
 
+/// Records from which on a scan frees what left the cache for it.
+const LONG_SCAN: usize = 64;
+
 /// Frees what so many operations replaced, as far as nobody reads it any more. One step frees 512
 /// things at most, and only those of two steps ago.
 fn free_replaced(operations: usize) {
@@ -136,7 +139,8 @@ impl Store for Sled {
         if from >= to {
             return Ok(());
         }
-        guarded("scan", || {
+        let mut seen = 0;
+        let scanned = guarded("scan", || {
             let mut range = self.db.range(from..to);
             loop {
                 let next = match direction {
@@ -144,12 +148,19 @@ impl Store for Sled {
                     Direction::Backward => range.next_back(),
                 };
                 let Some(pair) = next else { return Ok(()) };
+                seen += 1;
                 let (key, value) = pair?;
                 if visit(&key, &value).is_break() {
                     return Ok(());
                 }
             }
-        })
+        });
+        // What is read comes into the cache for what leaves it: a sweep that changes nothing would
+        // otherwise leave every page of the store behind.
+        if seen >= LONG_SCAN {
+            free_replaced(seen);
+        }
+        scanned
     }
 
     fn size_on_disk(&self) -> Result<u64, StoreError> {
