@@ -80,6 +80,47 @@ async fn explain_reads_each_format() {
     }
 }
 
+/// A payment bears no signal of consent: what its person chose elsewhere decides.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signed_payment_follows_what_its_person_chose() {
+    let mut folder = Folder::shipped();
+    folder.env.push(("STRIPE_WEBHOOK_SECRET".to_owned(), SECRET.to_owned()));
+    let relay = Relay::start(&folder).await;
+    let choose = async |consent: Value| {
+        let user = serde_json::json!({"email": "Jane@Example.com"});
+        let body = serde_json::json!({"site": "shop_us", "user": user, "consent": consent});
+        let key = [("authorization", "Bearer dev-key"), ("content-type", "application/json")];
+        assert_eq!(post(&relay, "/v1/consent", &body.to_string(), &key).await.0, 202);
+    };
+    let pay = async |order: &str| {
+        let mut body: Value = serde_json::from_str(&fixture("stripe.json")).unwrap();
+        body["id"] = format!("evt_{order}").into();
+        // To the second: not before a choice of this one.
+        body["created"] = (now() + 1).into();
+        body["data"]["object"]["metadata"] = serde_json::json!({"order_id": order});
+        let body = body.to_string();
+        let signature = stripe(&body, now());
+        let headers = [("stripe-signature", signature.as_str())];
+        let (status, answer) = post(&relay, "/v1/webhooks/stripe", &body, &headers).await;
+        assert!((200..300).contains(&status), "{status} {answer}");
+    };
+    choose(serde_json::json!({"opt_out": true})).await;
+    pay("tuesday").await;
+    let stats = relay.drained().await;
+    assert_balanced(&stats);
+    // Where a payment comes from nobody knows, and there an opt-out is no grant.
+    assert_eq!(stats["destinations"]["google_ads"]["held"]["no_consent"], 1, "{stats:#}");
+    let granted = ["ad_storage", "ad_user_data", "ad_personalization", "analytics_storage"];
+    let granted = granted.map(|purpose| (purpose.to_owned(), Value::from("granted")));
+    choose(Value::Object(granted.into_iter().collect())).await;
+    pay("thursday").await;
+    let stats = relay.drained().await;
+    assert_balanced(&stats);
+    // Meta takes no event of a website without a browser.
+    assert_eq!(relay.accepted_ids("google_ads").await, ["thursday"]);
+    relay.stop().await;
+}
+
 #[tokio::test]
 async fn a_switch_only_takes_away_and_says_so() {
     let folder = Folder::shipped();
