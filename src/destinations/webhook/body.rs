@@ -9,7 +9,7 @@ use super::{
     tree::{Node, Tree},
 };
 use crate::{
-    consent::{Grant, Purpose},
+    consent::Purpose,
     destinations::wire::{self, Object},
     event::{AdjustmentKind, Field, FieldSet, Item},
     job::{Prepared, Sent},
@@ -198,12 +198,8 @@ fn adjusts(job: &Prepared) -> Option<Tree<'_>> {
 fn consent(job: &Prepared) -> Tree<'_> {
     let mut grants = Tree::default();
     for (purpose, name) in Purpose::ALL {
-        let said = match job.flags.grants.get(purpose) {
-            Grant::Granted => "granted",
-            Grant::Denied => "denied",
-            Grant::NotAsked => "not_asked",
-        };
-        grants.set(name, Node::text(said));
+        let said = serde_json::to_value(job.flags.grants.get(purpose)).unwrap_or_default();
+        grants.set(name, Node::Value(Cow::Owned(said)));
     }
     grants
 }
