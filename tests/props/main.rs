@@ -16,6 +16,7 @@ mod fairness;
 mod fuzz;
 mod normalize;
 mod plan;
+mod platforms;
 mod queue;
 mod sources;
 #[path = "../fixtures/strings.rs"]
