@@ -122,10 +122,7 @@ impl Take {
             (Form::Hashed, Some(digest)) => {
                 Ok(Taken::HashedBefore(memo.rehash(self.rule, digest.bare())?))
             }
-            (Form::Hashed, None) => {
-                let normalised = memo.normalize(self.rule, text, country)?;
-                Ok(Taken::Hashed(memo.digest(&normalised)))
-            }
+            (Form::Hashed, None) => Ok(Taken::Hashed(memo.hashed(self.rule, text, country)?)),
             // An id may be a hash of the sender's own making; a place may not.
             (Form::Clear, Some(digest)) if self.rule == Rule::ExternalId => {
                 Ok(Taken::Clear(digest.bare().hex()))

@@ -188,8 +188,17 @@ fn http_url(text: &str) -> Result<&str, Dropped> {
     };
     let is_whole = !host.is_empty()
         && (port.is_empty() || port.parse::<u16>().is_ok())
-        && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+        && !has_space_or_control(text);
     if is_http && is_whole { Ok(text) } else { Err(Dropped::Invalid) }
+}
+
+/// Byte by byte where all are ASCII, as nearly every URL's are.
+fn has_space_or_control(text: &str) -> bool {
+    if text.is_ascii() {
+        text.bytes().any(|byte| byte <= b' ' || byte == 0x7f)
+    } else {
+        text.chars().any(|c| c.is_whitespace() || c.is_control())
+    }
 }
 
 fn date_of_birth(text: &str) -> Result<String, Dropped> {

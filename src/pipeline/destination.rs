@@ -50,7 +50,10 @@ pub(super) fn decide(
 
     let rules = &scene.street.config.consent;
     let ids = rules.vendor_ids(&config.name, config.platform.name, config.platform.vendor_ids());
-    let state = scene.seen.state_for(scene.state, rules, ids);
+    let state = match scene.seen.state_for(scene.state, rules, ids) {
+        Cow::Borrowed(_) => Arc::clone(scene.state),
+        Cow::Owned(own) => Arc::new(own),
+    };
     let grants = (state.grants != scene.state.grants).then_some(state.grants);
     // Only what the destination takes of such an event: what an app tells of its device was not
     // taken away from a website's event.
@@ -108,6 +111,7 @@ pub(super) fn decide(
             value,
             unconverted,
             calibrated: None,
+            country: scene.country,
             site_country: scene.site.country.as_deref(),
             state: &state,
             sensitive: scene.site.sensitive.is_some(),

@@ -14,7 +14,7 @@ mod part;
 mod trace;
 mod traits;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -75,7 +75,7 @@ pub struct Verdict {
     /// What it counts as, where nothing stored says otherwise.
     pub status: AdmissionStatus,
     /// The consent state that came out of its signals.
-    pub state: State,
+    pub state: Arc<State>,
     /// Every consent string as it came with what it decoded to, for the record.
     pub seen: Seen,
     /// The law's logic where the person is.
@@ -181,8 +181,10 @@ pub fn run(
             event.texts.push(field, text.unwrap_or_default());
         }
     }
+    let state = Arc::new(state);
     let recalled = clicks::recall(street, &mut event, &click_keys, &state, now);
     let enriched = traits::recall(street, &memo, &mut event, &trait_keys, &state, now);
+    let country = country_of(&event, site.country.as_deref());
 
     let names = config.plan.by_incoming.get(&event.name);
     let counts = asked.counts_unplanned || config.plan.unknown_events == UnknownEvents::Keep;
@@ -213,6 +215,7 @@ pub fn run(
             state: &state,
             seen: &seen,
             memo: &memo,
+            country: country.as_deref(),
             identifiers: &identifiers,
             subjects: &subjects,
             switches: &asked.switches,
