@@ -224,6 +224,26 @@ mod tests {
     }
 
     #[test]
+    fn a_programs_word_for_nothing_is_nobodys() {
+        for word in ["null", "NULL", " undefined ", "NaN", "None", "[object Object]"] {
+            for take in [
+                Take::hashed(Field::ExternalId, Rule::ExternalId),
+                Take::hashed(Field::LastName, Rule::LowerNoSpace),
+                Take::clear(Field::City, Rule::PlaceGa4),
+                Take::clear(Field::Fbp, Rule::Verbatim),
+                Take::clear(Field::LeadId, Rule::Verbatim),
+                Take::clear(Field::AdvertisingId, Rule::Verbatim),
+            ] {
+                assert_eq!(apply(take, word), Err(Dropped::Nobodys), "{:?} {word}", take.field);
+            }
+            assert!(apply(Take::clear(Field::SearchTerm, Rule::Verbatim), word).is_ok(), "{word}");
+        }
+        for name in ["Nulla", "Noneman", "n", "Nan Goldin"] {
+            assert!(apply(Take::hashed(Field::LastName, Rule::Lower), name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
     fn a_hash_is_no_browser_and_no_device() {
         let hash = "62a14e44f765419d10fea99367361a727c12365e2520f32218d505ed9aa0f62f";
         for field in [Field::UserAgent, Field::AdvertisingId] {

@@ -121,8 +121,8 @@ pub enum Dropped {
     /// It is already hashed, and the platform wants it in clear.
     #[error("it is already hashed, and the platform takes it only in clear")]
     Hashed,
-    /// A device's id that was switched off.
-    #[error("it is all zeros: the id of everybody who switched theirs off")]
+    /// A device's id that was switched off, or a word for nothing.
+    #[error("it is everybody's: all zeros, or a program's word for nothing, such as null")]
     Nobodys,
     /// Identity that only leaves hashed, in a field that goes in clear.
     #[error("it looks like an e-mail address or a phone number, which only leave hashed")]

@@ -12,6 +12,7 @@ mod classify;
 mod consent;
 mod consent_strings;
 mod delivery;
+mod events;
 mod fairness;
 mod fuzz;
 mod normalize;

@@ -318,6 +318,7 @@ impl Destination for Upload {
         let recipe = Recipe { takes: &self.takes, fields, oldest: self.oldest };
         let mut preparation = prepare(&recipe, occasion, permit, now)?;
         let prepared = &mut preparation.prepared;
+        google::check_order(&prepared.transaction_id)?;
         if let Some(adjusts) = &occasion.event.adjusts {
             adjust(prepared, adjusts, occasion, now)?;
             return Ok(preparation);
@@ -428,6 +429,7 @@ impl Upload {
         let recipe = Recipe { takes: &self.enhances, fields, oldest };
         let mut preparation = prepare(&recipe, occasion, permit, now)?;
         let prepared = &mut preparation.prepared;
+        google::check_order(&prepared.transaction_id)?;
         let id = &occasion.event.event_id;
         // No tag can have sent an id that was made here.
         if id.derived && prepared.transaction_id == id.id {

@@ -347,6 +347,14 @@ impl Destination for Meta {
         let mut preparation = prepare(&recipe, occasion, permit, now)?;
         let prepared = &mut preparation.prepared;
         settle_fbc(prepared, event);
+        let odd = |(field, sent): &(Field, Sent)| match sent {
+            Sent::Clear(text) => is_odd_cookie(*field, text),
+            Sent::Hashed(_) => false,
+        };
+        for (field, _) in prepared.texts.extract_if(.., |text| odd(text)) {
+            let message = format!("{} left out: it is not fb.INDEX.MILLISECONDS.ID", field.path());
+            preparation.left_out.push(message);
+        }
         let is_lead = |text: &str| body::lead_id(text).is_some();
         if !prepared.clear(Field::LeadMeta).is_some_and(is_lead) {
             prepared.texts.retain(|(field, _)| *field != Field::LeadMeta);
@@ -442,6 +450,22 @@ fn settle_fbc(prepared: &mut Prepared, event: &Event) {
         let fbc = format!("fb.1.{}.{fbclid}", seen.as_millisecond());
         prepared.texts.push((Field::Fbc, Sent::Clear(fbc)));
     }
+}
+
+/// Whether a cookie is none of Meta's: it would match nobody, and be counted against the quality of
+/// the events (DOC/parameters/fbp-and-fbc).
+fn is_odd_cookie(field: Field, text: &str) -> bool {
+    if !matches!(field, Field::Fbc | Field::Fbp) {
+        return false;
+    }
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let mut parts = text.splitn(4, '.');
+    let (name, index, time) = (parts.next(), parts.next(), parts.next());
+    let is_cookie = name == Some("fb")
+        && index.is_some_and(is_number)
+        && time.is_some_and(is_number)
+        && parts.next().is_some_and(|id| !id.is_empty());
+    !is_cookie
 }
 
 /// What Meta would refuse, with the whole batch.
