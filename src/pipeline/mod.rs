@@ -16,6 +16,7 @@ mod traits;
 
 use std::{net::IpAddr, sync::Arc};
 
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 
 pub use admission::{order_hash, slot, trace_hash};
@@ -135,7 +136,7 @@ pub fn run(
         // Platforms see this id. A plain hash of the content could be tried against guesses of who
         // it was; a keyed one cannot.
         let id = street.key.keyed("derived", &[event.event_id.id.as_bytes()]);
-        event.event_id.id = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        event.event_id.id = HEXLOWER.encode(&id);
     }
     let config = street.config;
     let Some(site) = config.sites.get(&event.site) else {
