@@ -52,7 +52,7 @@ const ANOTHER_WAY: &Settings = &[
     ),
     ("pinterest", "maid_case = \"upper\"\npartner_name = \"ss-relay\"\ntest_batch = 1"),
     ("x", "time_as = \"conversion_timestamp\""),
-    ("amazon", "country = \"US\"\nphone_plus = true\nattribute_values = \"any\""),
+    ("amazon", "country = \"US\"\nphone_plus = true"),
     ("the_trade_desk", "ttd_id_is = \"tdid\"\namounts = \"number\"\ncustom = { td1 = \"status\" }"),
     ("outbrain", "time_format = \"MM/dd/yyyy HH:mm:ss\"\ntime_zone = \"Asia/Kolkata\""),
     ("google_ads_upload", "api_version = \"v24\"\ngclid_with_braid = true"),
