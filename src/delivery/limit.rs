@@ -15,17 +15,27 @@ use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
 
 use crate::{config::RateLimit, destinations};
 
-/// Seconds that one request may wait for its events' turn: what was looked at before must not be
-/// stale when it is sent, and batches of slow destinations are cut to that.
-const LONGEST_TURN: usize = 10;
+/// Seconds that one request may wait for its events' turn where the rate is the platform's own, which
+/// counts by longer times: what was looked at before must not be stale when it is sent.
+const LONGEST_TURN: u32 = 10;
 
 type Bucket<C> = RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clock>::Instant>>;
+
+/// How many events a second.
+#[derive(Debug)]
+struct Events<C: Clock> {
+    bucket: Bucket<C>,
+    /// What the bucket holds.
+    a_second: NonZeroU32,
+    /// Seconds' worth that one request may hold.
+    seconds: u32,
+}
 
 /// The limits of one destination.
 #[derive(Debug)]
 pub struct Limiter<C: Clock = DefaultClock> {
     requests: Bucket<C>,
-    events: Option<(Bucket<C>, NonZeroU32)>,
+    events: Option<Events<C>>,
     per_day: Option<u64>,
     // A std mutex: held for a few instructions, never over an await.
     day: Mutex<(Option<Date>, u64)>,
@@ -60,10 +70,13 @@ impl<C: Clock> Limiter<C> {
         };
         let burst = limit.burst.unwrap_or(default_burst);
         let quota = Quota::per_second(rate).allow_burst(burst);
+        // What is configured holds to the second; a platform's own quota takes its largest request whole.
+        let own = limit.events_per_second.map(|a_second| (a_second, 1));
         let default_events = default.events_per_second.and_then(NonZeroU32::new);
-        let events = limit.events_per_second.or(default_events).map(|events| {
-            let bucket = RateLimiter::direct_with_clock(Quota::per_second(events), clock.clone());
-            (bucket, events)
+        let events = own.or(default_events.map(|a_second| (a_second, LONGEST_TURN)));
+        let events = events.map(|(a_second, seconds)| {
+            let bucket = RateLimiter::direct_with_clock(Quota::per_second(a_second), clock.clone());
+            Events { bucket, a_second, seconds }
         });
         Self {
             requests: RateLimiter::direct_with_clock(quota, clock.clone()),
@@ -75,12 +88,12 @@ impl<C: Clock> Limiter<C> {
         }
     }
 
-    /// The most events that one request may hold: what its turn comes to in [`LONGEST_TURN`]. So no
-    /// minute sees more than the rate, a second's worth and one request.
+    /// The most events that one request may hold. Where a rate of events is configured a second's worth,
+    /// so that no minute sees more than the rate and one burst; by a platform's own quota ten.
     pub fn events_at_once(&self) -> usize {
-        let events = self.events.as_ref().map(|(_, a_second)| a_second.get());
-        events.map_or(usize::MAX, |events| {
-            usize::try_from(events).unwrap_or(usize::MAX).saturating_mul(LONGEST_TURN)
+        self.events.as_ref().map_or(usize::MAX, |events| {
+            let most = events.a_second.get().saturating_mul(events.seconds);
+            usize::try_from(most).unwrap_or(usize::MAX)
         })
     }
 
@@ -126,10 +139,11 @@ impl<C: Clock> Limiter<C> {
     /// many were taken, or how long to wait for them.
     pub fn take_events(&self, events: usize) -> Result<usize, Duration> {
         let wanted = NonZeroU32::new(u32::try_from(events).unwrap_or(u32::MAX));
-        let Some(((bucket, most), wanted)) = self.events.as_ref().zip(wanted) else {
+        let Some((Events { bucket, a_second, .. }, wanted)) = self.events.as_ref().zip(wanted)
+        else {
             return Ok(events);
         };
-        let wanted = wanted.min(*most);
+        let wanted = wanted.min(*a_second);
         match bucket.check_n(wanted) {
             Ok(Err(until)) => Err(until.wait_time_from(self.clock.now())),
             // More than the bucket holds (the outer error) is never asked for.
@@ -229,9 +243,9 @@ mod tests {
     #[test]
     fn events_are_limited_however_they_are_batched() {
         let limit = limit(None, Some(100), None);
-        for batch in [1, 7, 100, 450] {
+        for batch in [1, 7, 100] {
             let limiter = Limiter::with_clock(&limit, &DEFAULT, FakeRelativeClock::default());
-            assert_eq!(limiter.events_at_once(), 1_000);
+            assert_eq!(limiter.events_at_once(), 100);
             let count = through(&limiter, 60, Some(batch));
             assert!((5_900..=6_100).contains(&count), "{count} in batches of {batch}");
         }
@@ -315,9 +329,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_of_more_than_a_second_waits_for_all_of_its_events() {
-        let limit = limit(None, Some(66), None);
-        let limiter = Limiter::with_clock(&limit, &DEFAULT, FakeRelativeClock::default());
+    async fn a_request_of_more_than_a_platforms_second_waits_for_all_of_its_events() {
+        let (limit, mut default) = (limit(None, None, None), DEFAULT);
+        default.events_per_second = Some(66);
+        let limiter = Limiter::with_clock(&limit, &default, FakeRelativeClock::default());
         assert!(limiter.events_at_once() >= 500);
         let sleep = |wait| {
             limiter.clock.advance(wait);
