@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 
 use super::{Exit, consent_decode, street};
 use crate::{
-    consent::{Rules, canonical_region, read},
-    sources::{self, Door, json},
+    consent::{Problem, Rules, canonical_region, read},
+    sources::{self, Door, Rejection, json},
 };
 
 /// Nesting of JSON that a consent object may have; an event's own default.
@@ -58,9 +58,12 @@ impl Decode {
             }
         };
         let settle = |line: &str| {
-            let node = json::parse(line, NESTING).map_err(|malformed| malformed.to_string())?;
-            let signals = sources::consent_object(&node, &Door::default())
-                .map_err(|rejection| format!("{}: {}", rejection.path, rejection.message))?;
+            let node = json::parse(line, NESTING).map_err(|malformed| Problem {
+                code: "malformed_json",
+                message: malformed.to_string(),
+                path: String::new(),
+            })?;
+            let signals = sources::consent_object(&node, &Door::default()).map_err(within)?;
             let region = signals.region.as_deref().and_then(canonical_region);
             Ok(read(&rules, &signals, region, false))
         };
@@ -68,4 +71,11 @@ impl Decode {
         let all = consent_decode::run(input, output, settle)?;
         Ok(if all { Exit::Fine } else { Exit::Failed })
     }
+}
+
+/// What is wrong with a consent object on a line of its own: its paths begin there, as those of what
+/// cannot be decoded do, and not in an event.
+fn within(rejection: Rejection) -> Problem {
+    let path = rejection.path.strip_prefix("/consent").unwrap_or(&rejection.path).to_owned();
+    Problem { code: rejection.code.name(), message: rejection.message, path }
 }

@@ -46,11 +46,12 @@ fn by_name<S: Serializer>(
     serializer.collect_map(cookies.iter().map(|(source, choices)| (source, choices)))
 }
 
-/// Decodes every line of `input`. `settle` reads one consent object, or says why it is none. `Ok(false)` if any line is none.
+/// Decodes every line of `input`. `settle` reads one consent object, or says why it is none.
+/// `Ok(false)` if any line is none.
 pub(super) fn run(
     mut input: impl BufRead,
     mut output: impl Write,
-    settle: impl Fn(&str) -> Result<Reading, String>,
+    settle: impl Fn(&str) -> Result<Reading, Problem>,
 ) -> anyhow::Result<bool> {
     let mut all = true;
     let mut line = String::new();
@@ -66,9 +67,9 @@ pub(super) fn run(
         }
         let decoded = match settle(line.trim()) {
             Ok(reading) => decode(reading),
-            Err(message) => {
+            Err(problem) => {
                 all = false;
-                unreadable(message)
+                unreadable(problem)
             }
         };
         serde_json::to_writer(&mut output, &decoded).context("writing the output")?;
@@ -76,12 +77,12 @@ pub(super) fn run(
     }
 }
 
-fn unreadable(message: String) -> Line {
+fn unreadable(problem: Problem) -> Line {
     Line {
         decoded: Decoded::default(),
         grants: Grants::default(),
         opt_out: OptOut::default(),
-        errors: vec![Problem { code: "invalid_field", message, path: String::new() }],
+        errors: vec![problem],
     }
 }
 
@@ -119,8 +120,12 @@ mod tests {
     use crate::consent::{Rules, Signals, read};
 
     /// A stand-in for the event's reader: these tests are about what is printed.
-    fn settle(line: &str) -> Result<Reading, String> {
-        let value: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    fn settle(line: &str) -> Result<Reading, Problem> {
+        let value: Value = serde_json::from_str(line).map_err(|error| Problem {
+            code: "malformed_json",
+            message: error.to_string(),
+            path: String::new(),
+        })?;
         let text = |key: &str| value[key].as_str().map(str::to_owned);
         let cookies = value["cookies"].as_object().into_iter().flatten();
         let signals = Signals {
@@ -211,6 +216,6 @@ mod tests {
         let (all, lines) = decoded("{\"us_privacy\": \"1YNN\"}\nnonsense\n");
         assert!(!all);
         assert_eq!(lines.len(), 2);
-        assert_eq!(lines[1]["errors"][0]["code"], json!("invalid_field"));
+        assert_eq!(lines[1]["errors"][0]["code"], json!("malformed_json"));
     }
 }

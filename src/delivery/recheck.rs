@@ -17,7 +17,7 @@ use crate::{
     destinations::Mode,
     event::{Field, FieldSet},
     job::{Prepared, SkipCode, Stored},
-    queue::{Attempt, JobVerdict, Judgement, LeasedJob},
+    queue::{Attempt, JobVerdict, Judgement, LeasedJob, Ruling},
 };
 
 /// What tells who somebody is, besides click ids and the ids of leads.
@@ -66,7 +66,8 @@ pub fn recheck(
     // What a later copy released is the first one's.
     prepared.event_id.clone_from(&job.label.event_id);
     if later.is_some_and(|later| later.is_gone(job.accepted_at_ms)) {
-        return Checked::Over(withdrawn(ERASED), prepared.event);
+        let verdict = withdrawn(ERASED, Ruling::default());
+        return Checked::Over(verdict, prepared.event);
     }
     if let Some(later) = later {
         let mut state = again(config, destination, &prepared).into_owned();
@@ -94,11 +95,13 @@ pub fn recheck(
                 let wants_person = destination.platform.purposes.needs.is_some();
                 if wants_person && names_somebody(removed) && !names_somebody(prepared.present()) {
                     let reason = SkipCode::IdentityTooWeak.name();
-                    return Checked::Over(withdrawn(reason), prepared.event);
+                    return Checked::Over(withdrawn(reason, under(config, "")), prepared.event);
                 }
                 Checked::Send(Box::new(prepared))
             }
-            Err(code) => Checked::Over(withdrawn(code.name()), prepared.event),
+            Err((code, rule)) => {
+                Checked::Over(withdrawn(code.name(), under(config, &rule)), prepared.event)
+            }
         },
     }
 }
@@ -112,7 +115,7 @@ pub fn withheld(
     now: Timestamp,
 ) -> Option<String> {
     match recheck(config, destination, job, None, now) {
-        Checked::Over(JobVerdict::Withdrawn { reason }, _) => Some(reason),
+        Checked::Over(JobVerdict::Withdrawn { reason, .. }, _) => Some(reason),
         Checked::Over(..) | Checked::Send(_) => None,
     }
 }
@@ -137,7 +140,7 @@ pub fn judge(
     let before = recheck(config, destination, job, None, now);
     match (before, recheck(config, destination, job, Some(said), now)) {
         (Checked::Over(JobVerdict::Withdrawn { .. }, _), _) => Judgement::Same,
-        (_, Checked::Over(JobVerdict::Withdrawn { reason }, _)) => Judgement::Over(reason),
+        (_, Checked::Over(JobVerdict::Withdrawn { reason, .. }, _)) => Judgement::Over(reason),
         (Checked::Send(before), Checked::Send(after))
             if before.present() != after.present() || before.flags != after.flags =>
         {
@@ -181,21 +184,22 @@ fn stopped(
     }
     let takes_site = destination.sites.is_empty() || destination.sites.contains(&prepared.site);
     if !config.sites.contains_key(&prepared.site) || !takes_site {
-        return Some(withdrawn(SkipCode::OtherSite.name()));
+        return Some(withdrawn(SkipCode::OtherSite.name(), under(config, "")));
     }
     let entries = destination.entries.get(&prepared.event);
     if entries.is_none_or(|entries| usize::from(prepared.entry) >= entries.len()) {
-        return Some(withdrawn(SkipCode::NotMapped.name()));
+        return Some(withdrawn(SkipCode::NotMapped.name(), under(config, "")));
     }
     let has_test_mode = destination.platform.has_test_mode || config.mode == Mode::Sandbox;
-    (prepared.test && !has_test_mode).then(|| withdrawn(SkipCode::TestMode.name()))
+    (prepared.test && !has_test_mode)
+        .then(|| withdrawn(SkipCode::TestMode.name(), under(config, "")))
 }
 
 fn permit(
     config: &Config,
     destination: &DestinationConfig,
     prepared: &Prepared,
-) -> Result<consent::Permit, consent::ReasonCode> {
+) -> Result<consent::Permit, (consent::ReasonCode, String)> {
     let site = config.sites.get(&prepared.site);
     let platform = destination.platform;
     let state = again(config, destination, prepared);
@@ -209,7 +213,8 @@ fn permit(
         sensitive: prepared.sensitive || site.is_some_and(|site| site.sensitive.is_some()),
     };
     let event = prepared.event.as_str().into();
-    config.decide(destination, event, &prepared.site, &question).permit
+    let decision = config.decide(destination, event, &prepared.site, &question);
+    decision.permit.map_err(|code| (code, decision.rule))
 }
 
 /// A job's state under today's rules.
@@ -223,6 +228,11 @@ fn again<'p>(
     prepared.consent.again(rules, ids)
 }
 
-fn withdrawn(reason: &str) -> JobVerdict {
-    JobVerdict::Withdrawn { reason: reason.to_owned() }
+fn withdrawn(reason: &str, ruling: Ruling) -> JobVerdict {
+    JobVerdict::Withdrawn { reason: reason.to_owned(), ruling }
+}
+
+/// By a rule of today's configuration, or by no rule of its consent but by the rest of it.
+fn under(config: &Config, rule: &str) -> Ruling {
+    Ruling { rule: rule.to_owned(), under: config.hash.clone() }
 }

@@ -125,7 +125,7 @@ pub fn label(verdict: &JobVerdict) -> (&'static str, &str) {
         JobVerdict::Postponed { .. } => ("postponed", ""),
         JobVerdict::Dead { code, .. } => ("dead", code),
         JobVerdict::Expired { code } => ("expired", code),
-        JobVerdict::Withdrawn { reason } => ("withdrawn", reason),
+        JobVerdict::Withdrawn { reason, .. } => ("withdrawn", reason),
         JobVerdict::Shadowed => ("shadowed", ""),
         JobVerdict::Done => ("done", ""),
     }

@@ -1,6 +1,8 @@
 //! What a visitor's browser, consent platform or backend said, as it came. Nothing is decoded here:
 //! that is `consent`'s.
 
+use jiff::Timestamp;
+
 use super::Grants;
 
 /// The `consent` object of an event, as it came.
@@ -38,8 +40,8 @@ pub struct Signals {
     pub region: Option<String>,
     /// Id of the stored choice.
     pub id: Option<String>,
-    /// When the choice was made, RFC 3339.
-    pub collected_at: Option<String>,
+    /// When the choice was made.
+    pub collected_at: Option<Timestamp>,
     /// How it was made, such as `banner`.
     pub method: Option<String>,
     /// Version of the text that was shown.

@@ -104,6 +104,8 @@ struct DecisionLine<'a> {
     entry: u16,
     decision: &'static str,
     outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
     reasons: Vec<ReasonLine<'a>>,
     removed: Vec<&'static str>,
     slot: u32,
@@ -208,6 +210,7 @@ impl<'a> DecisionLine<'a> {
             entry: decided.entry,
             decision,
             outcome,
+            rule: decided.rule,
             reasons,
             removed: decided.removed.iter().map(path).collect(),
             slot,
@@ -228,6 +231,9 @@ struct OutcomeLine<'a> {
     outcome: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'a str>,
+    /// Of what today's rules withdrew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
     // Without the platform's words: its code is enough, and is nobody's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     send: Option<SendLine<'a>>,
@@ -253,6 +259,7 @@ impl<'a> OutcomeLine<'a> {
         send: Option<&'a Sending>,
     ) -> Self {
         let under = send.filter(|send| !send.under.is_empty());
+        let (ruling, send) = if outcome == "withdrawn" { (send, None) } else { (None, send) };
         let fields = |send: &Sending| {
             FieldSet::from_bits(send.fields).iter().map(Field::path).collect::<Vec<_>>()
         };
@@ -264,9 +271,10 @@ impl<'a> OutcomeLine<'a> {
             slot,
             outcome,
             code: Some(code).filter(|code| !code.is_empty()),
+            rule: ruling.map(|by| by.reason.as_str()).filter(|rule| !rule.is_empty()),
             send: send.map(|send| SendLine { status: send.status, reason: &send.reason }),
             config: under.map(|send| send.under.as_str()),
-            fields: under.map(fields),
+            fields: under.filter(|_| ruling.is_none()).map(fields),
         }
     }
 }

@@ -70,6 +70,7 @@ fn render_decision(decision: &TraceDecision) -> Value {
         "entry": decision.entry,
         "decision": word,
         "shadow": shadow,
+        "rule": decision.rule,
         "reasons": reasons,
         "removed": decision.removed.iter().map(|field| field.path()).collect::<Vec<_>>(),
         "value": decision.value,

@@ -42,8 +42,7 @@ pub(super) fn read(
 /// When the choice was made: when it was collected, where the sender says so, else with the event.
 /// Never later than it was heard, or no later choice could replace it.
 fn said_at(event: &Event) -> Timestamp {
-    let collected = event.consent.collected_at.as_deref().and_then(|text| text.trim().parse().ok());
-    collected.unwrap_or(event.timestamp).min(event.received_at)
+    event.consent.collected_at.unwrap_or(event.timestamp).min(event.received_at)
 }
 
 /// Whether a birth date says so, in every form in which platforms are given it. The person's age is

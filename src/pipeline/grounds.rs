@@ -197,7 +197,7 @@ fn signalled<'a>(signals: &'a Signals, seen: &'a Seen) -> Signalled<&'a str> {
         cookies: seen.cookies.iter().map(|one| (one.source, one.choices.is_ok())).collect(),
         choice: [
             clean(&signals.id),
-            clean(&signals.collected_at),
+            signals.collected_at.map(|at| at.to_string()),
             clean(&signals.method),
             clean(&signals.text_version),
             clean(&signals.language),

@@ -13,8 +13,10 @@ use crate::{
 /// A trace record. A new shape is a new variant. Written with borrowed texts, read with owned ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum TraceRecord<S = String> {
-    /// The first shape.
+    /// The first shape, in which decisions do not name their rule.
     V1(TraceV1<S>),
+    /// The same, and the rule of each decision.
+    V2(TraceV1<S>, Vec<Option<S>>),
 }
 
 /// See [`TraceRecord`].
@@ -63,6 +65,10 @@ pub struct TraceDecision<S = String> {
     pub removed: Vec<crate::event::Field>,
     /// The value, as `12.50 USD`.
     pub value: Option<String>,
+    /// The id of the rule that decided, such as `meta/us`: also where there is no reason to give.
+    /// `None`: consent was not asked. Kept beside the decisions.
+    #[serde(skip, default = "Option::default")]
+    pub rule: Option<S>,
 }
 
 /// What was decided, as a trace keeps it.
@@ -84,16 +90,28 @@ pub enum TracedFate<S = String> {
 impl<'a> TraceRecord<&'a str> {
     /// Reads a record of any version without copying its texts.
     pub fn read(bytes: &'a [u8]) -> Option<TraceV1<&'a str>> {
-        let TraceRecord::V1(record) = postcard::from_bytes(bytes).ok()?;
-        Some(record)
+        Some(postcard::from_bytes::<TraceRecord<&str>>(bytes).ok()?.whole())
     }
 }
 
 impl TraceRecord<String> {
     /// Reads a record of any version.
     pub fn decode(bytes: &[u8]) -> Option<TraceV1> {
-        let TraceRecord::V1(record) = postcard::from_bytes(bytes).ok()?;
-        Some(record)
+        Some(postcard::from_bytes::<TraceRecord>(bytes).ok()?.whole())
+    }
+}
+
+impl<S> TraceRecord<S> {
+    fn whole(self) -> TraceV1<S> {
+        match self {
+            TraceRecord::V1(record) => record,
+            TraceRecord::V2(mut record, rules) => {
+                for (decision, rule) in record.decisions.iter_mut().zip(rules) {
+                    decision.rule = rule;
+                }
+                record
+            }
+        }
     }
 }
 
@@ -120,9 +138,10 @@ pub(super) fn encode(verdict: &Verdict) -> Vec<u8> {
             reasons: reasons.map(|r| (r.code, r.rule.as_str(), r.message.as_str())).collect(),
             removed: removed.iter().collect(),
             value: decided.value.map(|money| format!("{} {}", money.amount_text(), money.currency)),
+            rule: None,
         }
     });
-    let record = TraceRecord::V1(TraceV1 {
+    let record = TraceV1 {
         event: event.name.as_str(),
         event_id: event.event_id.id.as_str(),
         site: event.site.as_str(),
@@ -140,6 +159,65 @@ pub(super) fn encode(verdict: &Verdict) -> Vec<u8> {
         },
         decisions: decisions.collect(),
         warnings: verdict.warnings.iter().map(|w| w.code.name()).collect(),
-    });
+    };
+    let rules = verdict
+        .parts
+        .iter()
+        .flat_map(|part| &part.decisions)
+        .map(|decided| decided.consent.as_ref().map(|decision| decision.rule.as_str()));
+    let record = TraceRecord::V2(record, rules.collect());
     postcard::to_extend(&record, Vec::with_capacity(USUAL_BYTES)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> TraceV1 {
+        let decision = |destination: &str| TraceDecision {
+            destination: destination.to_owned(),
+            event: "purchase".to_owned(),
+            entry: 0,
+            decision: TracedFate::Send { limited: false, shadow: false },
+            reasons: Vec::new(),
+            removed: Vec::new(),
+            value: None,
+            rule: None,
+        };
+        TraceV1 {
+            event: "purchase".to_owned(),
+            event_id: "e-1".to_owned(),
+            site: "shop".to_owned(),
+            timestamp_ms: 1,
+            received_at_ms: 2,
+            test: false,
+            region: None,
+            grants: Grants::default(),
+            opt_out: OptOut::default(),
+            sources: Vec::new(),
+            decisions: vec![decision("meta"), decision("crm")],
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn records_of_both_shapes_are_read() {
+        let rules = |bytes: &[u8]| {
+            let owned = TraceRecord::decode(bytes).unwrap();
+            let borrowed = TraceRecord::read(bytes).unwrap();
+            let of = |rule: Option<&str>| rule.map(str::to_owned);
+            let seen: Vec<_> = borrowed.decisions.iter().map(|one| of(one.rule)).collect();
+            assert_eq!(
+                owned.decisions.iter().map(|one| one.rule.clone()).collect::<Vec<_>>(),
+                seen
+            );
+            assert_eq!(owned.event_id, "e-1");
+            seen
+        };
+        let old = postcard::to_allocvec(&TraceRecord::V1(record())).unwrap();
+        assert_eq!(rules(&old), [None, None]);
+        let named = vec![Some("meta/us".to_owned()), None];
+        let new = postcard::to_allocvec(&TraceRecord::V2(record(), named.clone())).unwrap();
+        assert_eq!(rules(&new), named);
+    }
 }

@@ -74,12 +74,12 @@ pub enum Evidence {
     Act(Vec<u8>),
 }
 
-/// One send, as the log keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One send, as the log keeps it; or what withdrew something.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sending {
     /// HTTP status; 0 where there was no answer.
     pub status: u16,
-    /// The platform's own code.
+    /// The platform's own code; of what was withdrawn the rule's id.
     pub reason: String,
     /// See [`super::Attempt::under`].
     pub under: String,

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::atomic::Ordering};
 use jiff::Timestamp;
 
 use super::{
-    Attempt, ChunkKey, IdHash, JobKind, LeasedJob,
+    Attempt, ChunkKey, IdHash, JobKind, LeasedJob, Ruling,
     chunk::{self, ChunkHead, DestinationNo},
     counters::Books,
     dead::{self, Dead, DeadHead},
@@ -243,14 +243,37 @@ impl<'a> Round<'a> {
         code: &str,
         attempt: Option<&Attempt>,
     ) {
-        let (id, slot) = job;
+        let send = attempt.map(|attempt| Sending {
+            status: attempt.status,
+            reason: attempt.reason.clone(),
+            under: attempt.under.clone(),
+            fields: attempt.fields,
+        });
+        self.note_end(destination, job, (outcome, code), attempt, send);
+    }
+
+    /// Notes that something was withdrawn, and for the decision log by what.
+    pub(super) fn note_withdrawn(
+        &mut self,
+        destination: DestinationNo,
+        job: (IdHash, u32),
+        code: &str,
+        ruling: Ruling,
+    ) {
+        let Ruling { rule, under } = ruling;
+        let by = Sending { reason: rule, under, ..Sending::default() };
+        self.note_end(destination, job, ("withdrawn", code), None, Some(by));
+    }
+
+    fn note_end(
+        &mut self,
+        destination: DestinationNo,
+        (id, slot): (IdHash, u32),
+        (outcome, code): (&str, &str),
+        attempt: Option<&Attempt>,
+        send: Option<Sending>,
+    ) {
         if let Some(evidence) = &mut self.evidence {
-            let send = attempt.map(|attempt| Sending {
-                status: attempt.status,
-                reason: attempt.reason.clone(),
-                under: attempt.under.clone(),
-                fields: attempt.fields,
-            });
             let noted = Noted::Outcome { line: self.traces.len(), send };
             self.evidence_bytes += 96 + noted.raw_bytes();
             evidence.push(noted);

@@ -106,10 +106,10 @@ impl Round<'_> {
                 self.state.books.of(number).expired += counts;
                 self.note_outcome(number, place, "expired", &code, None);
             }
-            JobVerdict::Withdrawn { reason } => {
+            JobVerdict::Withdrawn { reason, ruling } => {
                 self.correct(number, &job, false)?;
                 self.state.books.of(number).withdrawn += counts;
-                self.note_outcome(number, place, "withdrawn", &reason, None);
+                self.note_withdrawn(number, place, &reason, ruling);
             }
             JobVerdict::Shadowed => {
                 self.correct(number, &job, false)?;

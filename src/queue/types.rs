@@ -302,11 +302,22 @@ pub enum JobVerdict {
     Withdrawn {
         /// The reason's code.
         reason: String,
+        /// What decided so.
+        ruling: Ruling,
     },
     /// The destination is in shadow now.
     Shadowed,
     /// A follow-up that is answered.
     Done,
+}
+
+/// What decided that something may not leave any more.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ruling {
+    /// The rule's id, such as `meta/us`; empty: no rule of `consent.toml`.
+    pub rule: String,
+    /// Hash of the configuration; empty: not a configuration, but the person.
+    pub under: String,
 }
 
 /// One attempt, for traces and dead letters. Never holds identity.

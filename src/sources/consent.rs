@@ -4,6 +4,7 @@
 use super::{
     Door, Rejection, Warning, WarningCode,
     json::Node,
+    moment,
     typed::{self, Path},
 };
 use crate::consent::{Grant, OptOutClaim, Purpose, Signals};
@@ -115,7 +116,7 @@ pub(super) fn signals(
             "dnt" => signals.dnt = typed::flag(node, &path)?,
             "region" => signals.region = text()?,
             "id" => signals.id = typed::id(node, &path)?.map(str::to_owned),
-            "collected_at" => signals.collected_at = text()?,
+            "collected_at" => signals.collected_at = moment::moment(node, &path)?,
             "method" => signals.method = text()?,
             "text_version" => signals.text_version = typed::id(node, &path)?.map(str::to_owned),
             "language" => signals.language = text()?,

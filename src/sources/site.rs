@@ -5,7 +5,7 @@ use super::{
     json::Node,
     typed::{self, Path},
 };
-use crate::config::{Config, Site};
+use crate::config::{Config, Site, nearest};
 
 /// The site: the event's own word, else the write key's single site, else the page's host, else the
 /// only one there is.
@@ -56,11 +56,9 @@ pub(super) fn of<'c>(
 /// The sites that there are, after the one whose name is nearest to what was written.
 fn known(written: Option<&str>, config: &Config) -> String {
     let names: Vec<&str> = config.sites.keys().map(String::as_str).collect();
-    let nearest = written.and_then(|written| {
-        let distance = |name: &&&str| strsim::damerau_levenshtein(name, written);
-        let near = names.iter().min_by_key(distance)?;
-        (distance(&near) <= 2.max(near.len() / 3)).then(|| format!("the nearest is {near:?}; "))
-    });
+    let nearest = written
+        .and_then(|written| nearest(written, names.iter().copied()))
+        .map(|near| format!("the nearest is {near:?}; "));
     format!("{}known are {}", nearest.unwrap_or_default(), names.join(", "))
 }
 

@@ -153,6 +153,8 @@ fn wrong_types_are_refused_where_they_stand() {
         (json!({"consent": {"ad_storage": "yes"}}), "/consent/ad_storage"),
         (json!({"consent": {"ad_storage": true}}), "/consent/ad_storage"),
         (json!({"consent": {"gpc": "1"}}), "/consent/gpc"),
+        (json!({"consent": {"collected_at": "yesterday"}}), "/consent/collected_at"),
+        (json!({"consent": {"collected_at": "2026-11-01"}}), "/consent/collected_at"),
         (json!({"consent": {"gpp_sid": ["usca"]}}), "/consent/gpp_sid/0"),
         (json!({"consent": {"opt_out": {"sale": "true"}}}), "/consent/opt_out/sale"),
         (json!({"consent": {"categories": {"a/b": 1}}}), "/consent/categories/a~1b"),

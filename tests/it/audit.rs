@@ -168,6 +168,9 @@ f.onload = () => {
   r.tables = d.querySelectorAll("table").length;
   r.wide = [...d.querySelectorAll("td,th")].filter(c => c.scrollWidth > c.clientWidth + 1).length;
   const ink = getComputedStyle(d.querySelector("tr.red td")).color;
+  const who = t => (t.match(/[\w.+-]+@[\w-]+\.\w+|[+(]\d[\d ().-]{8,}\d/g) || []);
+  if (who("x jane@example.com, +1 (415) 555-0133").length != 2) throw "who must find";
+  r.who = who(d.body.innerText).length;
   r.red = ink; r.font = getComputedStyle(d.body).fontSize;
   document.title = "measured"; document.body.textContent = JSON.stringify(r);
 };
@@ -186,6 +189,7 @@ f.srcdoc = CONTENT;
         let measured: Value = serde_json::from_str(&dom[start..end]).unwrap();
         let number = |name: &str| measured[name].as_u64().unwrap();
         assert!(number("scroll") <= number("width"), "it scrolls sideways: {measured}");
+        assert_eq!(number("who"), 0, "it names somebody: {measured}");
         assert_eq!(number("wide"), 0, "a cell is cut off: {measured}");
         assert!(number("tables") > 10 && number("text") > 5_000, "{measured}");
         assert_eq!(measured["red"], "rgb(138, 28, 18)", "{measured}");

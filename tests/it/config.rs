@@ -159,6 +159,44 @@ fn check_warns_and_ends_well() {
     assert!(told.lines().last().unwrap().contains("is valid"), "{told}");
 }
 
+/// A rule in a file whose name is misspelled holds nothing back, so that it is told of.
+#[test]
+fn check_warns_of_a_file_that_is_not_read() {
+    let dir = copy(|_, text| text);
+    let told = |dir: &Path| {
+        let output = run(&["check".as_ref(), "--config".as_ref(), dir.as_os_str()]);
+        assert_eq!(output.status.code(), Some(0), "a warning only");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let warnings = |told: &str| told.lines().filter(|line| line.starts_with("warning: ")).count();
+    assert_eq!(warnings(&told(dir.path())), 0, "the four and what they name are no strays");
+    for (name, nearest) in [
+        ("consents.toml", Some("consent.toml")),
+        ("event.toml", Some("events.toml")),
+        ("holidays.toml", None),
+    ] {
+        std::fs::write(dir.path().join(name), "never = \"read\"\n").unwrap();
+        let told = told(dir.path());
+        let place = format!("warning: {}", dir.path().join(name).display());
+        let line = told.lines().find(|line| line.starts_with(&place));
+        let line = line.unwrap_or_else(|| panic!("nothing is said of {name}: {told}"));
+        assert!(line.contains("is not read"), "{line}");
+        match nearest {
+            Some(nearest) => {
+                assert!(line.contains(&format!("nearest name is {nearest}")), "{line}")
+            }
+            None => assert!(!line.contains("nearest"), "{line}"),
+        }
+    }
+    // What is no configuration, and what lies in a folder below, confuses nobody.
+    for name in ["notes.txt", "consent.toml.bak"] {
+        std::fs::write(dir.path().join(name), "").unwrap();
+    }
+    std::fs::create_dir(dir.path().join("tests")).unwrap();
+    std::fs::write(dir.path().join("tests/consents.toml"), "").unwrap();
+    assert_eq!(warnings(&told(dir.path())), 3);
+}
+
 #[test]
 fn check_prints_the_effective_configuration() {
     let output =

@@ -87,6 +87,10 @@ fn decode_answers_every_line() {
     let lines = self::lines(&output);
     assert_eq!(lines.len(), 3);
     assert!(lines[0]["errors"][0]["message"].as_str().unwrap().contains("\"tcf\""));
+    let errors =
+        |line: &Value| (line["errors"][0]["code"].clone(), line["errors"][0]["path"].clone());
+    assert_eq!(errors(&lines[0]), (json!("unknown_field"), json!("/tfc")));
+    assert_eq!(errors(&lines[1]), (json!("invalid_field"), json!("")));
     assert_eq!(lines[2]["decoded"]["us_privacy"]["opt_out_sale"], "-");
 }
 

@@ -46,6 +46,7 @@ mod queue;
 #[path = "queue/mod.rs"]
 #[allow(clippy::duplicate_mod, reason = "the same suite over the other engine")]
 mod queue_on_redb;
+mod reached;
 mod readme;
 mod relay;
 mod remembered;

@@ -117,7 +117,7 @@ retry = { first = "200ms", max = "400ms", attempts = 1000 }
 }
 
 /// The same, live against a sandbox that outlives the relay.
-fn live(sandbox: &OwnSandbox) -> Folder {
+pub(crate) fn live(sandbox: &OwnSandbox) -> Folder {
     let mut folder = folder();
     sandbox.point(&mut folder);
     folder.env.push(("RELAY_EVENTS_KEY".to_owned(), "events-key".to_owned()));
@@ -125,17 +125,17 @@ fn live(sandbox: &OwnSandbox) -> Folder {
     folder
 }
 
-fn granted() -> Value {
+pub(crate) fn granted() -> Value {
     json!({"ad_storage": "granted", "ad_user_data": "granted", "ad_personalization": "granted"})
 }
 
-fn denied() -> Value {
+pub(crate) fn denied() -> Value {
     json!({"ad_storage": "denied", "ad_user_data": "denied", "ad_personalization": "denied"})
 }
 
 /// A visitor's own event, with signals.
 #[allow(clippy::needless_pass_by_value, reason = "a body is written where it is used")]
-fn visit(id: &str, user: Value, consent: Value) -> Value {
+pub(crate) fn visit(id: &str, user: Value, consent: Value) -> Value {
     let mut consent = consent;
     consent["region"] = json!("DE");
     json!({
@@ -155,7 +155,7 @@ pub(crate) fn order(id: &str, site: &str, email: &str, region: &str) -> Value {
 }
 
 impl Relay {
-    async fn choose(&self, body: &Value) -> (u16, Value) {
+    pub(crate) async fn choose(&self, body: &Value) -> (u16, Value) {
         self.choose_with(body, KEY).await
     }
 
@@ -180,14 +180,14 @@ impl Relay {
         assert_eq!((status, &answer["accepted"]), (202, &json!(1)), "{answer}");
     }
 
-    async fn pause(&self, name: &str, paused: bool) {
+    pub(crate) async fn pause(&self, name: &str, paused: bool) {
         let call = if paused { "pause" } else { "resume" };
         let path = format!("/admin/v1/destinations/{name}/{call}");
         assert_eq!(self.admin("POST", &path, None).await.0, 200);
     }
 
     /// Waits until something holds of the books.
-    async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..300 {
             let stats = self.stats().await;
             assert_balanced(&stats);
@@ -200,7 +200,7 @@ impl Relay {
     }
 }
 
-fn count(books: &Value, destination: &str, name: &str) -> u64 {
+pub(crate) fn count(books: &Value, destination: &str, name: &str) -> u64 {
     books[destination][name].as_u64().unwrap_or(0)
 }
 
@@ -388,61 +388,6 @@ async fn a_withdrawal_reaches_pending_retrying_and_dead_items_across_a_kill() {
     relay.accept(&visit("again", user("jane"), granted())).await;
     relay.drained().await;
     assert_eq!(sandbox.accepted_ids("meta").await, ["again", "johns", "sent"]);
-    relay.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stricter_signal_or_rule_stops_what_waits_and_what_is_replayed() {
-    let sandbox = OwnSandbox::start().await;
-    let folder = live(&sandbox);
-    let relay = Relay::start(&folder).await;
-    let user = |n: &str| json!({"anonymous_id": n, "email": format!("{n}@example.com")});
-    sandbox.faults(&json!({"platform": "meta", "error_rate": 1.0, "status": 400})).await;
-    for n in ["jane", "john"] {
-        relay.accept(&visit(&format!("dead-{n}"), user(n), granted())).await;
-    }
-    relay.until("both die", |b| count(b, "meta_shop", "dead") == 2).await;
-    sandbox.faults(&json!({"platform": "meta", "error_rate": 1.0, "status": 503})).await;
-    for n in ["jane", "john"] {
-        relay.accept(&visit(&format!("waiting-{n}"), user(n), granted())).await;
-    }
-    // An event that carries a stricter signal, by another identifier of the same person.
-    relay.accept(&visit("no", json!({"anonymous_id": "jane"}), denied())).await;
-    relay.kill().await;
-    sandbox.faults(&json!({"platform": "meta", "error_rate": 0.0})).await;
-    let relay = Relay::start(&folder).await;
-    let replayed = relay.admin("POST", "/admin/v1/dead/replay", Some(json!({}))).await.1;
-    assert_eq!(replayed["count"], 2);
-    let stats = relay.drained().await;
-    assert_balanced(&stats);
-    let ids = sandbox.accepted_ids("meta").await;
-    assert_eq!(ids, ["dead-john", "waiting-john"], "{stats:#}");
-    assert_eq!(count(&stats["destinations"], "meta_shop", "withdrawn"), 2, "{stats:#}");
-
-    // A stricter configuration reaches what waits, is dead and is replayed, also across a kill.
-    sandbox.faults(&json!({"platform": "meta", "error_rate": 1.0, "status": 400})).await;
-    relay.accept(&visit("dead-anew", user("john"), granted())).await;
-    relay.until("it dies", |b| count(b, "meta_shop", "dead") == 1).await;
-    relay.pause("meta_shop", true).await;
-    relay.accept(&visit("pending-anew", user("john"), granted())).await;
-    sandbox.faults(&json!({"platform": "meta", "error_rate": 0.0})).await;
-    folder.edit("consent.toml", |text| {
-        text.replace(
-            "needs = [\"ad_storage\", \"ad_user_data\"]",
-            "needs = [\"analytics_storage\"]",
-        )
-    });
-    let (status, answer) = relay.admin("POST", "/admin/v1/config/reload", None).await;
-    assert_eq!((status, &answer["will_withhold"]), (200, &json!(1)), "{answer}");
-    relay.kill().await;
-    let relay = Relay::start(&folder).await;
-    let replayed = relay.admin("POST", "/admin/v1/dead/replay", Some(json!({}))).await.1;
-    assert_eq!(replayed["count"], 1);
-    relay.pause("meta_shop", false).await;
-    let stats = relay.drained().await;
-    assert_balanced(&stats);
-    assert_eq!(count(&stats["destinations"], "meta_shop", "withdrawn"), 4, "{stats:#}");
-    assert_eq!(sandbox.accepted_ids("meta").await.len(), 2);
     relay.stop().await;
 }
 

@@ -147,3 +147,42 @@ async fn sites_never_mix() {
     assert!(answer.text().await.unwrap().contains("not_allowed"));
     relay.stop().await;
 }
+
+/// Whoever mistypes a site reads which one they meant, wherever a site is named.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_site_that_is_none_is_answered_with_the_nearest() {
+    let folder = folder();
+    let relay = Relay::start(&folder).await;
+    let user = json!({"email": "jane@example.com"});
+    let event = |site: &str| json!({"event": "purchase", "event_id": site, "site": site});
+    let (_, answer) = relay.post(&json!([event("nroth"), event("atlantis")])).await;
+    let told = |at: usize| answer["rejected"][at]["message"].as_str().unwrap();
+    assert_eq!(answer["rejected"][0]["code"], "site_unknown", "{answer}");
+    assert_eq!(told(0), "no such site; the nearest is \"north\"; known are north, south");
+    assert_eq!(told(1), "no such site; known are north, south", "none is near");
+
+    let about = |site: &str| json!({"site": site, "user": user});
+    let orders = |site: &str| json!({"orders": [{"order_id": "1", "site": site}]});
+    for (path, body) in [
+        ("/admin/v1/privacy/withdraw", about("Nort")),
+        ("/admin/v1/privacy/erase", about("Nort")),
+        ("/admin/v1/privacy/export", about("Nort")),
+        ("/admin/v1/orders", orders("Nort")),
+    ] {
+        let (status, answer) = relay.admin("POST", path, Some(body)).await;
+        let detail = answer["detail"].as_str().unwrap_or_default();
+        assert_eq!(answer["code"], "site_unknown", "{path}: {status} {answer}");
+        assert!(detail.contains("\"north\"") && !detail.contains("south\""), "{path}: {detail}");
+    }
+    let url = format!("{}/v1/consent", relay.public);
+    let body = json!({"site": "suoth", "user": user, "consent": {"ad_storage": "denied"}});
+    let request = relay.http.post(url).bearer_auth(crate::harness::KEY).body(body.to_string());
+    let answer = request.header("content-type", "application/json").send().await.unwrap();
+    assert!(answer.text().await.unwrap().contains("the nearest is"));
+    relay.stop().await;
+
+    folder.edit("destinations.toml", |text| text.replacen("\"north\"", "\"noth\"", 1));
+    let check = crate::harness::binary().arg("check").arg("--config").arg(folder.config()).output();
+    let told = String::from_utf8(check.await.unwrap().stderr).unwrap();
+    assert!(told.contains("no site \"noth\"; did you mean \"north\"?"), "{told}");
+}

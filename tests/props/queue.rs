@@ -19,7 +19,7 @@ use conversion_relay::{
     queue::{
         Admission, AdmissionStatus, Admitted, Attempt, DeadFilter, DeadLetter, DestinationStats,
         Disk, JobLabel, JobVerdict, Lease, LeasedJob, MemoryDisk, NewJob, Opening, Part, Queue,
-        QueueDecision, QueueFate, Settlement, Stats, Whose,
+        QueueDecision, QueueFate, Ruling, Settlement, Stats, Whose,
     },
 };
 use jiff::Timestamp;
@@ -317,7 +317,7 @@ fn verdict(outcome: u8, job: &LeasedJob) -> JobVerdict {
         0 => JobVerdict::Keep,
         1 => JobVerdict::Dead { code: "rejected".into(), attempt },
         2 => JobVerdict::Expired { code: "too_old".into() },
-        3 => JobVerdict::Withdrawn { reason: "no_consent".into() },
+        3 => JobVerdict::Withdrawn { reason: "no_consent".into(), ruling: Ruling::default() },
         4 => JobVerdict::Shadowed,
         5 | 6 => {
             let wait = Duration::from_secs(u64::from(job.id[0]));

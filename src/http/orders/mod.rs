@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use self::story::Story;
 use super::{Relay, admin, body, error::ApiError};
 use crate::{
-    config::Config,
+    config::{Config, nearest},
     evidence::{self, Wanted},
     pipeline,
     queue::{IdHash, OrderEvent, Refused},
@@ -106,7 +106,12 @@ fn sites_known(config: &Config, orders: &[Order]) -> Result<Vec<String>, ApiErro
         .find(|site| !config.sites.contains_key(*site));
     match unknown {
         Some(site) => {
-            let detail = format!("no site {site:?} is configured");
+            let names = config.sites.keys().map(String::as_str);
+            let hint = match nearest(site, names.clone()) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => format!("known are {}", names.collect::<Vec<_>>().join(", ")),
+            };
+            let detail = format!("no site {site:?} is configured; {hint}");
             Err(ApiError::bad_request("site_unknown", detail))
         }
         None => Ok(config.sites.keys().cloned().collect()),

@@ -210,6 +210,9 @@ pub(super) fn destination(
     }
 }
 
+/// The configuration's hash.
+pub(super) const HASH: &str = "c0ffee";
+
 /// A configuration with this destination.
 pub(super) fn config(destination: DestinationConfig) -> Config {
     let any: SocketAddr = ([127, 0, 0, 1], 0).into();
@@ -250,7 +253,7 @@ pub(super) fn config(destination: DestinationConfig) -> Config {
         ip: IpForm::None,
     };
     Config {
-        hash: String::new(),
+        hash: HASH.to_owned(),
         mode: Mode::Live,
         keep_query: Vec::new(),
         geoip: None,

@@ -13,13 +13,13 @@ use conversion_relay::{
     destinations::Mode,
     event::{Field, FieldSet},
     job::{Prepared, Sent},
-    queue::JobVerdict,
+    queue::{JobVerdict, Ruling},
 };
 
 use super::{
     Running, delivered,
     doubles::{
-        DEDUPLICATES, Double, Line, Stub, config, destination, job, policy, prepared, reply,
+        DEDUPLICATES, Double, HASH, Line, Stub, config, destination, job, policy, prepared, reply,
     },
     ids, plain,
 };
@@ -44,21 +44,25 @@ fn over(checked: Checked) -> JobVerdict {
 #[test]
 fn what_todays_rules_stop_is_withdrawn_with_its_reason() {
     assert!(matches!(checked(|_| ()), Checked::Send(_)));
-    let withdrawn = |reason: &str| JobVerdict::Withdrawn { reason: reason.to_owned() };
+    let by = |reason: &str, rule: &str| {
+        // In the decision log a ruling is named by its rule and its configuration.
+        let ruling = Ruling { rule: rule.to_owned(), under: HASH.to_owned() };
+        JobVerdict::Withdrawn { reason: reason.to_owned(), ruling }
+    };
     let no_site = checked(|event| event.site = "other".to_owned());
-    assert_eq!(over(no_site), withdrawn("other_site"));
+    assert_eq!(over(no_site), by("other_site", ""));
     let unmapped = checked(|event| event.event = "view".to_owned());
-    assert_eq!(over(unmapped), withdrawn("not_mapped"));
-    assert_eq!(over(checked(|event| event.entry = 1)), withdrawn("not_mapped"));
-    assert_eq!(over(checked(|event| event.test = true)), withdrawn("test_mode"));
+    assert_eq!(over(unmapped), by("not_mapped", ""));
+    assert_eq!(over(checked(|event| event.entry = 1)), by("not_mapped", ""));
+    assert_eq!(over(checked(|event| event.test = true)), by("test_mode", ""));
     let denied = checked(|event| state(event).grants.ad_storage = Grant::Denied);
-    assert_eq!(over(denied), withdrawn("no_consent"));
+    assert_eq!(over(denied), by("no_consent", "d"));
     let opted_out = checked(|event| {
         state(event).opt_out =
             OptOut { sale: true, sources: vec!["gpc".to_owned()], ..OptOut::default() };
     });
-    assert_eq!(over(opted_out), withdrawn("opted_out"));
-    assert_eq!(over(checked(|event| state(event).minor = true)), withdrawn("minor"));
+    assert_eq!(over(opted_out), by("opted_out", "d"));
+    assert_eq!(over(checked(|event| state(event).minor = true)), by("minor", "default"));
 }
 
 #[test]
@@ -98,8 +102,8 @@ fn what_names_nobody_any_more_is_withdrawn() {
     assert_eq!(whole.texts.len(), 2);
     let Checked::Send(less) = sent(&[Field::ExternalId]) else { panic!() };
     assert_eq!(less.texts.len(), 1);
-    let reason = "identity_too_weak".to_owned();
-    assert_eq!(over(sent(&[Field::UserAgent])), JobVerdict::Withdrawn { reason });
+    let JobVerdict::Withdrawn { reason, .. } = over(sent(&[Field::UserAgent])) else { panic!() };
+    assert_eq!(reason, "identity_too_weak");
     // What named nobody from the beginning is the platform's to judge.
     assert!(matches!(checked(|_| ()), Checked::Send(_)));
 }

@@ -56,6 +56,16 @@ async fn a_kill_neither_loses_nor_doubles_a_record() {
     let sent: BTreeSet<_> =
         delivered.map(|one| (one["key"].to_string(), one["destination"].to_string())).collect();
     assert_eq!(sent.len(), acknowledged.len() * 4, "a proof for every delivery");
+    // Each decision names its rule, also where there is no reason to give.
+    let decided = records.iter().flat_map(|one| one["decisions"].as_array().into_iter().flatten());
+    let mut named = 0;
+    for decision in decided.filter(|decision| decision["decision"] != "skip") {
+        let name = decision["destination"].as_str().unwrap();
+        // Only meta's has a part of its own for the US.
+        assert_eq!(decision["rule"], if name == "meta" { "meta/us" } else { name }, "{decision}");
+        named += usize::from(decision["reasons"] == json!([]));
+    }
+    assert!(named > 0, "some are sent for no other reason than that nothing is against it");
     for proof in records.iter().filter(|one| one["outcome"] == "delivered") {
         assert_eq!(proof["config"], records[0]["config"], "{proof}");
         assert!(!proof["fields"].as_array().unwrap().is_empty(), "{proof}");
