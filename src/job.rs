@@ -52,8 +52,9 @@ pub struct Prepared {
     pub adjusts: Option<Adjustment>,
     /// A calibrated value, which some platforms take beside the revenue.
     pub calibrated: Option<Money>,
-    /// The consent state, so that tomorrow's rules can be applied before sending.
-    pub consent: State,
+    /// The consent state, so that tomorrow's rules can be applied before sending; most destinations of
+    /// an event share it.
+    pub consent: Arc<State>,
     /// Whether the site is sensitive, for the same purpose.
     pub sensitive: bool,
     /// Coarse group within the destination: jobs of different groups never share a request.
@@ -401,14 +402,14 @@ mod tests {
                 at: None,
             }),
             calibrated: Some(Money { amount: Decimal::ONE, currency: usd }),
-            consent: State {
+            consent: Arc::new(State {
                 region: Some("US-CA".to_owned()),
                 grants: Default::default(),
                 opt_out: OptOut::default(),
                 sources: vec!["gpc".to_owned()],
                 at_ms: 7,
                 ..State::default()
-            },
+            }),
             sensitive: false,
             group: "live".to_owned(),
             expires_at: time,

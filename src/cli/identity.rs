@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Exit;
 use crate::{
     consent::IpForm,
-    destinations::{Form, Platform, REGISTRY, Take, Taken},
+    destinations::{Form, Platform, Take, Taken},
     event::Field,
     identity::{Dropped, Memo, country_code, ip_in_form},
 };
@@ -29,7 +29,7 @@ struct Question {
 #[derive(Debug, clap::Args)]
 pub(super) struct Identity {
     /// Whose rules.
-    #[arg(long, value_parser = platform_named)]
+    #[arg(long, value_parser = super::platforms::named)]
     platform: &'static Platform,
     /// The country by which phone numbers are read, such as US.
     #[arg(long, value_parser = country_of)]
@@ -42,13 +42,6 @@ impl Identity {
         let unread = run(self.platform, self.country.as_deref(), input, output)?;
         Ok(if unread == 0 { Exit::Fine } else { Exit::Failed })
     }
-}
-
-fn platform_named(name: &str) -> Result<&'static Platform, String> {
-    crate::destinations::platform(name).ok_or_else(|| {
-        let names: Vec<&str> = REGISTRY.iter().map(|platform| platform.name).collect();
-        format!("there are {}", names.join(", "))
-    })
 }
 
 fn country_of(text: &str) -> Result<String, String> {
@@ -164,6 +157,7 @@ fn field_of(name: &str) -> Option<Field> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::destinations::REGISTRY;
     use crate::destinations::platform;
 
     fn ask(name: &str, country: Option<&str>, line: &str) -> Value {

@@ -27,6 +27,7 @@ mod init;
 mod migrate;
 mod online;
 mod panics;
+mod platforms;
 mod reconcile;
 mod relay;
 mod sandbox;
@@ -82,6 +83,7 @@ enum Command {
     Send(send::Send),
     Import(import::Import),
     Identity(identity::Identity),
+    Platforms(platforms::Platforms),
     Consent(consent::Consent),
     Audit(audit::Audit),
     Approve(approve::Approve),
@@ -109,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Send(command) => relay::block_on(command.run()),
         Command::Import(command) => relay::block_on(command.run(now())),
         Command::Identity(command) => command.run(),
+        Command::Platforms(command) => command.run(),
         Command::Consent(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Approve(command) => command.run(now()),

@@ -1,6 +1,8 @@
 //! What a platform makes of events as it is set up: asked of the platform itself, with made-up ones,
 //! so that no second list can disagree with what it does.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 
@@ -14,7 +16,7 @@ use crate::{
         ActionSource, Adjustment, AdjustmentKind, Class, Currency, Event, EventId, Field, FieldSet,
         Item, Money, Texts,
     },
-    identity::Memo,
+    identity::{Memo, country_of},
     job::{Skip, SkipCode},
 };
 
@@ -109,8 +111,9 @@ fn ask(
     permit: &Permit,
 ) -> Option<Refusal> {
     let event = example_event(adjusts)?;
-    let state = granted(permit.region.clone());
+    let state = Arc::new(granted(permit.region.clone()));
     let memo = Memo::default();
+    let country = country_of(&event, Some("US"));
     let occasion = Occasion {
         event: &event,
         currency: event.currency,
@@ -123,6 +126,7 @@ fn ask(
             .map(|(amount, currency)| Money { amount, currency }),
         unconverted: false,
         calibrated: None,
+        country: country.as_deref(),
         site_country: Some("US"),
         state: &state,
         sensitive: false,

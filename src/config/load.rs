@@ -3,6 +3,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, io, path::Path};
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -264,5 +265,5 @@ fn hash<'f>(files: impl Iterator<Item = (&'f str, Option<Vec<u8>>)>) -> String {
         hasher.update((bytes.len() as u64).to_le_bytes());
         hasher.update(bytes);
     }
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&hasher.finalize())
 }

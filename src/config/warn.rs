@@ -10,7 +10,7 @@ use super::{
     resolve::{Consent, Context, Documents, Draft, Events, Relay},
 };
 use crate::{
-    consent::{RegionSource, State},
+    consent::RegionSource,
     destinations::{BrowserDedup, Mode},
     event::{ActionSource, Field},
     job::{Flags, Prepared, Sent},
@@ -325,7 +325,7 @@ fn ordinary_job(event: &str, entry: u16) -> Prepared {
         other: String::new(),
         adjusts: None,
         calibrated: None,
-        consent: State::default(),
+        consent: Arc::default(),
         sensitive: false,
         group: String::new(),
         expires_at: Timestamp::UNIX_EPOCH,

@@ -231,7 +231,11 @@ pub fn decide(rules: &Rules, question: &Question<'_>) -> Decision {
 
     let region_rule = rules.region(&state.region);
     let there = rule.in_region(region_rule);
-    let model = if question.sensitive { Model::OptIn } else { rules.model(&state.region) };
+    let model = if question.sensitive {
+        Model::OptIn
+    } else {
+        region_rule.map_or(Model::OptIn, |rule| rule.model)
+    };
     if let Some(refusal) = needs_refused(rules, rule, there, question, model, region_rule) {
         return refusal;
     }

@@ -6,6 +6,7 @@ use std::{
     fmt::Write as _,
 };
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -224,5 +225,5 @@ impl SignOff {
 
 /// SHA-256 in hex, as approvals name files by.
 pub fn file_hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&Sha256::digest(bytes))
 }

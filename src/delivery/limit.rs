@@ -15,6 +15,10 @@ use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
 
 use crate::{config::RateLimit, destinations};
 
+/// Seconds that one request may wait for its events' turn: what was looked at before must not be
+/// stale when it is sent, and batches of slow destinations are cut to that.
+const LONGEST_TURN: usize = 10;
+
 type Bucket<C> = RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
 /// The limits of one destination.
@@ -71,11 +75,13 @@ impl<C: Clock> Limiter<C> {
         }
     }
 
-    /// The most events that one request may hold: a second's worth, so that no minute sees more
-    /// than the rate and one burst.
+    /// The most events that one request may hold: what its turn comes to in [`LONGEST_TURN`]. So no
+    /// minute sees more than the rate, a second's worth and one request.
     pub fn events_at_once(&self) -> usize {
-        let events = self.events.as_ref().map(|(_, events)| events.get());
-        events.map_or(usize::MAX, |events| usize::try_from(events).unwrap_or(usize::MAX))
+        let events = self.events.as_ref().map(|(_, a_second)| a_second.get());
+        events.map_or(usize::MAX, |events| {
+            usize::try_from(events).unwrap_or(usize::MAX).saturating_mul(LONGEST_TURN)
+        })
     }
 
     /// Waits for the turn of one request with so many events; how long it took. A cancelled wait
@@ -93,9 +99,15 @@ impl<C: Clock> Limiter<C> {
         let _turn = self.turn.lock().await;
         self.take_of_day(now)?;
         let mut waited = Duration::ZERO;
-        while let Some(wait) = self.take_events(events) {
-            waited += wait;
-            sleep(wait).await;
+        let mut left = events;
+        while left > 0 {
+            match self.take_events(left) {
+                Ok(taken) => left -= taken.min(left),
+                Err(wait) => {
+                    waited += wait;
+                    sleep(wait).await;
+                }
+            }
         }
         while let Some(wait) = self.take_request() {
             waited += wait;
@@ -110,12 +122,19 @@ impl<C: Clock> Limiter<C> {
         Some(until.wait_time_from(self.clock.now()))
     }
 
-    /// Takes so many events, or says how long to wait. More than a second's worth counts as that.
-    pub fn take_events(&self, events: usize) -> Option<Duration> {
-        let (bucket, most) = self.events.as_ref()?;
-        let events = NonZeroU32::new(u32::try_from(events).unwrap_or(u32::MAX))?.min(*most);
-        let until = bucket.check_n(events).ok()?.err()?;
-        Some(until.wait_time_from(self.clock.now()))
+    /// Takes so many events, but at most a second's worth, which is all that the bucket holds: how
+    /// many were taken, or how long to wait for them.
+    pub fn take_events(&self, events: usize) -> Result<usize, Duration> {
+        let wanted = NonZeroU32::new(u32::try_from(events).unwrap_or(u32::MAX));
+        let Some(((bucket, most), wanted)) = self.events.as_ref().zip(wanted) else {
+            return Ok(events);
+        };
+        let wanted = wanted.min(*most);
+        match bucket.check_n(wanted) {
+            Ok(Err(until)) => Err(until.wait_time_from(self.clock.now())),
+            // More than the bucket holds (the outer error) is never asked for.
+            Ok(Ok(())) | Err(_) => Ok(usize::try_from(wanted.get()).unwrap_or(events)),
+        }
     }
 
     /// How many requests of the day of `now` are used up: to be kept over a new configuration.
@@ -179,14 +198,14 @@ mod tests {
         let mut left = Duration::from_secs(seconds);
         let mut count = 0;
         loop {
-            let wait = match events {
+            let taken = match events {
                 Some(events) => limiter.take_events(events),
-                None => limiter.take_request(),
+                None => limiter.take_request().map_or(Ok(1), Err),
             };
-            match wait {
-                None => count += u64::try_from(events.unwrap_or(1)).unwrap(),
-                Some(wait) if wait > left => return count,
-                Some(wait) => {
+            match taken {
+                Ok(taken) => count += u64::try_from(taken).unwrap(),
+                Err(wait) if wait > left => return count,
+                Err(wait) => {
                     limiter.clock.advance(wait);
                     left -= wait;
                 }
@@ -210,16 +229,17 @@ mod tests {
     #[test]
     fn events_are_limited_however_they_are_batched() {
         let limit = limit(None, Some(100), None);
-        for batch in [1, 7, 100] {
+        for batch in [1, 7, 100, 450] {
             let limiter = Limiter::with_clock(&limit, &DEFAULT, FakeRelativeClock::default());
-            assert_eq!(limiter.events_at_once(), 100);
+            assert_eq!(limiter.events_at_once(), 1_000);
             let count = through(&limiter, 60, Some(batch));
             assert!((5_900..=6_100).contains(&count), "{count} in batches of {batch}");
         }
     }
 
     /// Asserts that no minute sees more than a rate and its burst, and all of the time together at
-    /// least 0.97 of what the rate allows where it is what limits. Times are in order.
+    /// least 0.97 of what the rate allows (but the one that still waits) where it is what limits.
+    /// Times are in order.
     fn assert_kept(taken: &[(Duration, u64)], rate: u64, burst: u64, limits: bool, what: &str) {
         const MINUTE: Duration = Duration::from_secs(60);
         let (mut sum, mut last) = (0, 0);
@@ -233,7 +253,9 @@ mod tests {
             sum -= count;
         }
         let minutes: u64 = taken.iter().filter(|(at, _)| *at < 2 * MINUTE).map(|(_, n)| n).sum();
-        assert!(!limits || minutes * 100 >= rate * 120 * 97, "{minutes} in two minutes: {what}");
+        let waiting = taken.iter().map(|(_, n)| n).max().unwrap_or(&0);
+        let most = minutes + waiting;
+        assert!(!limits || most * 100 >= rate * 120 * 97, "{minutes} in two minutes: {what}");
     }
 
     /// Four workers with batches of any size, on a clock that stands still while nobody waits.
@@ -272,6 +294,9 @@ mod tests {
             (5, 50, None, [100, 1, 7, 30, 2], false),
             (50, 100, Some(100), [100, 100, 100, 100, 100], true),
             (50, 100, Some(100), [1, 99, 50, 3, 64], true),
+            // A whole request of a platform whose second is smaller.
+            (10, 60, Some(66), [500, 500, 500, 500, 500], true),
+            (10, 60, Some(66), [500, 1, 67, 132, 30], true),
             (10, 20, Some(1000), [10, 7, 1, 30, 12], false),
             (3, 1, Some(7), [1, 7, 2, 5, 3], true),
         ] {
@@ -282,8 +307,25 @@ mod tests {
             let calls: Vec<(Duration, u64)> = taken.iter().map(|(at, _)| (*at, 1)).collect();
             assert_kept(&calls, requests.into(), burst.into(), !by_events, &what);
             if let Some(events) = events {
-                assert_kept(&taken, events.into(), events.into(), by_events, &what);
+                let largest = u64::try_from(sizes.into_iter().max().unwrap()).unwrap();
+                let burst = u64::from(events) + largest;
+                assert_kept(&taken, events.into(), burst, by_events, &what);
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_of_more_than_a_second_waits_for_all_of_its_events() {
+        let limit = limit(None, Some(66), None);
+        let limiter = Limiter::with_clock(&limit, &DEFAULT, FakeRelativeClock::default());
+        assert!(limiter.events_at_once() >= 500);
+        let sleep = |wait| {
+            limiter.clock.advance(wait);
+            std::future::ready(())
+        };
+        for (events, seconds) in [(500, (500.0 - 66.0) / 66.0), (500, 500.0 / 66.0), (0, 0.0)] {
+            let waited = limiter.acquire_by(events, Timestamp::UNIX_EPOCH, sleep).await.unwrap();
+            assert!((waited.as_secs_f64() - seconds).abs() < 0.1, "{events}: {waited:?}");
         }
     }
 

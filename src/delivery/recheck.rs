@@ -3,7 +3,7 @@
 //! Nothing leaves that today's configuration would not allow, nor what its person has refused since:
 //! fields are dropped, or the job is. It never adds anything, and never prepares anew.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -72,7 +72,7 @@ pub fn recheck(
         let mut state = again(config, destination, &prepared).into_owned();
         if later.choice.bind(&mut state, prepared.time, job.accepted_at_ms) {
             // It stands as it is: read anew from its signals it would know nothing of that.
-            prepared.consent = State { said: None, ..state };
+            prepared.consent = Arc::new(State { said: None, ..state });
             // Its strings of frameworks say otherwise.
             prepared.texts.retain(|(field, _)| !matches!(field, Field::Tcf | Field::Gpp));
         }
@@ -149,7 +149,7 @@ pub fn judge(
 
 /// A remembered grant that may not be used any more, by age or by today's `use_for`, is none.
 fn outdate(config: &Config, prepared: &mut Prepared, now: Timestamp) {
-    let state: &mut State = &mut prepared.consent;
+    let state = Arc::make_mut(&mut prepared.consent);
     if state.speaks_for_itself() || state.is_silent() {
         return;
     }

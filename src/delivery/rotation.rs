@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -43,8 +44,7 @@ fn name(auth: &Auth) -> String {
     };
     let whole = [token_url, client_id, refresh_token.expose_secret()].join("\n");
     let hash = digest(&SHA256, whole.as_bytes());
-    let hex: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("grant/{hex}")
+    format!("grant/{}", HEXLOWER.encode(hash.as_ref()))
 }
 
 /// A new access token.

@@ -4,6 +4,7 @@
 //! the only one of its kind: [`Fresh`].
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use ring::hmac;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -24,7 +25,7 @@ pub struct Fresh {
 impl Fresh {
     /// Of this time and these random bytes.
     pub fn of(now: Timestamp, random: [u8; 16]) -> Self {
-        Self { now, nonce: random.iter().map(|byte| format!("{byte:02x}")).collect() }
+        Self { now, nonce: HEXLOWER.encode(&random) }
     }
 }
 
@@ -139,7 +140,7 @@ fn bearer(token: &SecretString) -> String {
 fn hmac_hex(key: &SecretString, body: &[u8]) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose_secret().as_bytes());
     let tag = hmac::sign(&key, body);
-    tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(tag.as_ref())
 }
 
 #[cfg(test)]

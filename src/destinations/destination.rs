@@ -1,6 +1,6 @@
 //! A configured destination: what it is asked, and what it is handed.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -32,10 +32,12 @@ pub struct Occasion<'a> {
     pub unconverted: bool,
     /// A calibrated value, for those that take it beside the revenue.
     pub calibrated: Option<Money>,
-    /// The site's country, for phone numbers without a country code.
+    /// The event's country, else its site's, by which phone numbers and postal codes are read.
+    pub country: Option<&'a str>,
+    /// The site's country.
     pub site_country: Option<&'a str>,
     /// The consent state that came out of the signals.
-    pub state: &'a crate::consent::State,
+    pub state: &'a Arc<crate::consent::State>,
     /// Whether the site is sensitive.
     pub sensitive: bool,
     /// To be sent to the platform's test mode only.

@@ -11,11 +11,22 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::{
-    Auth, Entry, Key, KeyKind, Pace, Problem, Response, Settings, Take,
+    Auth, Entry, Key, KeyKind, Pace, Problem, Refusal, Response, Settings, Take,
     answer::json,
     oauth::{self, UserGrant},
+    prepare::unsupported,
 };
-use crate::identity::Rule;
+use crate::identity::{Rule, scrub_emails};
+
+/// Refuses an order id that is or holds an e-mail address: the upload refuses it
+/// (ORDER_ID_CONTAINS_PII, googleapis `google/ads/googleads/v25` errors; checked 2026-11-22), and the
+/// terms of all of Google's products forbid it.
+pub(super) fn check_order(transaction_id: &str) -> Result<(), Refusal> {
+    match scrub_emails(transaction_id).removed {
+        0 => Ok(()),
+        _ => Err(unsupported("the order id holds an e-mail address, which Google takes nowhere")),
+    }
+}
 
 /// Ten digits; dashes are how people write them (googleapis, `google/ads/datamanager/v1`,
 /// destination; checked 2026-11-22).

@@ -70,6 +70,11 @@ pub(super) static PLATFORM: Platform = Platform {
             KeyKind::Text,
             "the zone of the times sent, undocumented; default UTC",
         ),
+        Key::new(
+            "time_format",
+            KeyKind::Text,
+            "how times are written: yyyy-MM-dd HH:mm:ss (default) or MM/dd/yyyy HH:mm:ss",
+        ),
         Key::new("max_age_days", KeyKind::Number, "the oldest event, in days; default 30"),
     ],
     entry_keys: &[Key::new("name", KeyKind::Text, "the conversion's name, exactly as at Outbrain")],
@@ -88,6 +93,9 @@ fn configure(settings: &Settings) -> Configured {
             TimeZone::UTC
         }),
     };
+    let year_first = ("yyyy-MM-dd HH:mm:ss", "%Y-%m-%d %H:%M:%S");
+    let month_first = ("MM/dd/yyyy HH:mm:ss", "%m/%d/%Y %H:%M:%S");
+    let time_format = settings.choice("time_format", year_first, &[month_first], &mut problems);
     let max_age = settings.days("max_age_days", MAX_AGE, &mut problems);
     // Names are the advertiser's own: Outbrain has none of its own to fall back to.
     let names = settings.entry_names(|_| None, |_| None, &mut problems);
@@ -95,13 +103,21 @@ fn configure(settings: &Settings) -> Configured {
         return Err(problems);
     }
     let base = settings.endpoint.trim_end_matches('/');
-    Ok(Box::new(Outbrain { url: format!("{base}/unifiedPixel"), zone, max_age, names }))
+    Ok(Box::new(Outbrain {
+        url: format!("{base}/unifiedPixel"),
+        zone,
+        time_format,
+        max_age,
+        names,
+    }))
 }
 
 #[derive(Debug)]
 struct Outbrain {
     url: String,
     zone: TimeZone,
+    /// One of the two that DOC takes.
+    time_format: &'static str,
     max_age: Duration,
     names: Names,
 }
@@ -170,7 +186,7 @@ impl Outbrain {
             ("orderValue", job.value.map(|value| value.amount.normalize().to_string())),
             ("orderId", Some(job.transaction_id.clone())),
             ("currency", job.value.map(|value| value.currency.code().to_owned())),
-            ("timestamp", Some(time.strftime("%Y-%m-%d %H:%M:%S").to_string())),
+            ("timestamp", Some(time.strftime(self.time_format).to_string())),
         ])
     }
 }
@@ -221,8 +237,9 @@ mod tests {
             let problems = configure(&settings(table, entry)).err().unwrap_or_default();
             problems.into_iter().map(|problem| problem.path).collect()
         };
-        let table = "time_zone = \"Mars/Olympus\"\nmax_age_days = 500";
-        let all = ["time_zone", "max_age_days", "events.purchase"];
+        let table =
+            "time_zone = \"Mars/Olympus\"\ntime_format = \"dd.MM.yyyy\"\nmax_age_days = 500";
+        let all = ["time_zone", "time_format", "max_age_days", "events.purchase"];
         assert_eq!(problems(table, Entry::Standard), all);
         let named = Entry::Name("Purchase".to_owned());
         assert!(problems("time_zone = \"America/New_York\"", named).is_empty());

@@ -3,7 +3,7 @@
 //!
 //! It knows no platform: each hands in its [`Recipe`] and goes on from what comes back.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,7 +11,7 @@ use super::{Occasion, Preparation, Refusal, Take, Taken, adjust::tell};
 use crate::{
     consent::{Permit, Region, expand_region},
     event::{Currency, Event, Field, FieldSet, Item},
-    identity::{Dropped, country_of, ip_in_form},
+    identity::Dropped,
     job::{Flags, Prepared, Skip, SkipCode},
 };
 
@@ -83,7 +83,7 @@ pub(super) fn prepare_as_it_came(
         other: other(event, permit, recipe.fields),
         adjusts: event.adjusts.clone(),
         calibrated: occasion.calibrated.and_then(money),
-        consent: occasion.state.clone(),
+        consent: Arc::clone(occasion.state),
         sensitive: occasion.sensitive,
         group: if occasion.test { "test" } else { "live" }.to_owned(),
         expires_at: event.timestamp.saturating_add(oldest).unwrap_or(Timestamp::MAX),
@@ -174,10 +174,10 @@ fn put_texts(
     occasion: &Occasion<'_>,
     permit: &Permit,
 ) -> Vec<(Field, Dropped)> {
-    let country = country_of(occasion.event, occasion.site_country);
+    let there = occasion.event.texts.present().intersection(permit.fields);
     let mut dropped = Vec::new();
     for take in takes {
-        if !permit.fields.contains(take.field) || !take.is_for(prepared.action_source) {
+        if !there.contains(take.field) || !take.is_for(prepared.action_source) {
             continue;
         }
         let mut taken = 0;
@@ -186,13 +186,13 @@ fn put_texts(
                 break;
             }
             if take.field == Field::Ip {
-                if let Some(address) = ip_in_form(text, permit.ip) {
+                if let Some(address) = occasion.memo.address(text, permit.ip) {
                     prepared.put_clear(Field::Ip, address);
                     taken += 1;
                 }
                 continue;
             }
-            match take.apply(text, country.as_deref(), occasion.memo) {
+            match take.apply(text, occasion.country, occasion.memo) {
                 Ok(Taken::Clear(text)) => prepared.put_clear(take.field, text),
                 Ok(Taken::Hashed(digest) | Taken::HashedBefore(digest)) => {
                     prepared.put_hashed(take.field, digest);

@@ -122,10 +122,7 @@ impl Take {
             (Form::Hashed, Some(digest)) => {
                 Ok(Taken::HashedBefore(memo.rehash(self.rule, digest.bare())?))
             }
-            (Form::Hashed, None) => {
-                let normalised = memo.normalize(self.rule, text, country)?;
-                Ok(Taken::Hashed(memo.digest(&normalised)))
-            }
+            (Form::Hashed, None) => Ok(Taken::Hashed(memo.hashed(self.rule, text, country)?)),
             // An id may be a hash of the sender's own making; a place may not.
             (Form::Clear, Some(digest)) if self.rule == Rule::ExternalId => {
                 Ok(Taken::Clear(digest.bare().hex()))
@@ -223,6 +220,26 @@ mod tests {
                 assert_eq!(apply(take, &off.replace('-', "")), Err(Dropped::Nobodys));
                 assert!(apply(take, &off.replace("-0", "-1")).is_ok());
             }
+        }
+    }
+
+    #[test]
+    fn a_programs_word_for_nothing_is_nobodys() {
+        for word in ["null", "NULL", " undefined ", "NaN", "None", "[object Object]"] {
+            for take in [
+                Take::hashed(Field::ExternalId, Rule::ExternalId),
+                Take::hashed(Field::LastName, Rule::LowerNoSpace),
+                Take::clear(Field::City, Rule::PlaceGa4),
+                Take::clear(Field::Fbp, Rule::Verbatim),
+                Take::clear(Field::LeadId, Rule::Verbatim),
+                Take::clear(Field::AdvertisingId, Rule::Verbatim),
+            ] {
+                assert_eq!(apply(take, word), Err(Dropped::Nobodys), "{:?} {word}", take.field);
+            }
+            assert!(apply(Take::clear(Field::SearchTerm, Rule::Verbatim), word).is_ok(), "{word}");
+        }
+        for name in ["Nulla", "Noneman", "n", "Nan Goldin"] {
+            assert!(apply(Take::hashed(Field::LastName, Rule::Lower), name).is_ok(), "{name}");
         }
     }
 

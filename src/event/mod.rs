@@ -155,17 +155,23 @@ pub struct EventId {
     pub short_lived: bool,
 }
 
-/// Texts by field, in no particular order; a field that takes several keeps them in the order given.
+/// Texts by field; a field that takes several keeps them in the order given.
 #[derive(Debug, Clone, Default)]
-pub struct Texts(Vec<(Field, Personal)>);
+pub struct Texts {
+    /// In the order of the fields.
+    texts: Vec<(Field, Personal)>,
+    /// Asked for every destination.
+    present: FieldSet,
+}
 
 impl Texts {
     /// Adds a value; an empty text is the same as absent.
     pub fn push(&mut self, field: Field, text: impl Into<String>) {
         let text: String = text.into();
         if !text.is_empty() {
-            let place = self.0.partition_point(|(known, _)| *known <= field);
-            self.0.insert(place, (field, Personal::new(text)));
+            let place = self.texts.partition_point(|(known, _)| *known <= field);
+            self.texts.insert(place, (field, Personal::new(text)));
+            self.present.insert(field);
         }
     }
 
@@ -176,21 +182,27 @@ impl Texts {
 
     /// Every value of a field, in clear.
     pub fn all(&self, field: Field) -> impl Iterator<Item = &str> {
-        let from = self.0.partition_point(|(known, _)| *known < field);
-        let rest = self.0.get(from..).unwrap_or_default();
+        let from = match self.present.contains(field) {
+            true => self.texts.partition_point(|(known, _)| *known < field),
+            false => self.texts.len(),
+        };
+        let rest = self.texts.get(from..).unwrap_or_default();
         rest.iter().take_while(move |(known, _)| *known == field).map(|(_, text)| text.expose())
     }
 
     /// Every field with its value, in clear.
     pub fn iter(&self) -> impl Iterator<Item = (Field, &str)> {
-        self.0.iter().map(|(field, text)| (*field, text.expose()))
+        self.texts.iter().map(|(field, text)| (*field, text.expose()))
     }
 
     /// Removes a field, returning whether it was there.
     pub fn remove(&mut self, field: Field) -> bool {
-        let before = self.0.len();
-        self.0.retain(|(f, _)| *f != field);
-        self.0.len() != before
+        let was_there = self.present.contains(field);
+        if was_there {
+            self.texts.retain(|(f, _)| *f != field);
+            self.present.remove(field);
+        }
+        was_there
     }
 
     /// Replaces a field's values by one.
@@ -201,11 +213,7 @@ impl Texts {
 
     /// The fields that have a value.
     pub fn present(&self) -> FieldSet {
-        let mut set = FieldSet::EMPTY;
-        for (field, _) in &self.0 {
-            set.insert(*field);
-        }
-        set
+        self.present
     }
 }
 

@@ -3,6 +3,7 @@
 //! A record is one JSON object on one line, and its hash is that of the line's bytes without the
 //! line's end: whoever has the lines needs nothing but `sha256sum` to follow it.
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -100,12 +101,7 @@ pub(super) fn hash(line: &str) -> Hash {
 
 /// Bytes in hex.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a text does not fail.
-        _ = write!(text, "{byte:02x}");
-        text
-    })
+    HEXLOWER.encode(bytes)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! Nothing is set for a page of another site: that would be a third party's cookie.
 
 use axum::http::{HeaderMap, HeaderValue, header};
+use data_encoding::HEXLOWER;
 
 use super::cors;
 use crate::{
@@ -87,7 +88,7 @@ impl Jar {
         }
         if self.id.is_none() {
             let bytes = clock::random::<16>().ok()?;
-            self.id = Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect());
+            self.id = Some(HEXLOWER.encode(&bytes));
         }
         self.id.as_deref()
     }

@@ -1,5 +1,6 @@
 //! E-mail addresses: five vendors, five opinions about what comes before the `@`.
 
+use data_encoding::HEXLOWER;
 use md5::{Digest as _, Md5};
 
 use super::Dropped;
@@ -55,7 +56,7 @@ pub(super) fn amazon(text: &str, others: &str) -> Result<String, Dropped> {
 
 pub(super) fn md5(text: &str) -> Result<String, Dropped> {
     let digest = Md5::digest(plain(text)?.as_bytes());
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(HEXLOWER.encode(&digest))
 }
 
 /// Lower case, without what a link puts before an address and what nobody sees in it.

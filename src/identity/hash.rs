@@ -81,6 +81,9 @@ const OF_NOTHING: [u8; 32] = [
 /// Recognises an SHA-256 that the sender already made: 64 hex digits in any case, trimmed, with
 /// an optional appendix of 2 or 8 characters after a dot (Meta's param builder, v1.2 of 2026-05).
 pub fn recognise_hash(text: &str) -> Option<Digest> {
+    if text.len() < 64 {
+        return None;
+    }
     let text = text.trim();
     let (hex, rest) = text.split_at_checked(64)?;
     let appendix = match rest.strip_prefix('.') {

@@ -1,15 +1,18 @@
-//! What the preparations of one event share: a phone number is parsed once, and a text hashed
-//! once, however many destinations take it.
+//! What the preparations of one event share: a phone number is parsed once, and a text normalised by
+//! a rule and hashed once, however many destinations take it.
 
 use std::{cell::RefCell, fmt};
 
-use super::{Digest, Dropped, Normalized, Rule, e164, normalize, scrub_text};
-use crate::event::Personal;
+use super::{Digest, Dropped, Normalized, Rule, e164, ip_in_form, normalize, scrub_text};
+use crate::{consent::IpForm, event::Personal};
 
 /// Lives as long as one event is in the pipeline; holds personal text in memory only.
 #[derive(Default)]
 pub struct Memo {
     phones: RefCell<Vec<Phone>>,
+    addresses: RefCell<Vec<(Personal, IpForm, Option<String>)>>,
+    hashed: RefCell<Hashed>,
+    /// Of normalised texts: several rules often make the same of one.
     digests: RefCell<Vec<(Personal, [u8; 32])>>,
     /// Ids of the sender's own that were looked through for identity.
     ids: RefCell<Vec<(Personal, bool)>>,
@@ -18,6 +21,13 @@ pub struct Memo {
 }
 
 type Remembered = ([u8; 32], Vec<(u8, [u8; 32])>);
+
+/// Digests of texts as they came, by rule, in one country.
+#[derive(Default)]
+struct Hashed {
+    country: Option<String>,
+    known: Vec<(Rule, Personal, Result<[u8; 32], Dropped>)>,
+}
 
 struct Phone {
     text: Personal,
@@ -32,6 +42,37 @@ impl fmt::Debug for Memo {
 }
 
 impl Memo {
+    /// [`ip_in_form`], read once an address and form.
+    pub fn address(&self, ip: &str, form: IpForm) -> Option<String> {
+        let mut addresses = self.addresses.borrow_mut();
+        let known = addresses.iter().find(|(text, of, _)| *of == form && text.expose() == ip);
+        if let Some((.., address)) = known {
+            return address.clone();
+        }
+        let address = ip_in_form(ip, form);
+        addresses.push((Personal::new(ip), form, address.clone()));
+        address
+    }
+
+    /// The digest of what a rule makes of a text, computed once.
+    pub fn hashed(&self, rule: Rule, text: &str, country: Option<&str>) -> Result<Digest, Dropped> {
+        let mut hashed = self.hashed.borrow_mut();
+        if hashed.country.as_deref() != country {
+            *hashed = Hashed { country: country.map(str::to_owned), known: Vec::new() };
+        }
+        let mut known = hashed.known.iter();
+        let bytes = match known.find(|(by, known, _)| *by == rule && known.expose() == text) {
+            Some((.., bytes)) => *bytes,
+            None => {
+                let normalized = self.normalize(rule, text, country);
+                let bytes = normalized.map(|normalized| self.digest(&normalized).bytes);
+                hashed.known.push((rule, Personal::new(text), bytes));
+                bytes
+            }
+        };
+        bytes.map(|bytes| Digest { bytes, appendix: None })
+    }
+
     /// [`normalize()`], with phone numbers parsed once.
     pub fn normalize(
         &self,
@@ -135,5 +176,15 @@ mod tests {
         }
         assert_eq!(memo.phones.borrow().len(), 2);
         assert_eq!(memo.digests.borrow().len(), 3);
+        for _ in 0..2 {
+            for (rule, text, country) in cases {
+                let plain = normalize(rule, text, country).map(|normalized| normalized.digest());
+                assert_eq!(memo.hashed(rule, text, country), plain);
+            }
+            for form in [IpForm::Full, IpForm::Truncated, IpForm::None] {
+                assert_eq!(memo.address(" 203.0.113.9", form), ip_in_form("203.0.113.9", form));
+            }
+        }
+        assert_eq!(memo.addresses.borrow().len(), 3);
     }
 }

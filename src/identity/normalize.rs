@@ -121,8 +121,8 @@ pub enum Dropped {
     /// It is already hashed, and the platform wants it in clear.
     #[error("it is already hashed, and the platform takes it only in clear")]
     Hashed,
-    /// A device's id that was switched off.
-    #[error("it is all zeros: the id of everybody who switched theirs off")]
+    /// A device's id that was switched off, or a word for nothing.
+    #[error("it is everybody's: all zeros, or a program's word for nothing, such as null")]
     Nobodys,
     /// Identity that only leaves hashed, in a field that goes in clear.
     #[error("it looks like an e-mail address or a phone number, which only leave hashed")]
@@ -188,8 +188,17 @@ fn http_url(text: &str) -> Result<&str, Dropped> {
     };
     let is_whole = !host.is_empty()
         && (port.is_empty() || port.parse::<u16>().is_ok())
-        && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+        && !has_space_or_control(text);
     if is_http && is_whole { Ok(text) } else { Err(Dropped::Invalid) }
+}
+
+/// Byte by byte where all are ASCII, as nearly every URL's are.
+fn has_space_or_control(text: &str) -> bool {
+    if text.is_ascii() {
+        text.bytes().any(|byte| byte <= b' ' || byte == 0x7f)
+    } else {
+        text.chars().any(|c| c.is_whitespace() || c.is_control())
+    }
 }
 
 fn date_of_birth(text: &str) -> Result<String, Dropped> {

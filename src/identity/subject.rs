@@ -25,10 +25,32 @@ pub fn names_a_person(field: Field) -> bool {
     matches!(field, Field::ExternalId | Field::Email | Field::LeadId)
 }
 
-/// A device's id that was switched off is all zeros, and everybody's.
+/// A device's id that was switched off is all zeros, and everybody's; so is a program's word for
+/// nothing where an identifier should be.
 pub fn is_nobodys(field: Field, text: &str) -> bool {
-    matches!(field, Field::AdvertisingId | Field::VendorId)
-        && text.trim().bytes().all(|byte| matches!(byte, b'0' | b'-'))
+    let text = text.trim();
+    match field {
+        Field::AdvertisingId | Field::VendorId => {
+            text.bytes().all(|byte| matches!(byte, b'0' | b'-')) || is_word_for_nothing(text)
+        }
+        _ => is_word_for_nothing(text) && is_identifier(field),
+    }
+}
+
+/// What languages write for a value that is not there: hashed it would be one person, and of a cookie
+/// one click, for everybody.
+fn is_word_for_nothing(text: &str) -> bool {
+    const WORDS: [&str; 5] = ["null", "undefined", "nan", "none", "[object object]"];
+    // Nearly every text is told by its first letter.
+    matches!(text.as_bytes().first(), Some(b'n' | b'N' | b'u' | b'U' | b'['))
+        && WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
+}
+
+/// A person's own fields, clicks, cookies and leads; others (a search, a shop) may be about nothing.
+fn is_identifier(field: Field) -> bool {
+    field.path().starts_with("user.")
+        || field.path().starts_with("click_ids.")
+        || field.path().starts_with("lead.")
 }
 
 /// The digest of one identifier; `None` where nothing is left of it.

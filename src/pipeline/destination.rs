@@ -50,7 +50,10 @@ pub(super) fn decide(
 
     let rules = &scene.street.config.consent;
     let ids = rules.vendor_ids(&config.name, config.platform.name, config.platform.vendor_ids());
-    let state = scene.seen.state_for(scene.state, rules, ids);
+    let state = match scene.seen.state_for(scene.state, rules, ids) {
+        Cow::Borrowed(_) => Arc::clone(scene.state),
+        Cow::Owned(own) => Arc::new(own),
+    };
     let grants = (state.grants != scene.state.grants).then_some(state.grants);
     // Only what the destination takes of such an event: what an app tells of its device was not
     // taken away from a website's event.
@@ -108,6 +111,7 @@ pub(super) fn decide(
             value,
             unconverted,
             calibrated: None,
+            country: scene.country,
             site_country: scene.site.country.as_deref(),
             state: &state,
             sensitive: scene.site.sensitive.is_some(),
@@ -138,10 +142,18 @@ pub(super) fn decide(
             }
             Err(Refusal::Skip(skip)) => Fate::Skip(skip),
             Err(Refusal::Held(code, message)) => {
-                let rule = config.name.clone();
                 if let Some(decision) = &mut one.consent {
-                    let reason = consent::Reason { code, rule, message };
-                    Arc::make_mut(decision).reasons.insert(0, reason);
+                    let decision = Arc::make_mut(decision);
+                    let because = decision.reasons.iter().position(|reason| reason.code == code);
+                    // What the rules made of the same matter is said with it, and by whose word.
+                    let reason = match because.map(|place| decision.reasons.remove(place)) {
+                        Some(reason) => {
+                            let message = format!("{}, but {message}", reason.message);
+                            consent::Reason { message, ..reason }
+                        }
+                        None => consent::Reason { code, rule: config.name.clone(), message },
+                    };
+                    decision.reasons.insert(0, reason);
                 }
                 Fate::Held(code)
             }

@@ -5,6 +5,7 @@
 //! No clear identity: people are keyed hashes, fields are names, and texts that a sender wrote are
 //! scrubbed and cut. Strings of frameworks stand as they came.
 
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -112,7 +113,7 @@ pub fn act(
     by: &str,
     more: Map<String, Value>,
 ) -> Vec<u8> {
-    let hex = |key: &IdHash| key.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |key: &IdHash| HEXLOWER.encode(key);
     let mut words = more;
     words.insert("act".to_owned(), json!(act));
     words.insert("site".to_owned(), json!(site));

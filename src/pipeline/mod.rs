@@ -14,8 +14,9 @@ mod part;
 mod trace;
 mod traits;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 
 pub use admission::{order_hash, slot, trace_hash};
@@ -75,7 +76,7 @@ pub struct Verdict {
     /// What it counts as, where nothing stored says otherwise.
     pub status: AdmissionStatus,
     /// The consent state that came out of its signals.
-    pub state: State,
+    pub state: Arc<State>,
     /// Every consent string as it came with what it decoded to, for the record.
     pub seen: Seen,
     /// The law's logic where the person is.
@@ -135,7 +136,7 @@ pub fn run(
         // Platforms see this id. A plain hash of the content could be tried against guesses of who
         // it was; a keyed one cannot.
         let id = street.key.keyed("derived", &[event.event_id.id.as_bytes()]);
-        event.event_id.id = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        event.event_id.id = HEXLOWER.encode(&id);
     }
     let config = street.config;
     let Some(site) = config.sites.get(&event.site) else {
@@ -181,8 +182,10 @@ pub fn run(
             event.texts.push(field, text.unwrap_or_default());
         }
     }
+    let state = Arc::new(state);
     let recalled = clicks::recall(street, &mut event, &click_keys, &state, now);
     let enriched = traits::recall(street, &memo, &mut event, &trait_keys, &state, now);
+    let country = country_of(&event, site.country.as_deref());
 
     let names = config.plan.by_incoming.get(&event.name);
     let counts = asked.counts_unplanned || config.plan.unknown_events == UnknownEvents::Keep;
@@ -213,6 +216,7 @@ pub fn run(
             state: &state,
             seen: &seen,
             memo: &memo,
+            country: country.as_deref(),
             identifiers: &identifiers,
             subjects: &subjects,
             switches: &asked.switches,

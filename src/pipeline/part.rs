@@ -1,6 +1,8 @@
 //! One plan event that an incoming event feeds: what it is worth, how often it counts, and a
 //! decision for each destination.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 
@@ -43,9 +45,11 @@ pub(super) struct Scene<'a> {
     pub(super) street: &'a Street<'a>,
     pub(super) site: &'a Site,
     pub(super) event: &'a Event,
-    pub(super) state: &'a State,
+    pub(super) state: &'a Arc<State>,
     pub(super) seen: &'a Seen,
     pub(super) memo: &'a Memo,
+    /// By which phone numbers and postal codes are read.
+    pub(super) country: Option<&'a str>,
     /// Digests of the person's identifiers, strongest first.
     pub(super) identifiers: &'a [(Field, [u8; 32])],
     /// Their subject keys.

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -219,12 +220,7 @@ pub(super) fn letter(key: &[u8], destination: String, head: DeadHead, dead: &Dea
 }
 
 fn id_of(key: &[u8]) -> String {
-    use std::fmt::Write as _;
-    key.iter().skip(1).fold(String::new(), |mut id, byte| {
-        // Writing to a string cannot fail.
-        _ = write!(id, "{byte:02x}");
-        id
-    })
+    HEXLOWER.encode(key.get(1..).unwrap_or_default())
 }
 
 fn key_of(id: &str) -> Option<Vec<u8>> {

@@ -1,5 +1,5 @@
-//! When what waits is over, by destination, in memory: so that somebody can be warned hours ahead
-//! without reading the queue again and again.
+//! When what waits is over, by destination, in memory: so that somebody can be warned hours ahead, and
+//! what is over be ended, without reading the queue again and again.
 //!
 //! It counts what is free, not what is leased. The store is read once after a start, in bites; from
 //! then on a chunk is counted when it becomes free and taken out when it does not stay so. What lies
@@ -27,8 +27,16 @@ pub(super) struct Ends {
     /// What lies before this was read.
     read_to: Vec<u8>,
     end: Vec<u8>,
-    /// Counted jobs by the slot in which the last of their chunk is over.
-    slots: BTreeMap<i64, u64>,
+    /// By the slot in which the last of a chunk is over.
+    slots: BTreeMap<i64, Ending>,
+}
+
+/// What is over in one slot.
+#[derive(Debug, Default)]
+struct Ending {
+    chunks: u64,
+    /// Their counted jobs.
+    jobs: u64,
 }
 
 impl Ends {
@@ -43,18 +51,19 @@ impl Ends {
 
     /// A chunk became free.
     pub(super) fn enter(&mut self, key: &ChunkKey, head: ChunkHead) {
-        if key.0 < self.read_to && head.counted > 0 {
-            *self.slots.entry(slot(head)).or_default() += u64::from(head.counted);
+        if key.0 < self.read_to {
+            add(&mut self.slots, head);
         }
     }
 
     /// A chunk that was free is taken.
     pub(super) fn leave(&mut self, key: &ChunkKey, head: ChunkHead) {
         if key.0 < self.read_to
-            && let Some(count) = self.slots.get_mut(&slot(head))
+            && let Some(ending) = self.slots.get_mut(&slot(head))
         {
-            *count = count.saturating_sub(u64::from(head.counted));
-            if *count == 0 {
+            ending.chunks = ending.chunks.saturating_sub(1);
+            ending.jobs = ending.jobs.saturating_sub(u64::from(head.counted));
+            if ending.chunks == 0 {
                 self.slots.remove(&slot(head));
             }
         }
@@ -84,8 +93,7 @@ impl Ends {
                 && !view.leases.contains_key(&key)
                 && !view.unreadable.contains(&key);
             if is_free && let Some(head) = ChunkHead::decode(found.record) {
-                let count = self.slots.entry(slot(head)).or_default();
-                *count += u64::from(head.counted);
+                add(&mut self.slots, head);
             }
             Ok(ControlFlow::Continue(()))
         })?;
@@ -97,7 +105,12 @@ impl Ends {
 
     /// How many counted jobs are over by a time, to a slot: what is over a little later counts.
     pub(super) fn until(&self, until_ms: i64) -> u64 {
-        self.slots.range(..=until_ms.div_euclid(SLOT_MS)).map(|(_, count)| count).sum()
+        self.slots.range(..=until_ms.div_euclid(SLOT_MS)).map(|(_, ending)| ending.jobs).sum()
+    }
+
+    /// Whether a chunk may be over by a time: one is, to a slot, or not all was read yet.
+    pub(super) fn may_be_over(&self, by_ms: i64) -> bool {
+        !self.is_read() || self.slots.range(..=by_ms.div_euclid(SLOT_MS)).next().is_some()
     }
 
     /// How many numbers it keeps.
@@ -105,6 +118,12 @@ impl Ends {
     fn kept(&self) -> usize {
         self.slots.len()
     }
+}
+
+fn add(slots: &mut BTreeMap<i64, Ending>, head: ChunkHead) {
+    let ending = slots.entry(slot(head)).or_default();
+    ending.chunks += 1;
+    ending.jobs += u64::from(head.counted);
 }
 
 fn slot(head: ChunkHead) -> i64 {
@@ -149,6 +168,7 @@ mod tests {
             believed_ms: 0,
         };
         let mut ends = Ends::new(3);
+        assert!(ends.may_be_over(-1), "nothing was read yet");
         let early = ChunkKey::new(3, 0, 2);
         let mut bites = 1;
         assert!(!ends.read(view).unwrap());
@@ -164,10 +184,17 @@ mod tests {
         assert_eq!(ends.until(-1), 0);
         assert_eq!(ends.until(HOUR - SLOT_MS - 1), 3 * chunks.div_ceil(168));
         assert_eq!(ends.kept(), 168);
+        assert!(!ends.may_be_over(-1) && ends.may_be_over(0));
         ends.enter(&ChunkKey::new(3, 0, chunks - 1), head(HOUR));
         ends.enter(&early, head(2 * HOUR));
         assert_eq!(ends.until(i64::MAX), 3 * chunks);
         assert!(ends.read(view).unwrap(), "nothing is read again");
         assert_eq!(ends.until(i64::MAX), 3 * chunks);
+        // Jobs that are in no books end too.
+        let uncounted = ChunkHead { counted: 0, ..head(-HOUR) };
+        ends.enter(&ChunkKey::new(3, 0, chunks), uncounted);
+        assert_eq!((ends.until(-1), ends.may_be_over(-1)), (0, true));
+        ends.leave(&ChunkKey::new(3, 0, chunks), uncounted);
+        assert!(!ends.may_be_over(-1));
     }
 }

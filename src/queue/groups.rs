@@ -8,6 +8,7 @@ use std::{
     ops::ControlFlow,
 };
 
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
@@ -36,7 +37,7 @@ pub(super) fn id(head: &DeadHead, message: &str) -> String {
         hash.update(part);
     }
     hash.update(common(words).as_bytes());
-    hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(hash.finalize().split_at(6).0)
 }
 
 /// The platform's code and its words, of a letter's message (`code: words`).

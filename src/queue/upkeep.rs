@@ -24,7 +24,8 @@ pub(super) const BITE: usize = 128;
 const LOOK: usize = 512;
 /// Persons are looked through this often.
 const PEOPLE_PASS_MS: i64 = 60 * 60 * 1000;
-/// Destinations nobody leases from are looked through this often, and this long after.
+/// Destinations nobody leases from, and in which something may be over, are looked through this often,
+/// and this long after.
 const FORSAKEN_MS: i64 = 60 * 1000;
 
 /// Something an operator asked for.
@@ -271,7 +272,7 @@ impl Round<'_> {
                 return Ok(false);
             }
             sweeps.forsaken_next_ms = self.now_ms.saturating_add(FORSAKEN_MS);
-            let forsaken = self.shared.forsaken(self.ago(FORSAKEN_MS));
+            let forsaken = self.shared.forsaken(self.ago(FORSAKEN_MS), self.now_ms);
             let start = |number| (number, ChunkKey::new(number, 0, 0).0);
             sweeps.forsaken_from = forsaken.into_iter().map(start).collect();
         }

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
+use data_encoding::HEXLOWER;
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -223,12 +224,7 @@ fn digest(text: &str, wrong_hashes: &WrongHashes) -> Option<(Kind, String)> {
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a `String` cannot fail.
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
+    HEXLOWER.encode(bytes)
 }
 
 fn is_hex(text: &str, length: usize) -> bool {

@@ -41,6 +41,8 @@ use crate::clock::{self, Clock};
 
 /// No platform takes a body over this.
 const LARGEST: usize = 64 * 1024 * 1024;
+/// Bodies from this size on are judged aside.
+const LONG_BODY: usize = 16 * 1024;
 /// How long a call hangs that a fault wants never to be answered.
 const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
 
@@ -237,26 +239,38 @@ async fn platform(
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let called = Called {
         contract,
-        method: parts.method.as_str(),
+        method: parts.method.as_str().to_owned(),
         url: format!("http://{host}{target}"),
         target: target.to_owned(),
         headers,
         body,
     };
-    match sandbox.receive(called, &plan) {
-        Some(reply) => send(reply),
-        None => {
-            if plan.hit == Some(Hit::Hang) {
+    let hangs = plan.hit == Some(Hit::Hang);
+    let judged = if called.body.len() < LONG_BODY {
+        Ok(sandbox.receive(called, &plan))
+    } else {
+        // A relay runs on the same threads: its senders do not wait until a thousand events are judged.
+        tokio::task::spawn_blocking(move || sandbox.receive(called, &plan)).await
+    };
+    match judged {
+        Ok(Some(reply)) => send(reply),
+        Ok(None) => {
+            if hangs {
                 tokio::time::sleep(FOR_EVER).await;
             }
             hang_up()
         }
+        Err(_) => problem(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "gave_up",
+            "the sandbox gave up on this call (panicked); see the log",
+        ),
     }
 }
 
-struct Called<'a> {
+struct Called {
     contract: &'static Contract,
-    method: &'a str,
+    method: String,
     url: String,
     target: String,
     headers: Vec<(String, String)>,
@@ -265,7 +279,7 @@ struct Called<'a> {
 
 impl Sandbox {
     /// Decides, keeps and counts; `None`: there will be no answer.
-    fn receive(&self, called: Called<'_>, plan: &Plan) -> Option<Reply> {
+    fn receive(&self, called: Called, plan: &Plan) -> Option<Reply> {
         let court = Court {
             contract: called.contract,
             now: (self.options.clock)(),
@@ -276,7 +290,7 @@ impl Sandbox {
             doomed: &|index, id| plan.dooms(index, id),
         };
         let looks = matches!(plan.hit, None | Some(Hit::Lost));
-        let (method, url) = (called.method, called.url.as_str());
+        let (method, url) = (called.method.as_str(), called.url.as_str());
         let request = Request { method, url, headers: &called.headers, body: &called.body };
         let mut verdict = if looks { judge(&court, request) } else { glance(&court, request) };
         let usual = std::mem::take(&mut verdict.reply);
@@ -284,7 +298,7 @@ impl Sandbox {
         self.received().add(Record {
             platform: called.contract.platform.clone(),
             at: court.now,
-            method: called.method.to_owned(),
+            method: called.method,
             path: called.target,
             headers: called.headers,
             body: self.options.record_bodies.then_some(called.body),

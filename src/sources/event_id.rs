@@ -1,5 +1,6 @@
 //! The id of an event: the sender's, or one derived from the content.
 
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
@@ -48,7 +49,7 @@ pub(super) fn settle(
 
 /// Half of a SHA-256 is enough to tell events apart, and short enough for every platform.
 fn hex(hash: &[u8]) -> String {
-    hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(hash.get(..16).unwrap_or(hash))
 }
 
 /// Every kind of value has its own tag and every text its length, so that no two contents agree.

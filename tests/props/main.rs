@@ -12,10 +12,12 @@ mod classify;
 mod consent;
 mod consent_strings;
 mod delivery;
+mod events;
 mod fairness;
 mod fuzz;
 mod normalize;
 mod plan;
+mod platforms;
 mod queue;
 mod sources;
 #[path = "../fixtures/strings.rs"]

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
 use self::shop::Shop;
@@ -92,10 +93,8 @@ impl Demo {
 
 /// A new folder below the system's temporary one.
 fn folder_of_its_own() -> anyhow::Result<PathBuf> {
-    let mut name = String::from("conversion-relay-demo-");
-    for byte in clock::random::<6>().map_err(|_| anyhow::anyhow!("no randomness"))? {
-        name.push_str(&format!("{byte:02x}"));
-    }
+    let random = clock::random::<6>().map_err(|_| anyhow::anyhow!("no randomness"))?;
+    let name = format!("conversion-relay-demo-{}", HEXLOWER.encode(&random));
     let folder = std::env::temp_dir().join(name);
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("{} cannot be made", folder.display()))?;

@@ -3,6 +3,7 @@
 use std::{fs::File, io, path::Path};
 
 use anyhow::{Context as _, bail};
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -94,8 +95,7 @@ fn fingerprint(mut input: impl io::Read) -> io::Result<String> {
     loop {
         let read = input.read(&mut buffer)?;
         if read == 0 {
-            let digest = hash.finalize();
-            return Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect());
+            return Ok(HEXLOWER.encode(&hash.finalize()));
         }
         hash.update(buffer.get(..read).unwrap_or_default());
     }

@@ -18,6 +18,7 @@ use super::{
     Key, KeyKind, Mode, Occasion, Outcome, Platform, Preparation, Problem, Quota, Refusal,
     Response, Settings, Take,
     answer::{by_status, code, garbled, json, refused_by_status, words},
+    google::check_order,
     prepare::{Recipe, cut_items, may_be_in_eea_uk_ch, missing, prepare, taken, unsupported},
     settings::Names,
     wire::{self, Frame, Object},
@@ -394,6 +395,7 @@ fn check(prepared: &mut Prepared, name: &str, occasion: &Occasion<'_>) -> Result
         // An empty one would make all of them one.
         return Err(missing("the transaction id"));
     }
+    check_order(&prepared.transaction_id)?;
     if prepared.transaction_id.chars().count() > LONGEST_VALUE {
         // Cut, it could be another one's.
         return Err(unsupported("the transaction id has more than 100 characters"));

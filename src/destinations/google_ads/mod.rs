@@ -39,6 +39,9 @@ const ACTIONS_A_REQUEST: usize = 10;
 /// Longer ones are refused as FIELD_VALUE_TOO_LONG.
 const LONGEST_TRANSACTION_ID: usize = 512;
 
+/// Longer ones are no postal code (INVALID_POSTAL_CODE); no country's has more than ten characters.
+const LONGEST_POSTAL_CODE: usize = 20;
+
 /// Identifiers an event (PROTO user_data).
 const IDENTIFIERS: usize = 10;
 
@@ -256,10 +259,15 @@ impl Destination for GoogleAds {
             // No address of people there, whatever the rules say (PROTO device_info).
             prepared.texts.retain(|(field, _)| *field != Field::Ip);
         }
+        let too_long = |code: &str| code.chars().count() > LONGEST_POSTAL_CODE;
+        if prepared.clear(Field::PostalCode).is_some_and(too_long) {
+            prepared.texts.retain(|(field, _)| *field != Field::PostalCode);
+        }
         let present = prepared.present();
         if !ADDRESS.difference(present).is_empty() {
             prepared.texts.retain(|(field, _)| !ADDRESS.contains(*field));
         }
+        google::check_order(&prepared.transaction_id)?;
         if prepared.transaction_id.chars().count() > LONGEST_TRANSACTION_ID {
             // Cut, it could be another one's.
             let message =

@@ -14,12 +14,15 @@ mod body;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{
+    SignedDuration, Timestamp,
+    civil::{Date, date},
+};
 
 use super::{
     Answer, ApiVersion, Auth, BatchLimits, BrowserDedup, Call, CallPurpose, Configured, Dedup,
     Destination, Entry, Key, KeyKind, Mode, Occasion, Pace, Platform, Preparation, Probe, Problem,
-    Quota, Refusal, Response, Settings, Take,
+    Quota, Refusal, Response, Settings, Take, Version,
     adjust::{Change, change},
     google::{self, Actions, Credentials, account},
     oauth,
@@ -37,6 +40,10 @@ use crate::{
 /// Released 2026-10-14. Versions live for about a year; the day on which this one ends is not
 /// announced (DOC/sunset-dates).
 const VERSION: &str = "v26";
+
+/// The last days that are named (DOC/sunset-dates): older ones went before.
+const ENDS: &[(&str, Date)] =
+    &[("v22", date(2026, 10, 7)), ("v21", date(2026, 8, 5)), ("v20", date(2026, 6, 10))];
 
 /// Conversions or adjustments a request (PROTO conversion_upload_service). The size is not
 /// documented.
@@ -151,6 +158,7 @@ pub(super) static PLATFORM: Platform = Platform {
         oauth::REFRESH_TOKEN,
         Key::new("service_account", KeyKind::Secret, "a key file's JSON, instead of the three"),
         Key::new("developer_token", KeyKind::Secret, "not needed: ignored since 2026-09-09"),
+        Key::new("api_version", KeyKind::Text, "another version of the API, such as v25"),
         Key::new("keep_email_suffix", KeyKind::Bool, "keep gmail's +suffix, as Google once asked"),
         google::KEEP_NAME_SPACES,
         Key::new("max_age_days", KeyKind::Number, "the oldest event, in days; default 90"),
@@ -181,6 +189,10 @@ fn configure(settings: &Settings) -> Configured {
     let login = settings
         .text("login_customer_id")
         .map(|id| account("login_customer_id", &id, &mut problems));
+    let version = settings.text("api_version").unwrap_or_else(|| VERSION.to_owned());
+    if number(&version).is_none() {
+        problems.push(Problem::new("api_version", format!("must look like {VERSION}")));
+    }
     let oldest = settings.days("max_age_days", days(OLDEST_DAYS), &mut problems);
     let keeps_name_spaces = google::keeps_name_spaces(settings, &mut problems);
     for key in ["keep_email_suffix", "gclid_with_braid"] {
@@ -207,7 +219,8 @@ fn configure(settings: &Settings) -> Configured {
     };
     let base = settings.endpoint.trim_end_matches('/');
     Ok(Box::new(Upload {
-        url: format!("{base}/{VERSION}/customers/{customer}"),
+        url: format!("{base}/{version}/customers/{customer}"),
+        version,
         customer,
         login,
         merchant: settings.text("merchant_id").map(|id| Merchant {
@@ -224,6 +237,18 @@ fn configure(settings: &Settings) -> Configured {
         actions,
         enhancements: enhancements(settings),
     }))
+}
+
+/// `v26` as 26.
+fn number(version: &str) -> Option<u16> {
+    version.strip_prefix('v')?.parse().ok()
+}
+
+/// The last day of a version. One that is not listed works no longer than the next newer one that is.
+fn ends(version: &str) -> Option<Date> {
+    let version = number(version)?;
+    let not_older = ENDS.iter().filter(|(listed, _)| number(listed) >= Some(version));
+    not_older.map(|(_, ends)| *ends).min()
 }
 
 /// The entries whose conversions are enhanced rather than uploaded.
@@ -245,6 +270,7 @@ fn enhancements(settings: &Settings) -> BTreeSet<(String, u16)> {
 struct Upload {
     /// Of the account, without what is done to it.
     url: String,
+    version: String,
     customer: String,
     login: Option<String>,
     merchant: Option<Merchant>,
@@ -292,6 +318,7 @@ impl Destination for Upload {
         let recipe = Recipe { takes: &self.takes, fields, oldest: self.oldest };
         let mut preparation = prepare(&recipe, occasion, permit, now)?;
         let prepared = &mut preparation.prepared;
+        google::check_order(&prepared.transaction_id)?;
         if let Some(adjusts) = &occasion.event.adjusts {
             adjust(prepared, adjusts, occasion, now)?;
             return Ok(preparation);
@@ -355,6 +382,10 @@ impl Destination for Upload {
         true
     }
 
+    fn version(&self) -> Option<Version> {
+        Some(Version { name: self.version.clone(), since: None, ends: ends(&self.version) })
+    }
+
     /// A conversion that is checked and never uploaded.
     fn probe(&self, now: Timestamp) -> Option<Call> {
         self.probes(now).into_iter().map(|probe| probe.call).next()
@@ -398,6 +429,7 @@ impl Upload {
         let recipe = Recipe { takes: &self.enhances, fields, oldest };
         let mut preparation = prepare(&recipe, occasion, permit, now)?;
         let prepared = &mut preparation.prepared;
+        google::check_order(&prepared.transaction_id)?;
         let id = &occasion.event.event_id;
         // No tag can have sent an id that was made here.
         if id.derived && prepared.transaction_id == id.id {

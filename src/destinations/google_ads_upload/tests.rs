@@ -195,14 +195,21 @@ fn times_have_a_blank_and_an_offset() {
 
 #[test]
 fn every_problem_is_named_at_once_and_a_probe_is_only_validated() {
-    let wrong = "customer_id = 12\nmax_age_days = 0\ngclid_with_braid = \"yes\"";
+    let wrong = "customer_id = 12\napi_version = 26\nmax_age_days = 0\ngclid_with_braid = \"yes\"";
     let mut settings_of = settings(wrong);
     settings_of.entries.insert("other".to_owned(), vec![Entry::Standard]);
     let problems = configure(&settings_of).unwrap_err();
     let paths: Vec<String> = problems.into_iter().map(|problem| problem.path).collect();
     assert_eq!(
         paths,
-        ["customer_id", "max_age_days", "gclid_with_braid", "client_id", "events.other"]
+        [
+            "customer_id",
+            "api_version",
+            "max_age_days",
+            "gclid_with_braid",
+            "client_id",
+            "events.other"
+        ]
     );
     let call = destination().probe(Timestamp::UNIX_EPOCH).unwrap();
     let body: serde_json::Value = serde_json::from_slice(&call.body).unwrap();
@@ -246,4 +253,24 @@ fn only_entries_that_enhance_take_more_of_a_person_than_a_conversion() {
     assert!(plain.contains(Field::Email) && !plain.contains(Field::Street));
     assert!(plain.intersection(OF_ENHANCEMENTS).is_empty());
     assert_eq!(with("conversion_action = 8\nenhancement = true").chosen(), None);
+}
+
+/// Another version is called, and told of with its last day where that is named.
+#[test]
+fn a_version_may_be_chosen_and_every_older_one_has_ended() {
+    let of = |version: &str| {
+        let table =
+            format!("customer_id = 1234567890\nclient_id = \"app\"\napi_version = \"{version}\"");
+        let destination = configure(&settings(&table)).unwrap();
+        let url = destination.probe(Timestamp::UNIX_EPOCH).unwrap().url;
+        assert!(url.contains(&format!("/{version}/customers/")), "{url}");
+        destination.version().unwrap()
+    };
+    assert_eq!(of("v25").name, "v25");
+    assert_eq!(of("v22").ends, Some(date(2026, 10, 7)));
+    for old in ["v20", "v19", "v1"] {
+        assert_eq!(of(old).ends, Some(date(2026, 6, 10)), "{old}");
+    }
+    // Alive: not named yet.
+    assert_eq!([of("v23").ends, of(VERSION).ends, of("v27").ends], [None; 3]);
 }

@@ -142,7 +142,8 @@ pub(super) static PLATFORM: Platform = Platform {
         needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
         personalization_flag: true,
         restricted_in: &["US"],
-        can_restrict: |region, has_ip, _| has_ip || ldu::known(region).is_some(),
+        // Which states have a code the settings say (`check`).
+        can_restrict: |region, has_ip, _| has_ip || ldu::is_state(region),
         required: FieldSet::of(&[Field::UserAgent, Field::PageUrl]),
         default_fields,
         takes: FIELDS,
@@ -347,6 +348,14 @@ impl Destination for Meta {
         let mut preparation = prepare(&recipe, occasion, permit, now)?;
         let prepared = &mut preparation.prepared;
         settle_fbc(prepared, event);
+        let odd = |(field, sent): &(Field, Sent)| match sent {
+            Sent::Clear(text) => is_odd_cookie(*field, text),
+            Sent::Hashed(_) => false,
+        };
+        for (field, _) in prepared.texts.extract_if(.., |text| odd(text)) {
+            let message = format!("{} left out: it is not fb.INDEX.MILLISECONDS.ID", field.path());
+            preparation.left_out.push(message);
+        }
         let is_lead = |text: &str| body::lead_id(text).is_some();
         if !prepared.clear(Field::LeadMeta).is_some_and(is_lead) {
             prepared.texts.retain(|(field, _)| *field != Field::LeadMeta);
@@ -442,6 +451,22 @@ fn settle_fbc(prepared: &mut Prepared, event: &Event) {
         let fbc = format!("fb.1.{}.{fbclid}", seen.as_millisecond());
         prepared.texts.push((Field::Fbc, Sent::Clear(fbc)));
     }
+}
+
+/// Whether a cookie is none of Meta's: it would match nobody, and be counted against the quality of
+/// the events (DOC/parameters/fbp-and-fbc).
+fn is_odd_cookie(field: Field, text: &str) -> bool {
+    if !matches!(field, Field::Fbc | Field::Fbp) {
+        return false;
+    }
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let mut parts = text.splitn(4, '.');
+    let (name, index, time) = (parts.next(), parts.next(), parts.next());
+    let is_cookie = name == Some("fb")
+        && index.is_some_and(is_number)
+        && time.is_some_and(is_number)
+        && parts.next().is_some_and(|id| !id.is_empty());
+    !is_cookie
 }
 
 /// What Meta would refuse, with the whole batch.

@@ -49,13 +49,13 @@ fn job(region: Option<&str>, ad_storage: Grant) -> Prepared {
         other: String::new(),
         adjusts: None,
         calibrated: None,
-        consent: crate::consent::State {
+        consent: std::sync::Arc::new(crate::consent::State {
             region: region.map(str::to_owned),
             grants,
             opt_out: Default::default(),
             sources: Vec::new(),
             ..Default::default()
-        },
+        }),
         sensitive: false,
         group: "live".to_owned(),
         expires_at: time,

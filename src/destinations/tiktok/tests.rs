@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::*;
 use crate::{
@@ -48,13 +48,13 @@ fn job(source: ActionSource, limited: bool) -> Prepared {
         other: String::new(),
         adjusts: None,
         calibrated: None,
-        consent: State {
+        consent: Arc::new(State {
             region: None,
             grants: Grants::default(),
             opt_out: OptOut::default(),
             sources: Vec::new(),
             ..State::default()
-        },
+        }),
         sensitive: false,
         group: "live/crm/99".to_owned(),
         expires_at: NOW,

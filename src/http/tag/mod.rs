@@ -14,6 +14,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256, Sha384};
@@ -92,7 +93,7 @@ impl Tag {
         Some(Self {
             modules: names.join(","),
             packed,
-            version: hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
+            version: HEXLOWER.encode(hash.first_chunk::<8>().map_or(&[], |eight| eight.as_slice())),
             integrity: format!("sha384-{}", STANDARD.encode(Sha384::digest(text.as_bytes()))),
             // At most one a set of modules, for as long as the program runs.
             text: Box::leak(text.into_boxed_str()),
@@ -218,10 +219,7 @@ mod tests {
         assert_eq!(built.lines().count(), sources.len());
         assert_eq!(sources.len(), MODULES.len() + 1);
         for (name, source) in sources {
-            let hash: String = Sha256::digest(source.as_bytes())
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            let hash = HEXLOWER.encode(&Sha256::digest(source.as_bytes()));
             let line = format!("{hash}  {name}.js");
             assert!(built.lines().any(|known| known == line), "run src/http/tag/build: {name}.js");
         }

@@ -81,11 +81,18 @@ impl Shared {
         Some(leased)
     }
 
-    /// Destinations that nobody has leased from since a time.
-    pub(in crate::queue) fn forsaken(&self, since_ms: i64) -> Vec<DestinationNo> {
+    /// Destinations that nobody has leased from since a time and that may have something that is over
+    /// now. What could not be read is in no count.
+    pub(in crate::queue) fn forsaken(&self, since_ms: i64, now_ms: i64) -> Vec<DestinationNo> {
+        let inner = self.lock();
+        let is_damaged =
+            |number| inner.unreadable.iter().any(|key: &ChunkKey| key.destination() == number);
         (0..)
-            .zip(&self.lock().lines)
-            .filter(|(_, line)| line.last_leased_ms < since_ms)
+            .zip(&inner.lines)
+            .filter(|(number, line)| {
+                let may_end = line.ends.may_be_over(now_ms) || is_damaged(*number);
+                line.last_leased_ms < since_ms && may_end
+            })
             .map(|(number, _)| number)
             .collect()
     }

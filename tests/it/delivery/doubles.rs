@@ -334,13 +334,13 @@ pub(super) fn prepared(event_id: &str) -> Prepared {
         other: String::new(),
         adjusts: None,
         calibrated: None,
-        consent: State {
+        consent: Arc::new(State {
             region: None,
             grants: Default::default(),
             opt_out: OptOut::default(),
             sources: Vec::new(),
             ..State::default()
-        },
+        }),
         sensitive: false,
         group: String::new(),
         expires_at: now + Duration::from_secs(86_400),

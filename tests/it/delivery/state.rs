@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use conversion_relay::{
     clock,
     config::DeliveryPolicy,
-    consent::{Grant, OptOut},
+    consent::{self, Grant, OptOut},
     delivery::{
         State,
         recheck::{Checked, recheck, withheld},
@@ -32,6 +32,10 @@ fn checked(change: impl FnOnce(&mut Prepared)) -> Checked {
     recheck(&config, config.destinations.get("d").unwrap(), &job(&event), None, now)
 }
 
+fn state(event: &mut Prepared) -> &mut consent::State {
+    Arc::make_mut(&mut event.consent)
+}
+
 fn over(checked: Checked) -> JobVerdict {
     let Checked::Over(verdict, _) = checked else { panic!("{checked:?}") };
     verdict
@@ -47,14 +51,14 @@ fn what_todays_rules_stop_is_withdrawn_with_its_reason() {
     assert_eq!(over(unmapped), withdrawn("not_mapped"));
     assert_eq!(over(checked(|event| event.entry = 1)), withdrawn("not_mapped"));
     assert_eq!(over(checked(|event| event.test = true)), withdrawn("test_mode"));
-    let denied = checked(|event| event.consent.grants.ad_storage = Grant::Denied);
+    let denied = checked(|event| state(event).grants.ad_storage = Grant::Denied);
     assert_eq!(over(denied), withdrawn("no_consent"));
     let opted_out = checked(|event| {
-        event.consent.opt_out =
+        state(event).opt_out =
             OptOut { sale: true, sources: vec!["gpc".to_owned()], ..OptOut::default() };
     });
     assert_eq!(over(opted_out), withdrawn("opted_out"));
-    assert_eq!(over(checked(|event| event.consent.minor = true)), withdrawn("minor"));
+    assert_eq!(over(checked(|event| state(event).minor = true)), withdrawn("minor"));
 }
 
 #[test]
