@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::{Exit, admin::Connection};
-use crate::sources::rows::Start;
+use crate::sources::rows::{Start, is_blank};
 
 /// Orders of one question: the relay walks over all that it keeps for each.
 const BATCH: usize = 5_000;
@@ -119,21 +119,26 @@ impl Reconcile {
             Box::new(open.with_context(|| format!("cannot read {}", self.file.display()))?)
         };
         let sheet = Sheet::new(input)?;
+        let head = sheet.head.clone();
         let mut reader = csv::ReaderBuilder::new()
             .flexible(true)
-            .delimiter(sheet.separator)
+            .delimiter(sheet.head.separator)
             .trim(csv::Trim::All)
             .from_reader(sheet);
-        let columns = Columns::find(reader.headers()?, self.column.as_deref())?;
+        let columns = Columns::find(&text_of(reader.byte_headers()?), self.column.as_deref())?;
         let client = self.connection.client()?.waiting(PATIENCE);
         let mut out = Out::new(self.format)?;
         let (mut totals, mut seen, mut batch) = (Totals::default(), Seen::default(), Vec::new());
-        let mut record = csv::StringRecord::new();
+        let mut record = csv::ByteRecord::new();
         loop {
-            let is_more = reader.read_record(&mut record)?;
-            if is_more {
-                let row = columns.row(&record, self.site.as_deref());
-                batch.extend(row.map(|row| seen.note(row)));
+            let before = reader.position().line();
+            let is_more = reader.read_byte_record(&mut record)?;
+            if is_more && !is_blank(&record) {
+                let line = head.lines + head.line_of(before, reader.position().line(), &record);
+                match columns.row(&text_of(&record), line, self.site.as_deref()) {
+                    Some(row) => batch.push(seen.note(row)),
+                    None => totals.rows_without_order += 1,
+                }
             }
             if batch.len() == BATCH || (!is_more && !batch.is_empty()) {
                 let orders =
@@ -161,6 +166,9 @@ impl Reconcile {
             }
         }
         out.totals(&totals.json())?;
+        if totals.rows_without_order > 0 {
+            eprintln!("{} rows name no order: their cell is empty", totals.rows_without_order);
+        }
         let is_bad = totals.of("failed") + totals.of("never_seen") > 0;
         Ok(if self.check && is_bad { Exit::Failed } else { Exit::Fine })
     }
@@ -201,20 +209,25 @@ impl Columns {
     }
 
     /// A row; `None`: it names no order.
-    fn row(&self, record: &csv::StringRecord, site: Option<&str>) -> Option<Row> {
+    fn row(&self, record: &csv::StringRecord, line: u64, site: Option<&str>) -> Option<Row> {
         let cell = |at: Option<usize>| {
             at.and_then(|at| record.get(at)).filter(|text| !text.is_empty()).map(str::to_owned)
         };
         let order_id = cell(Some(self.order))?;
         let said = [("value", self.value), ("currency", self.currency), ("time", self.time)];
         Some(Row {
-            line: record.position().map_or(0, csv::Position::line),
+            line,
             order_id,
             site: cell(self.site).or_else(|| site.map(str::to_owned)),
             said: said.into_iter().filter_map(|(name, at)| Some((name, cell(at)?))).collect(),
             repeats: None,
         })
     }
+}
+
+/// Names and remarks may be in whatever a spreadsheet saves; what is asked about are order ids.
+fn text_of(record: &csv::ByteRecord) -> csv::StringRecord {
+    record.iter().map(String::from_utf8_lossy).collect::<Vec<_>>().into()
 }
 
 /// A header's name without case, spaces and punctuation.
@@ -267,6 +280,7 @@ type Line = (String, String, String);
 #[derive(Debug, Default)]
 struct Totals {
     orders: u64,
+    rows_without_order: u64,
     by_status: BTreeMap<String, u64>,
     by_platform: BTreeMap<Line, BTreeMap<String, u64>>,
 }
@@ -309,7 +323,8 @@ impl Totals {
             })
             .collect();
         json!({"totals": {
-            "orders": self.orders, "by_status": self.by_status, "by_platform": of_platforms,
+            "orders": self.orders, "rows_without_order": self.rows_without_order,
+            "by_status": self.by_status, "by_platform": of_platforms,
         }})
     }
 }
@@ -412,7 +427,7 @@ fn said(parts: &[Option<&str>]) -> String {
 /// columns.
 struct Sheet<R> {
     start: io::Cursor<Vec<u8>>,
-    separator: u8,
+    head: Start,
     rest: R,
 }
 
@@ -420,9 +435,9 @@ impl<R: Read> Sheet<R> {
     fn new(mut rest: R) -> io::Result<Self> {
         let mut start = Vec::new();
         rest.by_ref().take(LONGEST_HEADER).read_to_end(&mut start)?;
-        let Start { header_at, separator, .. } = Start::of(&start);
-        start.drain(..header_at.min(start.len()));
-        Ok(Self { start: io::Cursor::new(start), separator, rest })
+        let head = Start::of(&start);
+        start.drain(..head.header_at.min(start.len()));
+        Ok(Self { start: io::Cursor::new(start), head, rest })
     }
 }
 
@@ -463,7 +478,7 @@ mod tests {
         let mut seen = Seen::default();
         let mut totals = Totals::default();
         for id in ["1", "2", "1"] {
-            let row = columns.row(&vec![id].into(), None).unwrap();
+            let row = columns.row(&vec![id].into(), 2, None).unwrap();
             let told = json!({"order_id": id, "status": "sent", "site": "s", "day": "2026-11-22",
                 "destinations": [{"platform": "p", "status": "sent"}]});
             totals.count(&seen.note(row).beside(told));
@@ -478,10 +493,10 @@ mod tests {
         let mut text = String::new();
         let mut input = Sheet::new("\u{feff}order_id;a,b;c\n1".as_bytes()).unwrap();
         input.read_to_string(&mut text).unwrap();
-        assert_eq!((text.as_str(), input.separator), ("order_id;a,b;c\n1", b';'));
+        assert_eq!((text.as_str(), input.head.separator), ("order_id;a,b;c\n1", b';'));
         let mut short = String::new();
         let mut input = Sheet::new("a".as_bytes()).unwrap();
         input.read_to_string(&mut short).unwrap();
-        assert_eq!((short.as_str(), input.separator), ("a", b','));
+        assert_eq!((short.as_str(), input.head.separator), ("a", b','));
     }
 }

@@ -40,6 +40,7 @@ pub(super) fn look(relay: &Relay, events: &Events, drafts: &[Draft], report: &Re
         let Some(event) = events.plan.events.get(&mapped.event) else { continue };
         for rule in mapped.entries.iter().filter_map(|(_, value)| value.rule.as_ref()) {
             about_sign(rule, event, &mapped.place, report);
+            about_event_value(rule, event, &mapped.place, report);
         }
     }
     about_rates(relay, events, drafts, report);
@@ -70,12 +71,32 @@ fn about_count(event: &PlanEvent, kept: u64, place: &Place, report: &Report) {
 
 fn about_sign(rule: &ValueRule, event: &PlanEvent, place: &Place, report: &Report) {
     if let Source::Field { times, .. } = &rule.source
-        && *times < Decimal::ZERO
-        && event.kind != Kind::Adjustment
+        && is_below_zero(rule, event)
     {
         let message = format!(
             "times = \"{times}\" gives a value below zero, which only an adjustment's may be: {:?} \
              has no value",
+            event.name
+        );
+        report.warning(place, message);
+    }
+}
+
+/// Whether a rule gives what only an adjustment's value may be. (A `minimum` would lift it.)
+fn is_below_zero(rule: &ValueRule, event: &PlanEvent) -> bool {
+    let is_negative = matches!(&rule.source, Source::Field { times, .. } if *times < Decimal::ZERO);
+    let is_lifted = rule.bounds.minimum.is_some_and(|minimum| minimum >= Decimal::ZERO);
+    is_negative && !is_lifted && event.kind != Kind::Adjustment
+}
+
+/// An entry that builds on the event's result, where there never is one.
+fn about_event_value(rule: &ValueRule, event: &PlanEvent, place: &Place, report: &Report) {
+    let names_it = |rule: &ValueRule| matches!(&rule.source, Source::Formula(formula) if formula.names_number("event_value"));
+    let has_none = |own: &ValueRule| names_it(own) || is_below_zero(own, event);
+    if names_it(rule) && event.value.as_ref().is_some_and(has_none) {
+        let message = format!(
+            "event_value is the result of events.{}.value, which never gives one, so that this \
+             entry never has a value; mend that rule, or name value here",
             event.name
         );
         report.warning(place, message);

@@ -200,7 +200,9 @@ async fn what_cannot_be_read_is_told_before_anything_is_sent() {
     let nowhere = ["--url", "http://127.0.0.1:9"];
     for (csv, map, expected) in [
         ("a,b\n1,2\n", None, "--map"),
-        ("", Some(MAP), "neither a column"),
+        ("", Some(MAP), "no header"),
+        ("\u{feff}\n", Some(MAP), "no header"),
+        ("Order,When,E-Mail,Cents,E-Mail\n", Some(MAP), "more than one column \"E-Mail\""),
         ("Order,When,E-Mail,Cents\n", Some("[fields]\nevnt = 1\n"), "event"),
         ("Order,When\n", Some(MAP), "E-Mail"),
         ("Order\n", Some("not toml"), "expected"),

@@ -208,6 +208,17 @@ async fn a_file_of_orders_is_answered_line_by_line() {
     let (code, _, err) = command(&relay, &["reconcile", file, "--column", "nothing"]).await;
     assert!(code == 1 && err.contains("Order Number"), "{err}");
 
+    // As spreadsheets save it: their lines, their names' bytes, rows without an order.
+    let text =
+        b"Parameters:x=y\r\nOrder Number,Name\r\n1003,M\xfcller\r\n\r\n9998,x\r\n,y\r\n,\r\n";
+    std::fs::write(file, text).unwrap();
+    let (code, lines, err) = command(&relay, &["reconcile", file]).await;
+    assert_eq!(code, 0, "{err}");
+    let found: Vec<_> = lines.iter().take(2).map(|line| (&line["line"], &line["status"])).collect();
+    assert_eq!(found, [(&json!(3), &json!("sent")), (&json!(5), &json!("never_seen"))]);
+    assert_eq!(lines[2]["totals"]["rows_without_order"], 1, "{lines:#?}");
+    assert!(err.contains("1 rows name no order"), "{err}");
+
     // What was erased is not found any more.
     let body = json!({"site": "shop_us", "user": {"external_id": "u-e-1001"}});
     let (status, answer) = relay.admin("POST", "/admin/v1/privacy/erase", Some(body)).await;

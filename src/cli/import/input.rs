@@ -12,11 +12,13 @@ use jiff::tz::TimeZone;
 
 use crate::sources::{
     Rejection, Told,
-    rows::{RowMap, Rows, Start},
+    rows::{self, RowMap, Rows, Start},
 };
 
 /// The header is within so many bytes.
 const LONGEST_HEADER: u64 = 64 * 1024;
+/// What tells whether the last quote was closed is within so many bytes of the end.
+const LONGEST_END: u64 = 1024;
 
 /// A row as it stands in the file.
 #[derive(Debug, Clone)]
@@ -42,9 +44,9 @@ pub(super) struct Input {
     pub(super) length: u64,
     /// The site of rows that name none.
     pub(super) site: Option<String>,
-    /// Lines end with two bytes, between which the reader stops: a row begins a line later than it
-    /// counts.
-    two_bytes: bool,
+    start: Start,
+    /// The file's last bytes.
+    end: Vec<u8>,
 }
 
 impl Input {
@@ -59,11 +61,9 @@ impl Input {
         let mut first = Vec::new();
         (&mut file).take(LONGEST_HEADER).read_to_end(&mut first).with_context(unreadable)?;
         let start = Start::of(&first);
-        let header = first.get(start.header_at..).unwrap_or_default();
-        let two_bytes = header
-            .split(|byte| *byte == b'\n')
-            .next()
-            .is_some_and(|line| line.len() < header.len() && line.ends_with(b"\r"));
+        let mut end = Vec::new();
+        file.seek(SeekFrom::Start(length.saturating_sub(LONGEST_END))).with_context(unreadable)?;
+        (&mut file).take(LONGEST_END).read_to_end(&mut end).with_context(unreadable)?;
         let separator = map.and_then(|map| map.separator).unwrap_or(start.separator);
         let at = start.header_at as u64;
         let mut reader = reader(file, at, separator, true).with_context(unreadable)?;
@@ -84,8 +84,20 @@ impl Input {
         let path = path.to_owned();
         let base = (at, start.lines);
         let site = None;
-        let zone = start.zone;
-        Ok(Ok(Self { path, reader, separator, zone, base, headers, rows, length, site, two_bytes }))
+        let zone = start.zone.clone();
+        Ok(Ok(Self {
+            path,
+            reader,
+            separator,
+            zone,
+            base,
+            headers,
+            rows,
+            length,
+            site,
+            start,
+            end,
+        }))
     }
 
     /// The time zone of times without an offset, where neither the map nor the file names one.
@@ -107,19 +119,26 @@ impl Input {
         (self.base.0 + position.byte(), self.base.1 + position.line() - 1)
     }
 
-    /// The next row.
+    /// The next row that says something.
     pub(super) fn next(&mut self) -> anyhow::Result<Option<Row>> {
         let mut cells = ByteRecord::new();
-        if !self.reader.read_byte_record(&mut cells).context("the file cannot be read")? {
-            return Ok(None);
+        loop {
+            let before = self.reader.position().line();
+            if !self.reader.read_byte_record(&mut cells).context("the file cannot be read")? {
+                return Ok(None);
+            }
+            if !rows::is_blank(&cells) {
+                let line = self.start.line_of(before, self.reader.position().line(), &cells);
+                return Ok(Some(Row { line: self.base.1 + line, cells }));
+            }
         }
-        let counted = cells.position().map_or(0, csv::Position::line);
-        let line = self.base.1 + counted + u64::from(self.two_bytes);
-        Ok(Some(Row { line, cells }))
     }
 
     /// The event of a row.
     pub(super) fn event(&self, row: &Row) -> Result<Told<'static>, Rejection> {
+        if self.place().0 >= self.length && rows::is_unclosed(&row.cells, &self.end) {
+            return Err(rows::unclosed());
+        }
         self.rows.record(&row.cells, self.site.as_deref())
     }
 }

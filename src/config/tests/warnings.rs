@@ -217,6 +217,19 @@ fn of_rules_that_can_do_nothing() {
     }
     let entry = "{ action = \"1\", value = { field = \"properties.value\", times = \"-0.5\" } }";
     assert!(found("", entry).contains("purchase.destinations.ads: times"), "of an entry");
+    let entry = "{ action = \"1\", value = { formula = \"event_value * 2\" } }";
+    let never = |own: &str| {
+        let text = format!(
+            "[events.purchase]\nkind = \"macro\"\nvalue = {own}\n[events.purchase.destinations]\n\
+             ads = {entry}\nhook = true\n"
+        );
+        let found = lines(&check_good_but("events.toml", &text));
+        found.iter().any(|line| line.contains("ads: event_value is the result of"))
+    };
+    assert!(never("{ formula = \"event_value * 2\" }"));
+    assert!(never("{ field = \"properties.value\", times = \"-1\" }"));
+    assert!(!never("{ field = \"properties.value\", times = \"-1\", minimum = \"0\" }"));
+    assert!(!never("{ formula = \"value * 2\" }"));
     let good = "when = \"properties.order_id != ''\"\ncount = { per = \"400d\" }";
     let entry = "{ action = \"1\", value = { formula = \"event_value * 2\" } }";
     let text = format!(

@@ -78,6 +78,11 @@ impl Rows {
             None => template.into_iter().collect(),
         };
         let mut problems = Vec::new();
+        if headers.iter().all(|header| header.trim().is_empty()) {
+            return Err(vec![
+                "the file has no header; its first line names the columns".to_owned(),
+            ]);
+        }
         if maps.is_empty() {
             problems.push(
                 "no upload template has these columns; say with --map what they are".to_owned(),
@@ -89,6 +94,11 @@ impl Rows {
         let mut fields: Vec<Filled> = Vec::new();
         for (key, source, is_shipped) in maps.iter().flat_map(|map| map.sources()) {
             match bind(source, headers) {
+                Some(Bound::Columns(columns)) if let Some(twice) = repeated(&columns, headers) => {
+                    problems.push(format!(
+                        "{key}: the file has more than one column {twice:?}; rename one of them"
+                    ));
+                }
                 Some(bound) => fields.push(Filled::of(key, bound, headers)),
                 None if is_shipped => {}
                 None => problems.push(format!("{key}: {}", no_column(source, headers))),
@@ -285,11 +295,38 @@ pub fn file(
         .map_err(|_| unframed("the header is not UTF-8; save the file as CSV UTF-8".to_owned()))?;
     let headers: Vec<&str> = headers.iter().map(str::trim).collect();
     let rows = Rows::bind(&headers, map, zone).map_err(|why| unframed(why.join("; ")))?;
-    let outcome = |record: Result<csv::ByteRecord, csv::Error>| match record {
-        Ok(record) => rows.record(&record, site).map(Some),
-        Err(error) => Err(Rejection::new(RejectionCode::InvalidField, error.to_string(), "")),
-    };
-    Ok(reader.byte_records().map(outcome).collect())
+    let (mut outcomes, mut row) = (Vec::new(), csv::ByteRecord::new());
+    while reader.read_byte_record(&mut row).map_err(|error| unframed(error.to_string()))? {
+        if is_blank(&row) {
+            continue;
+        }
+        let is_last = start.header_at as u64 + reader.position().byte() >= bytes.len() as u64;
+        outcomes.push(if is_last && is_unclosed(&row, bytes) {
+            Err(unclosed())
+        } else {
+            rows.record(&row, site).map(Some)
+        });
+    }
+    Ok(outcomes)
+}
+
+/// Whether a row says nothing: spreadsheets leave such rows behind at the end of a file.
+pub fn is_blank(row: &csv::ByteRecord) -> bool {
+    row.iter().all(|cell| cell.trim_ascii().is_empty())
+}
+
+/// Whether the last row's quote was never closed, so that it swallowed the rows after it. `end`: of
+/// the file; what holds a line break was quoted, and ends with a quote if that was closed.
+pub fn is_unclosed(last: &csv::ByteRecord, end: &[u8]) -> bool {
+    let has_break = last.iter().last().is_some_and(|cell| cell.contains(&b'\n'));
+    has_break && !end.trim_ascii_end().ends_with(b"\"")
+}
+
+/// What is said of such a row.
+pub fn unclosed() -> Rejection {
+    let message = "a quote is opened in this row and never closed: it holds all rows after it; close \
+                   it, and import the file again";
+    Rejection::new(RejectionCode::InvalidField, message, "")
 }
 
 impl Filled {
@@ -303,6 +340,12 @@ impl Filled {
         let as_text = crate::config::takes_numbers_as_text(key);
         Self { key: key.to_owned(), bound, as_text, theirs }
     }
+}
+
+/// Of columns with one name nobody knows which is meant.
+fn repeated<'h>(columns: &[usize], headers: &[&'h str]) -> Option<&'h str> {
+    let mut names = columns.iter().filter_map(|at| headers.get(*at).copied());
+    names.find(|name| headers.iter().filter(|other| *other == name).count() > 1)
 }
 
 /// `None`: the file has no such column.

@@ -12,6 +12,8 @@ pub struct Start {
     pub lines: u64,
     /// What separates columns.
     pub separator: u8,
+    /// Lines end with two bytes (`\r\n`).
+    pub two_bytes: bool,
     /// `Parameters:TimeZone=`, as written.
     pub zone: Option<String>,
 }
@@ -46,10 +48,26 @@ impl Start {
                 }
                 _ => {
                     let header = line.split(|byte| *byte == b'\r').next().unwrap_or_default();
-                    return Self { header_at, lines, separator: separator(header), zone };
+                    let two_bytes = end.is_some() && line.ends_with(b"\r");
+                    return Self {
+                        header_at,
+                        lines,
+                        separator: separator(header),
+                        two_bytes,
+                        zone,
+                    };
                 }
             }
         }
+    }
+
+    /// On which line a row begins: empty lines before it are passed over by whoever reads it.
+    /// `before` and `after` are the lines on which the reader stood, counted from 1.
+    pub fn line_of(&self, before: u64, after: u64, row: &csv::ByteRecord) -> u64 {
+        let breaks = row.iter().flatten().filter(|byte| **byte == b'\n').count() as u64;
+        // Of two bytes at a line's end the reader stops between them.
+        let at_least = before + u64::from(self.two_bytes);
+        at_least.max(after.saturating_sub(breaks + u64::from(!self.two_bytes)))
     }
 
     /// The time zone that the file names, where it is one: a name or an offset.

@@ -187,3 +187,47 @@ fn a_row_has_the_headers_columns_and_says_which_it_is_about() {
     assert_eq!((refused.path.as_str(), refused.message.contains("UTF-8")), ("/Mail", true));
     assert!(file(b"When,\xff\n", Some(&map), None, None).is_err());
 }
+
+/// What a spreadsheet leaves behind is no row, and what a quote swallows is not lost silently.
+#[test]
+fn rows_that_say_nothing_are_none_and_a_quote_must_be_closed() {
+    let map =
+        "[fields]\ntimestamp = \"When\"\nproperties.note = \"Note\"\n[const]\nevent = \"x\"\n";
+    let at = "2026-11-22T10:00:00Z";
+    let all = |rows: &str| events(&format!("When,Note\n{rows}"), Some(map));
+    assert_eq!(all(&format!("\n,\n{at},a\n , \n,,,\n\n   \n")).len(), 1);
+    let good = all(&format!("{at},\"two\nlines\"\n{at},\"also\n\"\n\n"));
+    assert!(good.len() == 2 && good.iter().all(Result::is_ok), "{good:?}");
+    let swallowed = all(&format!("{at},a\n{at},\"b\n{at},c\n{at},d\n"));
+    assert_eq!(swallowed.len(), 2);
+    assert!(swallowed[0].is_ok(), "{swallowed:?}");
+    assert!(swallowed[1].as_ref().unwrap_err().message.contains("never closed"), "{swallowed:?}");
+    // Two columns of one name: nobody knows which is meant.
+    let map = RowMap::parse(map).unwrap();
+    let problems = Rows::bind(&["When", "Note", "Note"], Some(&map), None).unwrap_err().join("\n");
+    assert!(problems.contains("more than one column \"Note\""), "{problems}");
+    assert!(Rows::bind(&["When", "Note", "", "", "Other", "Other"], Some(&map), None).is_ok());
+}
+
+/// A refused row is found by its line, wherever empty lines stand and however lines end.
+#[test]
+fn a_row_begins_where_it_is_written() {
+    for (text, expected) in [
+        ("a,b\n1,2\n3,4\n", vec![2, 3]),
+        ("a,b\n\n\n1,2\n\n\"x\ny\",4\n\n5,6\n", vec![4, 6, 9]),
+        ("a,b\r\n1,2\r\n\r\n\r\n\"x\r\ny\",4\r\n5,6", vec![2, 5, 7]),
+    ] {
+        let start = Start::of(text.as_bytes());
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        reader.byte_headers().unwrap();
+        let (mut lines, mut row) = (Vec::new(), csv::ByteRecord::new());
+        loop {
+            let before = reader.position().line();
+            if !reader.read_byte_record(&mut row).unwrap() {
+                break;
+            }
+            lines.push(start.line_of(before, reader.position().line(), &row));
+        }
+        assert_eq!(lines, expected, "{text:?}");
+    }
+}
