@@ -7,6 +7,7 @@ mod alert_posts;
 mod alerts;
 mod approve;
 mod audit;
+mod background;
 mod batches;
 mod before;
 mod cases;

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     alerts,
     audit::warn_of_stale_lock,
+    background::Background,
     before::{self, Quotas},
     certificates::{Certificates, raise_file_limit},
     evidence_log, gauges, geoip,
@@ -76,6 +77,7 @@ pub(super) struct Running {
     evidence: JoinHandle<()>,
     servers: Vec<JoinHandle<()>>,
     sandbox_server: Option<JoinHandle<()>>,
+    _background: Background,
 }
 
 /// Runs a command that needs the runtime.
@@ -115,6 +117,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
     // The sandbox has to listen before destinations can point at it.
     let draft = load(&options.config, Secrets::Placeholder, None);
     let Some(draft) = usable(draft) else { return Ok(None) };
+    let background = Background::start()?;
     let stop_sandbox = CancellationToken::new();
     let (mut sandbox, mut sandbox_server) = (None, None);
     if draft.mode == Mode::Sandbox {
@@ -122,6 +125,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         sandbox = Some(listener.local_addr()?);
         let settings =
             if options.fast_sandbox { SandboxOptions::fast() } else { SandboxOptions::default() };
+        let _there = background.enter();
         let server = sandbox::serve_on(listener, Sandbox::new(settings), stop_sandbox.clone());
         sandbox_server = Some(server);
     }
@@ -153,13 +157,16 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
     if !before.paused.is_empty() {
         tracing::warn!(paused = ?before.paused, "destinations stay paused until they are resumed");
     }
-    let delivery = Arc::new(Delivery::resume_with(
-        config.clone(),
-        queue.clone(),
-        (clock.clone(), clock::chances()),
-        stop.child_token(),
-        before,
-    ));
+    let delivery = {
+        let _there = background.enter();
+        Arc::new(Delivery::resume_with(
+            config.clone(),
+            queue.clone(),
+            (clock.clone(), clock::chances()),
+            stop.child_token(),
+            before,
+        ))
+    };
     let judge = judge(config.clone(), clock.clone());
     let reload = reload(Reloading {
         folder: options.config.clone(),
@@ -172,13 +179,16 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         certificates: certificates.clone(),
     });
     let stop_evidence = CancellationToken::new();
-    let evidence = evidence_log::start(
-        queue.clone(),
-        options.data.clone(),
-        config.clone(),
-        clock.clone(),
-        stop_evidence.clone(),
-    );
+    let evidence = {
+        let _there = background.enter();
+        evidence_log::start(
+            queue.clone(),
+            options.data.clone(),
+            config.clone(),
+            clock.clone(),
+            stop_evidence.clone(),
+        )
+    };
     let gauges =
         gauges::keep(queue.clone(), delivery.clone(), clock.clone(), metrics.clone(), stop.clone());
     let (arrivals, board) = (Arc::<Arrivals>::default(), Board::default());
@@ -240,6 +250,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         evidence,
         servers,
         sandbox_server,
+        _background: background,
     }))
 }
 

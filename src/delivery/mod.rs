@@ -36,7 +36,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use tokio::task::JoinSet;
+use tokio::{runtime::Handle, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use self::probe::{Credentials, try_credentials, try_credentials_with};
@@ -103,6 +103,8 @@ pub struct Delivery<J: Jobs = Queue> {
     // Std mutexes: held to look a lane up or to start one, never over an await.
     lanes: Mutex<BTreeMap<String, Arc<Lane<J>>>>,
     workers: Mutex<JoinSet<()>>,
+    /// On whose threads workers run: those of whoever made it.
+    runtime: Handle,
 }
 
 impl<J: Jobs> std::fmt::Debug for Delivery<J> {
@@ -143,6 +145,7 @@ impl<J: Jobs> Delivery<J> {
             paused: Mutex::new(paused),
             lanes: Mutex::default(),
             workers: Mutex::default(),
+            runtime: Handle::current(),
         };
         delivery.take_up(&used_of_day);
         delivery
@@ -176,7 +179,7 @@ impl<J: Jobs> Delivery<J> {
                 if let (Some(used), Some(today)) = (used_of_day.get(name), lane.today()) {
                     today.limiter.restore_day(now, *used);
                 }
-                self.workers().spawn(worker::run(Arc::clone(&lane)));
+                self.workers().spawn_on(worker::run(Arc::clone(&lane)), &self.runtime);
                 lanes.insert(name.clone(), lane);
             }
         }
