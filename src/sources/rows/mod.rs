@@ -318,7 +318,7 @@ pub fn is_blank(row: &csv::ByteRecord) -> bool {
 /// Whether the last row's quote was never closed, so that it swallowed the rows after it. `end`: of
 /// the file; what holds a line break was quoted, and ends with a quote if that was closed.
 pub fn is_unclosed(last: &csv::ByteRecord, end: &[u8]) -> bool {
-    let has_break = last.iter().last().is_some_and(|cell| cell.contains(&b'\n'));
+    let has_break = last.iter().next_back().is_some_and(|cell| cell.contains(&b'\n'));
     has_break && !end.trim_ascii_end().ends_with(b"\"")
 }
 
