@@ -252,28 +252,3 @@ async fn a_refused_body_is_answered_not_cut_off() {
     }
     relay.stop().await;
 }
-
-/// A state that no table knows needs an address; one that the settings add does not.
-#[tokio::test]
-async fn a_state_is_limited_by_its_code_or_by_an_address() {
-    let folder = Folder::shipped();
-    let mut event = bought("c7");
-    event["consent"]["region"] = json!("US-NV");
-    event["consent"]["gpc"] = json!(true);
-    event["context"].as_object_mut().unwrap().remove("ip");
-    let line = explain(&folder, &event).await.remove(0);
-    let meta = &line["destinations"]["meta"];
-    assert_eq!(meta["decision"], "held", "{meta:#}");
-    assert_eq!(
-        (&meta["reasons"][0]["code"], &meta["reasons"][0]["rule"]),
-        (&json!("opted_out"), &json!("meta/us"))
-    );
-    let message = meta["reasons"][0]["message"].as_str().unwrap();
-    assert!(message.contains("gpc") && message.contains("or an address"), "{message}");
-    folder.edit("destinations.toml", |text| {
-        text.replace("[meta]\n", "[meta]\nldu_states = { US-NV = 1009 }\n")
-    });
-    let line = explain(&folder, &event).await.remove(0);
-    assert_eq!(line["destinations"]["meta"]["decision"], "limited", "{line:#}");
-    assert_eq!(body(&line, "meta")["data"][0]["data_processing_options_state"], 1009);
-}
