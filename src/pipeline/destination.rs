@@ -142,18 +142,10 @@ pub(super) fn decide(
             }
             Err(Refusal::Skip(skip)) => Fate::Skip(skip),
             Err(Refusal::Held(code, message)) => {
+                let rule = config.name.clone();
                 if let Some(decision) = &mut one.consent {
-                    let decision = Arc::make_mut(decision);
-                    let because = decision.reasons.iter().position(|reason| reason.code == code);
-                    // What the rules made of the same matter is said with it, and by whose word.
-                    let reason = match because.map(|place| decision.reasons.remove(place)) {
-                        Some(reason) => {
-                            let message = format!("{}, but {message}", reason.message);
-                            consent::Reason { message, ..reason }
-                        }
-                        None => consent::Reason { code, rule: config.name.clone(), message },
-                    };
-                    decision.reasons.insert(0, reason);
+                    let reason = consent::Reason { code, rule, message };
+                    Arc::make_mut(decision).reasons.insert(0, reason);
                 }
                 Fate::Held(code)
             }

@@ -24,9 +24,10 @@ const KNOWN: [(&str, u16); 7] = [
     ("US-MT", 1006),
 ];
 
-/// Whether it is a state, of which a table may know a code.
-pub(super) fn is_state(region: &Region) -> bool {
-    region.as_deref().is_some_and(|region| region.starts_with("US-"))
+/// The code of a region, where nobody says otherwise.
+pub(super) fn known(region: &Region) -> Option<u16> {
+    let region = region.as_deref()?;
+    KNOWN.iter().find(|(state, _)| *state == region).map(|(_, code)| *code)
 }
 
 /// The codes of today's settings.

@@ -142,8 +142,7 @@ pub(super) static PLATFORM: Platform = Platform {
         needs: Some(&[Purpose::AdStorage, Purpose::AdUserData]),
         personalization_flag: true,
         restricted_in: &["US"],
-        // Which states have a code the settings say (`check`).
-        can_restrict: |region, has_ip, _| has_ip || ldu::is_state(region),
+        can_restrict: |region, has_ip, _| has_ip || ldu::known(region).is_some(),
         required: FieldSet::of(&[Field::UserAgent, Field::PageUrl]),
         default_fields,
         takes: FIELDS,
