@@ -10,7 +10,7 @@ use conversion_relay::{
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::fixtures::support;
+use crate::{fixtures::support, traps::sha256};
 
 fn purchase(platform: &Platform) -> Value {
     let path = support::folder(platform.name).join("purchase/event.json");
@@ -288,6 +288,68 @@ fn what_everybody_has_in_common_is_not_sent() {
             assert!(!sent.contains(off), "{} {source} {sent}", platform.name);
         }
     }
+}
+
+/// What languages write for nothing would be one person, and one click, for everybody.
+#[test]
+fn a_programs_word_for_nothing_is_not_sent() {
+    for platform in REGISTRY.iter().filter(|platform| platform.name != "webhook") {
+        for word in ["undefined", "NULL"] {
+            let keys = [
+                "user.external_id",
+                "user.first_name",
+                "user.last_name",
+                "user.city",
+                "click_ids.fbp",
+                "click_ids.gclid",
+                "click_ids.ttp",
+                "click_ids.epik",
+            ];
+            let changes: Vec<(&str, Value)> = keys.map(|key| (key, json!(word))).to_vec();
+            let sent = sent(platform, "website", &changes);
+            let hashes = [word.to_owned(), word.to_lowercase()].map(|text| sha256(&text));
+            for found in [format!("\"{word}\""), format!("={word}&")].iter().chain(&hashes) {
+                assert!(!sent.contains(found.as_str()), "{} {word} {sent}", platform.name);
+            }
+        }
+    }
+}
+
+/// The upload refuses such an order, and Google's terms forbid it everywhere.
+#[test]
+fn an_order_id_with_an_address_goes_nowhere_at_google() {
+    for name in ["google_ads", "google_ads_upload", "ga4"] {
+        let platform = REGISTRY.iter().find(|platform| platform.name == name).unwrap();
+        let mut event = purchase(platform);
+        event["properties"]["order_id"] = json!("jane@example.com");
+        assert_eq!(fate(platform, &event), "unsupported", "{name}");
+    }
+}
+
+/// Cookies that Meta did not write are left out, and the trace says so; a click's own is built anew.
+#[test]
+fn an_odd_cookie_is_left_out_at_meta() {
+    let platform = REGISTRY.iter().find(|platform| platform.name == "meta").unwrap();
+    let mut event = purchase(platform);
+    event["click_ids"]["fbp"] = json!("GA1.1.1234567890.1700000000");
+    event["click_ids"]["fbc"] = json!("IwAR0");
+    let preparation = prepared(platform, &event).unwrap();
+    assert_eq!(
+        preparation.left_out,
+        ["click_ids.fbp left out: it is not fb.INDEX.MILLISECONDS.ID"]
+    );
+    let fbc = preparation.prepared.clear(conversion_relay::event::Field::Fbc).unwrap();
+    assert!(fbc.starts_with("fb.1.") && fbc.ends_with(".IwAR0"), "{fbc}");
+    event["click_ids"]["fbclid"] = json!(null);
+    assert_eq!(prepared(platform, &event).unwrap().left_out.len(), 2);
+}
+
+/// A postal code that is none takes the address with it, and not the event.
+#[test]
+fn a_postal_code_that_is_too_long_is_left_out_at_google() {
+    let platform = REGISTRY.iter().find(|platform| platform.name == "google_ads").unwrap();
+    let sent = sent(platform, "website", &[("user.postal_code", json!("9".repeat(21)))]);
+    assert!(sent.contains("emailAddress") && !sent.contains("postalCode"), "{sent}");
 }
 
 /// A hash where a browser's name belongs would have a batch refused.
