@@ -1,5 +1,7 @@
 //! From a verdict to what the queue admits: opaque bytes with routing fields.
 
+use jiff::Timestamp;
+
 use super::{Street, SubjectKey, Verdict, grounds, trace};
 use crate::{
     config::WhenFull,
@@ -49,7 +51,7 @@ pub(super) fn admission(verdict: Verdict, street: &Street<'_>) -> Admission {
             decisions: part
                 .decisions
                 .into_iter()
-                .map(|decided| queue_decision(decided, street, trace_id, &subjects))
+                .map(|decided| queue_decision(decided, street, received_at, trace_id, &subjects))
                 .collect(),
         })
         .collect();
@@ -73,6 +75,7 @@ pub(super) fn admission(verdict: Verdict, street: &Street<'_>) -> Admission {
 fn queue_decision(
     decided: Decided,
     street: &Street<'_>,
+    received_at: Timestamp,
     id: IdHash,
     subjects: &[IdHash],
 ) -> QueueDecision {
@@ -90,7 +93,9 @@ fn queue_decision(
                 .destinations
                 .get(&decided.destination)
                 .is_some_and(|config| config.delivery.when_full == WhenFull::Refuse);
-            match new_job(*prepared, id, subjects, refuse_when_full) {
+            let retention = street.config.retention.queue;
+            let kept_until = received_at.checked_add(retention).unwrap_or(Timestamp::MAX);
+            match new_job(*prepared, id, subjects, kept_until, refuse_when_full) {
                 Ok(job) => QueueFate::Queued(job),
                 // Encoding into memory does not fail; if it did, nothing may be lost silently.
                 Err(_) => QueueFate::Skipped { is_mapped: true },
@@ -104,13 +109,15 @@ fn new_job(
     prepared: Prepared,
     id: IdHash,
     subjects: &[IdHash],
+    kept_until: Timestamp,
     refuse_when_full: bool,
 ) -> Result<NewJob, crate::job::Unreadable> {
     Ok(NewJob {
         id,
         label: JobLabel { event: prepared.event.clone(), event_id: prepared.event_id.clone() },
         group: prepared.group.clone(),
-        expires_at: prepared.expires_at,
+        // The stored event keeps the platform's own end, so that it is seen which of the two came.
+        expires_at: prepared.expires_at.min(kept_until),
         subjects: subjects.to_vec(),
         refuse_when_full,
         body: Stored::encode(prepared)?,

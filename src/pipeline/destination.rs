@@ -126,14 +126,10 @@ pub(super) fn decide(
             Ok(preparation) => {
                 warn_dropped(&preparation.dropped, warnings);
                 say_what_was_cut(&preparation, config, &mut one);
-                let mut prepared = Box::new(preparation.prepared);
+                let prepared = Box::new(preparation.prepared);
                 // Of an adjustment it is not what the plan made of the original's.
                 one.value = prepared.value;
                 money::say_what_is_left_out(&prepared, scene, config, &mut one);
-                let retention = scene.street.config.retention.queue;
-                let kept =
-                    scene.event.received_at.checked_add(retention).unwrap_or(prepared.expires_at);
-                prepared.expires_at = prepared.expires_at.min(kept);
                 if config.mode == Mode::Shadow {
                     Fate::Shadow(prepared)
                 } else {

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use tokio::sync::oneshot;
 
 use super::{
-    ChunkKey, Refused,
+    ChunkKey, LeasedJob, Refused,
     chunk::{self, ChunkHead, DestinationNo},
     dead::{self, Filter},
     people,
@@ -27,6 +27,11 @@ const PEOPLE_PASS_MS: i64 = 60 * 60 * 1000;
 /// Destinations nobody leases from, and in which something may be over, are looked through this often,
 /// and this long after.
 const FORSAKEN_MS: i64 = 60 * 1000;
+
+/// Expired: older than the platform takes.
+const TOO_OLD: &str = "too_old";
+/// Expired: kept as long as the relay keeps anything.
+const RETENTION: &str = "retention";
 
 /// Something an operator asked for.
 #[derive(Debug)]
@@ -64,6 +69,13 @@ impl TaskKind {
     pub(super) fn first_dead() -> Vec<u8> {
         record::whole(space::DEAD).0
     }
+}
+
+/// How the jobs of a chunk end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Discarded,
+    Expired,
 }
 
 /// How far the sweeps have come.
@@ -134,8 +146,7 @@ impl Round<'_> {
                 for (key, head, pieces, record) in found {
                     let Some(leased) = self.shared.claim(&key, head, pieces) else { continue };
                     self.remove_chunk(&key, &leased);
-                    let counted = self.end_chunk(&key, head, &record, "discarded", "")?;
-                    self.state.books.of(key.destination()).discarded += counted;
+                    let counted = self.end_chunk(&key, head, &record, End::Discarded)?;
                     task.count += counted;
                 }
                 Ok(match next {
@@ -284,10 +295,7 @@ impl Round<'_> {
             }
             let Some(leased) = self.shared.claim(&key, head, pieces) else { continue };
             self.remove_chunk(&key, &leased);
-            let counted = self.end_chunk(&key, head, &record, "expired", "retention")?;
-            self.state.books.of(key.destination()).expired += counted;
-            // Of several events maybe: a chunk is not told apart for that.
-            self.note_expired(key.destination(), String::new(), "retention", counted);
+            self.end_chunk(&key, head, &record, End::Expired)?;
         }
         if let Some(next) = next {
             sweeps.forsaken_from.push((destination, next));
@@ -301,23 +309,49 @@ impl Round<'_> {
         key: &ChunkKey,
         head: ChunkHead,
         record: &[u8],
-        outcome: &str,
-        code: &str,
+        end: End,
     ) -> Result<u64, StoreError> {
         let destination = key.destination();
         for job in 0..head.jobs {
             self.unqueue(destination, job >= head.counted);
         }
+        let counted = u64::from(head.counted);
+        let book = self.state.books.of(destination);
+        match end {
+            End::Discarded => book.discarded += counted,
+            End::Expired => book.expired += counted,
+        }
         match chunk::open(&self.shared.seal, key, record) {
             Ok(jobs) => {
-                for job in jobs.iter().filter(|job| !job.uncounted) {
-                    self.correct(destination, job, false)?;
-                    self.note_outcome(destination, (job.id, job.slot), outcome, code, None);
+                for job in jobs.into_iter().filter(|job| !job.uncounted) {
+                    self.correct(destination, &job, false)?;
+                    let place = (job.id, job.slot);
+                    match end {
+                        End::Discarded => {
+                            self.note_outcome(destination, place, "discarded", "", None);
+                        }
+                        End::Expired => {
+                            let code = self.over(&job);
+                            self.note_outcome(destination, place, "expired", code, None);
+                            self.note_expired(destination, job.label.event, code, 1);
+                        }
+                    }
                 }
             }
-            Err(why) => tracing::error!("a chunk ends that cannot be opened: {why}"),
+            Err(why) => {
+                tracing::error!("a chunk ends that cannot be opened: {why}");
+                if end == End::Expired {
+                    self.note_expired(destination, String::new(), RETENTION, counted);
+                }
+            }
         }
-        Ok(u64::from(head.counted))
+        Ok(counted)
+    }
+
+    /// By which of its two limits a job is over: the platform's, where that is the earlier one.
+    fn over(&self, job: &LeasedJob) -> &'static str {
+        let kept_until_ms = job.accepted_at_ms.saturating_add(self.bounds.keep_queue_ms);
+        if job.expires_at_ms < kept_until_ms { TOO_OLD } else { RETENTION }
     }
 
     /// The next few synced chunks of a destination, and where to go on.

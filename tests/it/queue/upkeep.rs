@@ -128,6 +128,32 @@ async fn what_is_over_ends_by_itself() {
 }
 
 #[tokio::test]
+async fn what_nobody_leases_expires_by_whose_clock_ran_out() {
+    let mut house = House::new();
+    let queue = house.open();
+    let lasting = |n: u64, days: i64| NewJob { expires_at: at(START + days * DAY), ..job(n) };
+    // One of the platform's window, one of the relay's own; both in one chunk.
+    let both = [1, 2].map(|n| {
+        let days = if n == 1 { 6 } else { 7 };
+        event(n, vec![send("gone", lasting(n, days))])
+    });
+    queue.admit(both.to_vec()).await.unwrap();
+    house.pass(5 * DAY);
+    assert_eq!(books(&queue, "gone").await.pending, 2);
+    house.pass(3 * DAY);
+    soon(async || books(&queue, "gone").await.expired == 2).await;
+    let code = async |n: u64| {
+        let trace = queue.trace(id(n)).await.unwrap();
+        let outcome = trace.outcomes.last().cloned().unwrap();
+        (outcome.outcome, outcome.code)
+    };
+    let expired = |code: &str| ("expired".to_owned(), code.to_owned());
+    assert_eq!(code(1).await, expired("too_old"));
+    assert_eq!(code(2).await, expired("retention"));
+    queue.close().await;
+}
+
+#[tokio::test]
 async fn all_pending_jobs_can_be_walked() {
     let mut house = House::new();
     let queue = house.open();
