@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Config, TlsFiles},
+    config::{Config, TlsError, TlsFiles},
     http::Tls,
 };
 
@@ -36,24 +36,23 @@ impl Certificates {
         Ok(Self { public, admin: load(&doors.admin_tls, "admin_tls")? })
     }
 
-    /// Takes over what a new configuration names. Where one cannot be used it says why; the old
-    /// certificates stand.
-    pub(super) fn renew(&self, config: &Config) -> anyhow::Result<()> {
+    /// Takes over what a new configuration names. Where one cannot be used it says whose, by the
+    /// setting's path, and why; the old certificates stand.
+    pub(super) fn renew(&self, config: &Config) -> Result<(), (&'static str, TlsError)> {
         let doors = &config.listen.doors;
         let both = [
-            ("public_tls", &self.public, &doors.public_tls),
-            ("admin_tls", &self.admin, &doors.admin_tls),
+            ("listen.public_tls", &self.public, &doors.public_tls),
+            ("listen.admin_tls", &self.admin, &doors.admin_tls),
         ];
         // Both are tried before either is taken over.
-        for (key, _, files) in both {
-            let files = files.as_ref();
-            files.map(Tls::load).transpose().with_context(|| key.to_owned())?;
+        for (path, _, files) in both {
+            files.as_ref().map(Tls::load).transpose().map_err(|why| (path, why))?;
         }
-        for (key, tls, files) in both {
+        for (path, tls, files) in both {
             match (tls, files) {
-                (Some(tls), Some(files)) => _ = tls.renew(files).with_context(|| key.to_owned())?,
+                (Some(tls), Some(files)) => _ = tls.renew(files).map_err(|why| (path, why))?,
                 (None, None) => {}
-                _ => tracing::warn!("listen.{key} was added or removed: it takes a restart"),
+                _ => tracing::warn!("{path} was added or removed: it takes a restart"),
             }
         }
         Ok(())

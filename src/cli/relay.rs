@@ -31,7 +31,7 @@ use super::{
 use crate::{
     alert::{Arrivals, Board},
     clock::{self, Clock},
-    config::{self, Config, LoadOptions, Loaded, Secrets, Severity, versions},
+    config::{self, Config, Finding, LoadOptions, Loaded, Secrets, Severity, versions},
     delivery::{Delivery, recheck},
     destinations::{Mode, REGISTRY},
     evidence::keep_configuration,
@@ -432,41 +432,31 @@ fn reload(parts: Reloading) -> http::Reload {
             let loaded =
                 tokio::task::spawn_blocking(move || load(&folder, Secrets::Resolve, base)).await;
             let Ok(mut loaded) = loaded else {
-                return Err(json!({"findings": [{"message": "the files could not be read"}]}));
+                return Err(beside(&parts.folder, "the files could not be read".to_owned()));
             };
             let Some(config) = loaded.config.take() else { return Err(loaded.to_json()) };
             let mode = parts.config.load().mode;
             if config.mode != mode {
                 let message = format!(
-                    "relay.toml: mode is {:?} now and the relay runs in {:?}; a data folder belongs to one mode: stop it and start it with another folder",
+                    "is {:?} now and the relay runs in {:?}; a data folder belongs to one mode: stop it and start it with another folder",
                     config.mode.name(),
                     mode.name()
                 );
-                return Err(
-                    json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}),
-                );
+                return Err(loaded.refused("mode", message));
             }
-            if let Err(why) = parts.certificates.renew(&config) {
-                let message = format!("relay.toml: listen: {why:#}");
-                return Err(
-                    json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}),
-                );
+            if let Err((path, why)) = parts.certificates.renew(&config) {
+                return Err(loaded.refused(path, why.to_string()));
             }
             // Before any decision names it.
             let kept =
                 keep_configuration(&parts.data, &config.hash, &loaded.files, (parts.clock)());
             if let Err(why) = kept {
-                let message = format!("it cannot be kept beside the decision log: {why}");
-                return Err(
-                    json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}),
-                );
+                let message = format!("cannot be kept beside the decision log: {why}");
+                return Err(beside(&parts.folder, message));
             }
             // Last of what may refuse: it cannot be taken back.
             if let Err(why) = rotated(&parts.queue, &config).await {
-                let message = format!("relay.toml: queue: {why}");
-                return Err(
-                    json!({"errors": 1, "findings": [{"severity": "error", "message": message}]}),
-                );
+                return Err(loaded.refused("queue", why.to_string()));
             }
             parts.queue.keep_evidence(config.evidence.enabled);
             let config = Arc::new(config);
@@ -483,6 +473,13 @@ fn reload(parts: Reloading) -> http::Reload {
         });
         answer
     })
+}
+
+/// What keeps a configuration from being taken over and stands at no key of it.
+fn beside(folder: &Path, message: String) -> Value {
+    let (severity, file) = (Severity::Error, folder.display().to_string());
+    let finding = Finding { severity, file, line: 0, path: String::new(), message };
+    json!({"config": null, "errors": 1, "warnings": 0, "findings": [finding]})
 }
 
 /// A new encryption key is taken over without a stop.

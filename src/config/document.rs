@@ -81,6 +81,14 @@ impl<'a> Section<'a> {
         &self.place
     }
 
+    /// Where a dotted path below stands, or would.
+    pub(super) fn place_of(&self, path: &str) -> Place {
+        match path.split_once('.') {
+            Some((section, rest)) => self.table(section).place_of(rest),
+            None => self.get(path).map_or_else(|| self.place.below(path), |node| node.place),
+        }
+    }
+
     /// Whether it was written at all.
     pub(super) fn is_written(&self) -> bool {
         self.table.is_some()

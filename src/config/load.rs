@@ -24,6 +24,9 @@ use crate::{
 /// configuration.
 pub const FILES: [&str; 4] = ["relay.toml", "events.toml", "consent.toml", "destinations.toml"];
 
+/// What of a valid configuration a running relay may refuse to take over.
+const TAKEN_OVER: [&str; 4] = ["mode", "listen.public_tls", "listen.admin_tls", "queue"];
+
 /// How a configuration is loaded.
 pub struct LoadOptions<'a> {
     /// Whether secrets are resolved: to serve, not to check, explain or test.
@@ -57,6 +60,8 @@ pub struct Loaded {
     pub fallbacks: Vec<Fallback>,
     /// Where each destination stands.
     pub(super) places: BTreeMap<String, Place>,
+    /// Where what a running relay may refuse to take over stands, by dotted path.
+    pub(super) settings: BTreeMap<&'static str, Place>,
     /// The files that its hash stands for, by their names in the folder: as written, so without
     /// secrets, of which they hold references only.
     pub files: Vec<(String, Vec<u8>)>,
@@ -71,6 +76,16 @@ impl Loaded {
     /// The warnings among the findings.
     pub fn warnings(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.severity == Severity::Warning)
+    }
+
+    /// What a refused reload answers where the files are valid and the relay that runs cannot take a
+    /// setting over: the same, with the problem where the setting stands.
+    pub fn refused(mut self, path: &str, message: String) -> serde_json::Value {
+        let Place { file, line, path } = self.settings.get(path).cloned().unwrap_or_default();
+        let severity = Severity::Error;
+        self.findings.insert(0, Finding { severity, file, line, path, message });
+        self.config = None;
+        self.to_json()
     }
 
     /// What `check --format json` prints and a refused reload answers.
@@ -103,6 +118,7 @@ pub fn load(dir: &Path, options: &LoadOptions<'_>) -> Loaded {
             findings,
             fallbacks: Vec::new(),
             places: BTreeMap::new(),
+            settings: BTreeMap::new(),
             files: Vec::new(),
         };
     }
@@ -150,10 +166,12 @@ pub fn load(dir: &Path, options: &LoadOptions<'_>) -> Loaded {
     let section = documents.destinations.root(&quiet);
     let names = config.iter().flat_map(|config| config.destinations.keys());
     let places = names.map(|name| (name.clone(), section.table(name).place().clone())).collect();
+    let relay = documents.relay.root(&quiet);
+    let settings = TAKEN_OVER.map(|path| (path, relay.place_of(path))).into();
     let named = files.into_iter().chain(approved);
     let named = named.map(|(name, bytes)| (name.to_owned(), bytes)).chain(rates);
     let files = named.filter_map(|(name, bytes)| Some((name, bytes?))).collect();
-    Loaded { config, findings: report.into_findings(&order), fallbacks, places, files }
+    Loaded { config, findings: report.into_findings(&order), fallbacks, places, settings, files }
 }
 
 /// Has the lock stand, and says so where it approves nothing.

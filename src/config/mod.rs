@@ -7,6 +7,7 @@
 
 mod approval;
 mod asking;
+mod certificate;
 mod describe;
 mod document;
 mod field_map;
@@ -43,6 +44,7 @@ use crate::{
 };
 
 pub use approval::Named;
+pub use certificate::{TlsError, read_pair, tls_provider};
 pub use field_map::{FieldMap, FieldSource, takes_numbers_as_text};
 pub use finding::{Finding, Severity, nearest};
 pub use listen::{Doors, TlsFiles};

@@ -49,7 +49,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use admin::books;
 pub use server::serve;
 pub use throttle::Throttle;
-pub use tls::{Tls, TlsError};
+pub use tls::Tls;
 pub use watch::note_hang_up;
 
 use self::error::ApiError;

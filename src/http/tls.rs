@@ -4,8 +4,7 @@
 //! its reason, and the one before stands. Never holds or prints the key's text.
 
 use std::{
-    fmt, io,
-    path::{Path, PathBuf},
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -13,35 +12,17 @@ use std::{
 use arc_swap::ArcSwap;
 use rustls::{
     ServerConfig,
-    crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use sha2::{Digest as _, Sha256};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
-use crate::config::TlsFiles;
+use crate::config::{TlsError, TlsFiles, read_pair, tls_provider};
 
 /// How often the files are looked at. They are small, and change a few times a year.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-
-/// Why a certificate cannot be used. Says which file and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TlsError {
-    /// A file cannot be read.
-    #[error("the file {0} cannot be read: {1}")]
-    Unread(PathBuf, String),
-    /// A file is not what it should be.
-    #[error("the file {0} holds no {1} in PEM")]
-    NotPem(PathBuf, &'static str),
-    /// The two cannot be used together.
-    #[error("the certificate {0} and its key cannot be used: {1}")]
-    Unfit(PathBuf, String),
-}
 
 /// The certificate of a listener.
 pub struct Tls {
@@ -84,11 +65,11 @@ impl ResolvesServerCert for Current {
 impl Tls {
     /// Reads a pair.
     pub fn load(files: &TlsFiles) -> Result<Arc<Self>, TlsError> {
-        let (key, hash) = read(files)?;
+        let (key, hash) = read_pair(files)?;
         let source = Mutex::new(Source { files: files.clone(), hash });
         let current = Arc::new(Current { key: ArcSwap::from_pointee(key), source });
         let unfit = |error: rustls::Error| TlsError::Unfit(files.cert.clone(), error.to_string());
-        let mut config = ServerConfig::builder_with_provider(provider())
+        let mut config = ServerConfig::builder_with_provider(tls_provider())
             .with_safe_default_protocol_versions()
             .map_err(unfit)?
             .with_no_client_auth()
@@ -99,7 +80,7 @@ impl Tls {
 
     /// Reads a pair again, or another one; whether it is new. On an error the old one stands.
     pub fn renew(&self, files: &TlsFiles) -> Result<bool, TlsError> {
-        let (key, hash) = read(files)?;
+        let (key, hash) = read_pair(files)?;
         let source = Source { files: files.clone(), hash };
         let mut known = self.current.source.lock().unwrap_or_else(PoisonError::into_inner);
         if *known == source {
@@ -153,38 +134,10 @@ impl Tls {
     }
 }
 
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
-
-/// Reads both files and holds them against each other.
-fn read(files: &TlsFiles) -> Result<(CertifiedKey, [u8; 32]), TlsError> {
-    let bytes = |path: &Path| -> Result<Zeroizing<Vec<u8>>, TlsError> {
-        let unread = |error: io::Error| TlsError::Unread(path.to_owned(), error.to_string());
-        std::fs::read(path).map(Zeroizing::new).map_err(unread)
-    };
-    let (cert, key) = (bytes(&files.cert)?, bytes(&files.key)?);
-    let mut hasher = Sha256::new();
-    hasher.update((cert.len() as u64).to_le_bytes());
-    hasher.update(&*cert);
-    hasher.update(&*key);
-    let hash = hasher.finalize().into();
-    let not_pem = |path: &Path, what| TlsError::NotPem(path.to_owned(), what);
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&cert)
-        .collect::<Result<_, _>>()
-        .map_err(|_| not_pem(&files.cert, "certificate"))?;
-    if chain.is_empty() {
-        return Err(not_pem(&files.cert, "certificate"));
-    }
-    let key =
-        PrivateKeyDer::from_pem_slice(&key).map_err(|_| not_pem(&files.key, "private key"))?;
-    CertifiedKey::from_der(chain, key, &provider())
-        .map(|key| (key, hash))
-        .map_err(|error| TlsError::Unfit(files.cert.clone(), error.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn files(folder: &Path) -> TlsFiles {

@@ -92,7 +92,13 @@ async fn both_listeners_speak_tls_and_certificates_are_renewed() {
     );
     let (status, text) = reload().await;
     assert_eq!(status, 422, "{text}");
-    assert!(text.contains("public_tls") && text.contains("cannot be used"), "{text}");
+    let said: Value = serde_json::from_str(&text).unwrap();
+    let finding = said["findings"].as_array().unwrap().iter().find(|f| f["severity"] == "error");
+    let finding = finding.unwrap();
+    assert_eq!(finding["path"], "listen.public_tls", "{text}");
+    assert!(finding["file"].as_str().unwrap().ends_with("relay.toml"), "{text}");
+    assert!(finding["line"].as_u64().unwrap() > 0, "{text}");
+    assert!(finding["message"].as_str().unwrap().contains("cannot be used"), "{text}");
     assert!(speaks(&relay, &second).await, "the old one stands");
     replace(&folder.config().join("public.key"), &key);
     assert_eq!(reload().await.0, 200);
@@ -113,19 +119,46 @@ async fn a_certificate_that_is_not_there_is_told_at_the_start_and_not_needed_to_
     let folder = with_tls();
     let Err(log) = Relay::try_start(&folder, &[]).await else { panic!("it started") };
     assert!(log.contains("listen.public_tls") && log.contains("public.pem"), "{log}");
-    let mut check = binary();
-    check.arg("check").arg("--config").arg(folder.config());
-    assert!(check.output().await.unwrap().status.success());
+    let (code, said) = checked(&folder).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("listen.public_tls: the file") && said.contains("needs it"), "{said}");
     folder.edit("relay.toml", |text| text.replace("cert = \"public.pem\", ", ""));
+    let (_, said) = checked(&folder).await;
+    assert!(said.contains("listen.public_tls.cert: is missing"), "{said}");
+}
+
+#[tokio::test]
+async fn a_pair_that_is_there_and_of_no_use_is_an_error_of_check() {
+    let folder = with_tls();
+    certificate(&folder, "public");
+    certificate(&folder, "admin");
+    assert_eq!(checked(&folder).await.0, Some(0));
+    let path = |name: &str| folder.config().join(name);
+    std::fs::copy(path("public.key"), path("admin.key")).unwrap();
+    std::fs::write(path("public.pem"), "no certificate").unwrap();
+    // With whatever else is wrong.
+    folder.edit("relay.toml", |text| format!("unheard_of = 1\n{text}"));
+    let (code, said) = checked(&folder).await;
+    assert_eq!(code, Some(78), "{said}");
+    for part in [
+        "listen.public_tls: the file",
+        "holds no certificate in PEM",
+        "listen.admin_tls: the certificate",
+        "cannot be used",
+        "unheard_of: unknown key",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains("PRIVATE KEY"), "{said}");
+}
+
+/// How `check` ends, and all that it says.
+async fn checked(folder: &Folder) -> (Option<i32>, String) {
     let mut check = binary();
     check.arg("check").arg("--config").arg(folder.config());
     let said = check.output().await.unwrap();
-    let said = format!(
-        "{}{}",
-        String::from_utf8_lossy(&said.stdout),
-        String::from_utf8_lossy(&said.stderr)
-    );
-    assert!(said.contains("listen.public_tls.cert: is missing"), "{said}");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (said.status.code(), text(&said.stdout) + &text(&said.stderr))
 }
 
 #[tokio::test]

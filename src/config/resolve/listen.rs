@@ -7,8 +7,9 @@ use std::{
 
 use super::Context;
 use crate::config::{
-    Doors, Listen, TlsFiles,
+    Doors, Listen, Secrets, TlsError, TlsFiles,
     document::{Node, Section},
+    read_pair,
 };
 
 /// hyper reads a head into a buffer of at least this size.
@@ -86,8 +87,8 @@ fn doors(section: &Section<'_>, context: &Context<'_>) -> Doors {
     doors
 }
 
-/// `{ cert = "public.pem", key = "public.key" }`, paths below the configuration's folder. Whether
-/// the two fit is seen when serving: neither is needed to check.
+/// `{ cert = "public.pem", key = "public.key" }`, paths below the configuration's folder. Like a
+/// secret they need not be there to check; what is there must be of use.
 fn tls(node: &Node<'_>, context: &Context<'_>) -> Option<TlsFiles> {
     let section = node.section()?;
     let path = |key| {
@@ -106,5 +107,13 @@ fn tls(node: &Node<'_>, context: &Context<'_>) -> Option<TlsFiles> {
     };
     let (cert, key) = (path("cert"), path("key"));
     section.finish();
-    Some(TlsFiles { cert: cert?, key: key? })
+    let files = TlsFiles { cert: cert?, key: key? };
+    match read_pair(&files) {
+        Err(why @ TlsError::Unread(..)) if context.vault.secrets == Secrets::Placeholder => {
+            node.warning(format!("{why}; serving needs it"));
+        }
+        Err(why) => node.error(why.to_string()),
+        Ok(_) => {}
+    }
+    Some(files)
 }
