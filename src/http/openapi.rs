@@ -18,6 +18,8 @@ pub(super) fn routes() -> Router<Arc<Relay>> {
 
 /// The whole description: OpenAPI 3.1.
 fn document() -> Value {
+    let mut paths = paths();
+    add_refusals(&mut paths);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -25,7 +27,7 @@ fn document() -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "description": "First-party events in, conversion API requests out. The admin calls are served by the admin listener.",
         },
-        "paths": paths(),
+        "paths": paths,
         "components": {
             "securitySchemes": {
                 "write_key": {"type": "http", "scheme": "bearer"},
@@ -332,20 +334,76 @@ fn refusal(description: &str) -> Value {
     answer(description, &json!({"$ref": "#/components/schemas/Error"}))
 }
 
+/// What admin calls refuse besides what their parameters and bodies make them refuse.
+const REFUSALS: [(&str, &str, &str); 8] = [
+    ("/admin/v1/dead/replay", "404", "No such destination"),
+    ("/admin/v1/dead/discard", "404", "No such destination"),
+    ("/admin/v1/events/{event_id}", "404", "Nothing is kept of such an event"),
+    ("/admin/v1/destinations/{name}/pause", "404", "No such destination"),
+    ("/admin/v1/destinations/{name}/resume", "404", "No such destination"),
+    ("/admin/v1/privacy/withdraw", "422", UNREAD_PERSON),
+    ("/admin/v1/privacy/erase", "422", UNREAD_PERSON),
+    ("/admin/v1/privacy/export", "422", UNREAD_PERSON),
+];
+const UNREAD_PERSON: &str = "No person, no site, or a field that is not what it should be";
+
 fn admin_call(method: &str, summary: &str, success: &Value, more: &Value) -> Value {
-    let mut call = json!({
-        "summary": summary,
-        "security": [{"admin_token": []}],
-        "responses": {
-            "200": success,
-            "401": refusal("No known admin token"),
-            "403": refusal("The token lacks the role"),
-        },
+    let mut responses = json!({
+        "200": success,
+        "401": refusal("No known admin token"),
+        "403": refusal("The token lacks the role"),
+        "429": refusal("Too many wrong admin tokens came from this address, with Retry-After"),
+        "503": refusal("The store or the disk fails, or the relay is stopping, with Retry-After"),
     });
+    let refuses = |status: &str, why: &str| (status.to_owned(), refusal(why));
+    if let Some(responses) = responses.as_object_mut() {
+        let is_in_query = |one: &Value| one.get("in").is_some_and(|place| place == "query");
+        let parameters = more.get("parameters").and_then(Value::as_array);
+        if parameters.is_some_and(|all| all.iter().any(is_in_query)) {
+            responses.extend([refuses("400", "A parameter that is not what it should be")]);
+        }
+        if more.get("requestBody").is_some() {
+            responses.extend([
+                refuses("400", "Malformed JSON, or a field that is not what it should be"),
+                refuses("408", "The body did not arrive in time"),
+                refuses("413", "Too many bytes"),
+                refuses("415", "Another encoding than is read"),
+            ]);
+        }
+    }
+    let mut call =
+        json!({"summary": summary, "security": [{"admin_token": []}], "responses": responses});
     if let (Some(call), Some(more)) = (call.as_object_mut(), more.as_object()) {
         call.extend(more.clone());
     }
     json!({ method: call })
+}
+
+/// Adds what only some calls answer.
+fn add_refusals(paths: &mut Value) {
+    let mut add = |path: &str, status: &str, answer: Value| {
+        let call = paths.get_mut(path).and_then(|call| call.as_object_mut()?.values_mut().next());
+        let responses = call.and_then(|call| call.get_mut("responses")?.as_object_mut());
+        if let Some(responses) = responses {
+            responses.insert(status.to_owned(), answer);
+        }
+    };
+    for (path, status, why) in REFUSALS {
+        add(path, status, refusal(why));
+    }
+    let findings = json!({"type": "object", "properties": {
+        "config": {"type": "null"}, "errors": {"type": "integer"}, "warnings": {"type": "integer"},
+        "findings": {"type": "array", "items": {"type": "object", "properties": {
+            "severity": {"type": "string", "enum": ["error", "warning"]}, "file": {"type": "string"},
+            "line": {"type": "integer", "description": "From 1; 0 where the file as a whole is meant"},
+            "path": {"type": "string"}, "message": {"type": "string"},
+        }}},
+    }});
+    add(
+        "/admin/v1/config/reload",
+        "422",
+        answer("What `check` says; the old one stands", &findings),
+    );
 }
 
 fn schemas() -> Value {
@@ -476,6 +534,16 @@ mod tests {
         assert!(!found.is_empty());
         for reference in found {
             assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn what_some_calls_refuse_names_calls_that_there_are() {
+        let document = document();
+        for (path, status, why) in REFUSALS {
+            let call = document["paths"][path].as_object().unwrap_or_else(|| panic!("{path}"));
+            let said = &call.values().next().unwrap()["responses"][status]["description"];
+            assert_eq!(said, why, "{path}");
         }
     }
 

@@ -147,6 +147,46 @@ async fn every_admin_call_takes_its_roles_and_no_other() {
     }
 }
 
+/// Whatever a call is given, it answers only what the description says that it may.
+#[tokio::test]
+async fn every_admin_answer_is_in_the_description() {
+    let fixture = Fixture::new(|_| {});
+    let (_, _, document) =
+        fixture.public(Request::get("/openapi.json").body(Body::empty()).unwrap()).await;
+    let mut seen = std::collections::BTreeSet::new();
+    for (method, path, roles) in ADMIN_CALLS {
+        let role = roles.split(' ').next().unwrap();
+        let declared = &document["paths"][path][method.to_lowercase()]["responses"];
+        let called = path.replace("{event_id}", "x").replace("{name}", "nobody");
+        for body in [
+            "",
+            "{}",
+            "{\"destination\": \"nobody\"}",
+            "{\"orders\": [{\"order_id\": \"1\", \"site\": \"no\"}]}",
+            "{\"user\": {}}",
+            "{\"user\": {\"emial\": \"a\"}}",
+            "{\"user\": {\"external_id\": \"u\"}, \"site\": \"no\"}",
+            "{\"user\": {\"external_id\": \"u\"}}",
+        ] {
+            for query in ["", "?limit=many&from=then"] {
+                let asked = format!("{called}{query}");
+                for token in [&format!("{role}-token"), "wrong"] {
+                    let (status, answer) = fixture.admin(method, &asked, token, body).await;
+                    let of = declared.get(status.to_string());
+                    assert!(of.is_some(), "{method} {asked} {body}: {status} {answer}");
+                    seen.insert(status);
+                }
+            }
+        }
+        let large = " ".repeat(5 << 20);
+        let (status, _) = fixture.admin(method, &called, &format!("{role}-token"), &large).await;
+        assert!(declared.get(status.to_string()).is_some(), "{method} {called}: {status}");
+    }
+    for status in [200, 400, 401, 404, 422] {
+        assert!(seen.contains(&status), "{status} is put to the test");
+    }
+}
+
 #[tokio::test]
 async fn every_act_is_written_down_and_reads_are_not() {
     let fixture = Fixture::new(|_| {});
