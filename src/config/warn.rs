@@ -94,7 +94,9 @@ fn about_posting(documents: &Documents<'_>, relay: &Relay, context: &Context<'_>
     if relay.write_keys.is_empty() && relay.webhooks.is_empty() && !report.has_errors() {
         report.warning(&place, "no [[write_keys]]: nobody can post events");
     }
-    if context.mode == Mode::Live && relay.queue.encryption_key.is_none() {
+    // One that is written and cannot be read is an error of its own.
+    let queue = documents.relay.root(report).table("queue");
+    if context.mode == Mode::Live && queue.get("encryption_key").is_none() {
         let message = "no queue.encryption_key: the queue is sealed by a key file beside it";
         report.warning(&place, message);
     }

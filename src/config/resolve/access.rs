@@ -44,14 +44,17 @@ pub(super) fn write_keys(
     context: &Context<'_>,
 ) -> Vec<WriteKey> {
     let mut keys: Vec<WriteKey> = Vec::new();
+    let mut referred = Vec::new();
     for (at, section) in root.array("write_keys").into_iter().enumerate() {
         let place = section.place().clone();
+        let is_known = is_referred_to(&section, &["key"], &mut referred);
         let Some(key) = write_key(at, section, sites, context) else { continue };
         if keys.iter().any(|other| other.name == key.name) {
             context.report.error(&place.below("name"), format!("{:?} is taken", key.name));
         }
         let same = |other: &WriteKey| other.key.expose_secret() == key.key.expose_secret();
-        if context.vault.secrets == Secrets::Resolve && keys.iter().any(same) {
+        let is_resolved = context.vault.secrets == Secrets::Resolve;
+        if is_known || (is_resolved && keys.iter().any(same)) {
             let message = "another write key has the same secret, so nobody could tell them apart";
             context.report.error(&place.below("key"), message);
         }
@@ -145,20 +148,30 @@ fn origin(text: &str) -> Option<String> {
     (matches!(url.scheme(), "http" | "https") && origin == text).then_some(origin)
 }
 
+/// Whether an earlier section has the same reference or hash, which is known without the secret.
+fn is_referred_to(section: &Section<'_>, keys: &[&str], earlier: &mut Vec<toml::Value>) -> bool {
+    let Some(node) = keys.iter().find_map(|key| section.get(key)) else { return false };
+    let reference = node.to_toml();
+    let is_known = earlier.contains(&reference);
+    earlier.push(reference);
+    is_known
+}
+
 /// `[[admin_tokens]]`; in sandbox mode there is one without a word.
 pub(super) fn admin_tokens(root: &Section<'_>, context: &Context<'_>) -> Vec<AdminToken> {
     let mut tokens: Vec<AdminToken> = Vec::new();
+    let mut referred = Vec::new();
     for (at, section) in root.array("admin_tokens").into_iter().enumerate() {
+        let is_known = is_referred_to(&section, &["token", "token_sha256"], &mut referred);
         let name = name_of(&section, &format!("token_{}", at + 1));
         if tokens.iter().any(|token| token.name == name) {
             context.report.error(&section.place().below("name"), format!("{name:?} is taken"));
         }
         let fallback = if at == 0 { "dev-token".to_owned() } else { format!("dev-token-{name}") };
         let token = token(&section, &fallback, context);
-        if let Some(token) = &token
-            && context.vault.secrets == Secrets::Resolve
-            && tokens.iter().any(|other| other.token.is_same(token))
-        {
+        let is_resolved = context.vault.secrets == Secrets::Resolve;
+        let same = |token| tokens.iter().any(|other| other.token.is_same(token));
+        if is_known || (is_resolved && token.as_ref().is_some_and(same)) {
             let message = "another admin token is the same, so nobody could tell who acted";
             context.report.error(&section.place().below("token"), message);
         }

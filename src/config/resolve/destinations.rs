@@ -118,10 +118,7 @@ fn draft(
     };
     match platform {
         Some(platform) => draft.read_keys(platform, &section, context),
-        // Which keys are right depends on the platform.
-        None => {
-            section.entries();
-        }
+        None => read_keys_of_any(&section, context),
     }
     section.finish();
     draft.check_reach(context);
@@ -162,6 +159,18 @@ impl Draft {
             } else if is_of_kind(&node, key.kind) {
                 self.table.insert(key.name.to_owned(), node.to_toml());
             }
+        }
+    }
+}
+
+/// Which keys are right depends on the platform: where it is not known, a key of any will do, and what
+/// is a secret everywhere must be a reference.
+fn read_keys_of_any(section: &Section<'_>, context: &Context<'_>) {
+    let keys = || context.registry.iter().flat_map(|platform| platform.keys);
+    for key in keys() {
+        let Some(node) = section.get(key.name) else { continue };
+        if keys().filter(|other| other.name == key.name).all(|o| o.kind == KeyKind::Secret) {
+            context.vault.read(&node, Missing::Without("its platform is not known"));
         }
     }
 }

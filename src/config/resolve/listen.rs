@@ -6,10 +6,13 @@ use std::{
 };
 
 use super::Context;
-use crate::config::{
-    Doors, Listen, Secrets, TlsError, TlsFiles,
-    document::{Node, Section},
-    read_pair,
+use crate::{
+    config::{
+        Doors, Listen, Secrets, TlsError, TlsFiles,
+        document::{Node, Section},
+        read_pair,
+    },
+    destinations::Mode,
 };
 
 /// hyper reads a head into a buffer of at least this size.
@@ -43,8 +46,33 @@ pub(super) fn listen(section: Section<'_>, context: &Context<'_>) -> Listen {
             .and_then(|node| node.parse("a header's name such as \"CF-Connecting-IP\"", header)),
         doors: doors(&section, context),
     };
+    one_address_each(&listen, &section, context);
     section.finish();
     listen
+}
+
+/// Two listeners cannot have one port of the same addresses; port 0 is a free one for each.
+fn one_address_each(listen: &Listen, section: &Section<'_>, context: &Context<'_>) {
+    let mut all = vec![("public", listen.public), ("admin", listen.admin)];
+    if context.mode == Mode::Sandbox {
+        all.push(("sandbox", listen.sandbox));
+    }
+    let meet = |a: SocketAddr, b: SocketAddr| {
+        let is_any = a.ip().is_unspecified() || b.ip().is_unspecified();
+        a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || is_any)
+    };
+    for (at, (key, address)) in all.iter().enumerate() {
+        let earlier = all.iter().take(at).find(|(_, other)| meet(*address, *other));
+        let Some((other, _)) = earlier else { continue };
+        // The one that is written is the one to change.
+        let key = if section.get(key).is_some() { *key } else { *other };
+        let message = format!(
+            "port {} is taken by another listener ([listen] public, admin, and in sandbox mode \
+             sandbox): each needs its own",
+            address.port()
+        );
+        context.report.error(&section.place_of(key), message);
+    }
 }
 
 fn doors(section: &Section<'_>, context: &Context<'_>) -> Doors {

@@ -188,6 +188,9 @@ fn engine(node: &Node<'_>) -> Option<Engine> {
     found
 }
 
+/// With less an empty store is nearly full.
+const LITTLE_DISK: u64 = 64 << 20;
+
 fn queue(section: Section<'_>, context: &Context<'_>) -> QueueSettings {
     let vault = context.vault;
     let engine = section.get("engine").and_then(|node| engine(&node)).unwrap_or(Engine::Sled);
@@ -203,12 +206,20 @@ fn queue(section: Section<'_>, context: &Context<'_>) -> QueueSettings {
     if let Some(node) = per_destination.filter(|_| max_pending_per_destination > max_pending) {
         node.warning(format!("is above max_pending ({max_pending}), which is reached first"));
     }
+    let max_disk = section.get("max_disk");
+    let max_disk_bytes = max_disk.as_ref().and_then(|node| node.size()).unwrap_or(20 << 30);
+    if let Some(node) = max_disk.filter(|_| max_disk_bytes < LITTLE_DISK) {
+        node.warning(
+            "is less than 64 MiB, of which the store itself takes several: events will soon be \
+             refused",
+        );
+    }
     let without_key = "a key file in the data folder takes its place";
     let settings = QueueSettings {
         engine,
         max_pending,
         max_pending_per_destination,
-        max_disk: section.get("max_disk").and_then(|node| node.size()).unwrap_or(20 << 30),
+        max_disk: max_disk_bytes,
         encryption_key: section
             .get("encryption_key")
             .and_then(|node| vault.read_key(&node, without_key)),

@@ -241,3 +241,43 @@ fn files_that_cannot_be_read_are_findings() {
     assert_eq!(loaded.findings.len(), 1);
     assert!(loaded.findings[0].message.starts_with("there is no such folder"));
 }
+
+#[test]
+fn no_two_listeners_have_one_port() {
+    let of = |text: &str| lines(&check(&[("relay.toml", text)]));
+    let refused = |text: &str, path: &str| {
+        let found = of(text);
+        let line = found.iter().find(|line| line.starts_with("error"));
+        assert!(line.is_some_and(|line| line.contains(path)), "{text}: {found:?}");
+    };
+    refused("[listen]\npublic = \"127.0.0.1:8081\"", "relay.toml:2: listen.public: port 8081");
+    refused("[listen]\nadmin = \"0.0.0.0:8080\"", "relay.toml:2: listen.admin: port 8080");
+    refused("[listen]\npublic = \"[::]:1\"\nadmin = \"[::1]:1\"", "relay.toml:3: listen.admin");
+    refused("[listen]\nadmin = \"127.0.0.1:8090\"", "relay.toml:2: listen.admin: port 8090");
+    for fine in [
+        "[listen]\npublic = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"",
+        "[listen]\npublic = \"127.0.0.1:1\"\nadmin = \"127.0.0.2:1\"",
+        "mode = \"test\"\n[listen]\nadmin = \"127.0.0.1:8090\"",
+    ] {
+        let found = of(fine);
+        assert!(!found.iter().any(|line| line.contains("taken by another")), "{fine}: {found:?}");
+    }
+}
+
+#[test]
+fn a_section_without_its_platform_is_read_all_the_same() {
+    let found = lines(&check_good_but(
+        "destinations.toml",
+        "[ads]\nplatfrom = \"ads\"\naccess_token = \"plain\"\nlevel = 1\n\
+         [hook]\nplatform = \"hook\"\nurl = \"https://crm.example.com/in\"\n",
+    ));
+    for part in [
+        "ads.platform: is missing",
+        "destinations.toml:2: ads.platfrom: unknown key; did you mean \"platform\"?",
+        "destinations.toml:3: ads.access_token: a secret is never written here",
+    ] {
+        assert!(found.iter().any(|line| line.contains(part)), "{part}: {found:?}");
+    }
+    assert!(!found.iter().any(|line| line.contains("ads.level")), "{found:?}");
+    assert!(!found.join(" ").contains("plain"), "{found:?}");
+}

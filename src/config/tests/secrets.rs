@@ -184,3 +184,21 @@ fn listeners_have_bounds_that_work() {
         assert!(loaded.config.is_none() && found.contains(expected), "{lines}: {found}");
     }
 }
+
+#[test]
+fn two_keys_with_one_reference_are_refused_without_the_secret() {
+    let key = |name: &str| format!("[[write_keys]]\nname = {name:?}\nkey = {{ env = \"A\" }}\n");
+    let token = "[[admin_tokens]]\nname = \"NAME\"\ntoken = { env = \"T\" }\n";
+    let tokens = token.replace("NAME", "a") + &token.replace("NAME", "b");
+    let relay = key("a") + &key("b") + &tokens;
+    let found = lines(&serve(&[("relay.toml", &relay)], Secrets::Placeholder, None, &none));
+    let errors: Vec<_> = found.iter().filter(|line| line.starts_with("error")).collect();
+    assert_eq!(errors.len(), 2, "{found:?}");
+    assert!(errors[0].contains("write_keys[1].key: another write key has the same"), "{found:?}");
+    assert!(errors[1].contains("admin_tokens[1].token: another admin token"), "{found:?}");
+
+    let other =
+        relay.replacen("{ env = \"A\" }", "{ env = \"B\" }", 1).replacen("\"T\"", "\"U\"", 1);
+    let loaded = serve(&[("relay.toml", &other)], Secrets::Placeholder, None, &none);
+    assert_eq!(loaded.errors().count(), 0, "{:?}", lines(&loaded));
+}

@@ -1,6 +1,6 @@
 //! What is legal but likely wrong, one by one.
 
-use super::{GOOD, check, check_good_but, lines};
+use super::{GOOD, Secrets, check, check_good_but, good_but, lines, serve};
 
 /// The one finding of [`GOOD`] with a file replaced.
 fn one(name: &str, text: &str) -> String {
@@ -246,7 +246,7 @@ fn of_a_count_that_outlasts_what_it_counts_by() {
             "[events.purchase]\nkind = \"macro\"\ncount = {{ per = \"{per}\" }}\n\
              [events.purchase.destinations]\nads = true\nhook = true\n"
         );
-        let mut files = super::good_but("events.toml", &events);
+        let mut files = good_but("events.toml", &events);
         files[0].1.push_str("[retention]\nfrequency = \"30d\"\n");
         let files: Vec<(&str, &str)> = files.iter().map(|(n, text)| (*n, text.as_str())).collect();
         lines(&check(&files))
@@ -267,7 +267,7 @@ fn of_a_currency_that_the_rates_do_not_have() {
              hook = true\n"
         );
         let rates = "EUR,1,2026-11-22\nUSD,1.1,2026-11-22\n".to_owned();
-        let mut files = super::good_but("events.toml", &events);
+        let mut files = good_but("events.toml", &events);
         files.push(("rates.csv", rates));
         let files: Vec<(&str, &str)> = files.iter().map(|(n, text)| (*n, text.as_str())).collect();
         lines(&check(&files))
@@ -288,4 +288,24 @@ fn of_names_and_dates_the_text_says_what_to_write() {
     let names: Vec<&str> = known.split(", ").collect();
     let once: std::collections::BTreeSet<&&str> = names.iter().collect();
     assert_eq!(names.len(), once.len(), "each once: {known}");
+}
+
+#[test]
+fn of_a_queue_key_only_where_none_is_written() {
+    let relay =
+        GOOD[0].1.replace("sandbox", "live") + "[queue]\nencryption_key = { env = \"K\" }\n";
+    let files = good_but("relay.toml", &relay);
+    let files: Vec<(&str, &str)> = files.iter().map(|(n, t)| (*n, t.as_str())).collect();
+    let found = lines(&serve(&files, Secrets::Resolve, None, &|_| None));
+    assert!(found.iter().any(|f| f.contains("queue.encryption_key: the environment")), "{found:?}");
+    assert!(!found.iter().any(|f| f.contains("no queue.encryption_key")), "{found:?}");
+}
+
+#[test]
+fn of_a_disk_too_small_for_a_store() {
+    let of =
+        |size: &str| lines(&check(&[("relay.toml", &format!("[queue]\nmax_disk = {size:?}"))]));
+    let told = |found: &[String]| found.iter().any(|f| f.contains("queue.max_disk: is less than"));
+    assert!(told(&of("1 KiB")), "{:?}", of("1 KiB"));
+    assert!(!told(&of("64 MiB")));
 }
