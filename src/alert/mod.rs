@@ -36,7 +36,7 @@ pub enum Kind {
     OldestAge,
     /// Events will soon be too old for their platform.
     ExpiringSoon,
-    /// A destination's backlog is full: its new events are not kept.
+    /// The backlog of a destination, or of all, is full: new events are not kept.
     BacklogFull,
     /// Too many of a destination's events die.
     DeadLetterRate,
@@ -101,8 +101,9 @@ impl Kind {
                  what expires is not sent"
             }
             Kind::BacklogFull => {
-                "mend the destination, or raise queue.max_pending_per_destination; with when_full = \
-                 \"refuse\" its senders get 503 and keep their events"
+                "mend the destination, or raise queue.max_pending_per_destination, or where all are \
+                 full queue.max_pending; with when_full = \"refuse\" its senders get 503 and keep \
+                 their events"
             }
             Kind::DeadLetterRate => {
                 "`conversion-relay dead groups` names the causes, and the command that replays \
@@ -188,6 +189,8 @@ pub struct Sight {
     pub disk_free: u64,
     /// The store takes events.
     pub is_open: bool,
+    /// Why the queue as a whole has no room, where it has none.
+    pub full: Option<String>,
 }
 
 /// An alert that fires.
@@ -222,11 +225,16 @@ impl Active {
         self.alert.hint()
     }
 
+    /// How its subject is called on the wire: a backlog that is nobody's is the queue's.
+    fn about(&self) -> &'static str {
+        if self.subject.is_empty() { "queue" } else { self.alert.subject() }
+    }
+
     /// As it is listed.
     pub fn to_json(&self) -> Value {
         json!({
             "alert": self.alert.name(),
-            self.alert.subject(): self.subject,
+            self.about(): self.subject,
             "since": self.since.to_string(),
             "message": self.message,
             "hint": self.hint(),
@@ -319,9 +327,12 @@ impl Watch {
         for (event, message) in self.histories.look(&sight.events, settings.silent_after, now) {
             found.insert((Kind::EventStopped, event), message);
         }
-        found.extend(
-            of_disk(sight, settings).map(|told| ((Kind::DiskReserve, String::new()), told)),
-        );
+        if let Some(told) = of_disk(sight, settings) {
+            found.insert((Kind::DiskReserve, String::new()), told);
+        } else if let Some(full) = &sight.full {
+            let told = format!("{full} (queue.max_pending): new events are answered with 503");
+            found.insert((Kind::BacklogFull, String::new()), told);
+        }
         self.tell(found, now)
     }
 

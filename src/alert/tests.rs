@@ -183,3 +183,23 @@ fn a_clock_that_steps_makes_no_storm() {
     }
     assert_eq!(all, 0);
 }
+
+#[test]
+fn a_full_queue_is_told_of_once_and_so_is_its_end() {
+    let mut watch = Watch::default();
+    let settings = AlertSettings::default();
+    let full =
+        Sight { full: Some("10 jobs are pending in all".to_owned()), ..sight(Look::default()) };
+    let notices = watch.look(&full, &settings, at(0));
+    assert_eq!(told(&notices), [("backlog_full", "", false)]);
+    let body = notices[0].to_json();
+    assert_eq!((&body["queue"], body.get("destination")), (&json!(""), None), "{body}");
+    let text = notices[0].text();
+    assert!(text.contains("10 jobs") && text.contains("503"), "{text}");
+    assert_eq!(watch.look(&full, &settings, at(2)), []);
+    let notices = watch.look(&sight(Look::default()), &settings, at(20));
+    assert_eq!(told(&notices), [("backlog_full", "", true)]);
+    // Where it is the disk, that is what is told.
+    let disk = Sight { disk: (0, 1 << 34), ..full };
+    assert_eq!(told(&watch.look(&disk, &settings, at(40))), [("disk_reserve", "", false)]);
+}

@@ -16,7 +16,7 @@ use crate::{
     config::{Config, versions},
     delivery::{Delivery, health::Cause},
     destinations::FaultKind,
-    queue::{Disk, Queue},
+    queue::{Disk, Queue, Refused},
     telemetry,
 };
 
@@ -150,6 +150,10 @@ impl Watched {
             disk: (most.saturating_sub(vitals.disk_bytes), most),
             disk_free: free.saturating_sub(disk.floor_bytes),
             is_open: vitals.open,
+            full: match self.queue.ready() {
+                Err(Refused::Full(why)) => Some(why),
+                Ok(()) | Err(Refused::Store(_) | Refused::Stopping) => None,
+            },
         }
     }
 }
