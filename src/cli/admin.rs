@@ -13,6 +13,9 @@ use super::{
 /// What the sandbox takes where no token is set.
 const SANDBOX_TOKEN: &str = "dev-token";
 
+/// Dead letters that a relay lists at once.
+const LISTED_AT_MOST: u64 = 10_000;
+
 /// Commands that ask a running relay.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Admin {
@@ -79,7 +82,7 @@ pub(crate) struct List {
     /// Of this group only, by the id that `dead groups` prints.
     #[arg(long, value_name = "ID")]
     group: Option<String>,
-    /// At most so many.
+    /// At most so many; without it as many as the relay lists at once, which is 10,000.
     #[arg(long)]
     limit: Option<u64>,
     #[command(flatten)]
@@ -161,7 +164,7 @@ impl Admin {
     /// Asks, and prints the answer as JSON; Failed where the relay refuses or is not there.
     pub(crate) async fn run(self) -> anyhow::Result<Exit> {
         let answer = match self {
-            Admin::Dead(Dead::List(list)) => return print_lines(&list.ask().await?),
+            Admin::Dead(Dead::List(list)) => return list.print().await,
             Admin::Dead(Dead::Groups(groups)) => return print_groups(&groups.ask().await?),
             Admin::AdminLog(log) => return print_lines(&log.ask().await?),
             Admin::Dead(Dead::Replay(chosen)) => chosen.ask("replay", Map::new()).await?,
@@ -196,8 +199,21 @@ impl Destination {
 }
 
 impl List {
+    /// What is beyond the most that are listed at once is said: a list that ends silently looks whole.
+    async fn print(self) -> anyhow::Result<Exit> {
+        let wanted = self.limit.unwrap_or(LISTED_AT_MOST);
+        let answer = self.ask().await?;
+        if answer.is_success() && wanted >= LISTED_AT_MOST && is_cut(&answer) {
+            eprintln!(
+                "{LISTED_AT_MOST} are listed, the most at once; there may be more: --destination, \
+                 --reason or --group narrows it down, and `dead groups` counts them all"
+            );
+        }
+        print_lines(&answer)
+    }
+
     async fn ask(self) -> anyhow::Result<Answer> {
-        let limit = self.limit.map(|limit| limit.to_string());
+        let limit = Some(self.limit.unwrap_or(LISTED_AT_MOST).to_string());
         let query: Vec<(&str, String)> = [
             ("destination", self.destination),
             ("reason", self.reason),
@@ -286,6 +302,11 @@ fn print_groups(answer: &Answer) -> anyhow::Result<Exit> {
         eprintln!("{others} dead letters more, of further causes; --destination narrows it down");
     }
     print_lines(answer)
+}
+
+/// Whether a list is as long as a relay makes one.
+fn is_cut(answer: &Answer) -> bool {
+    u64::try_from(objects(answer).len()).unwrap_or(u64::MAX) >= LISTED_AT_MOST
 }
 
 /// A list as one object a line.
@@ -379,7 +400,7 @@ mod tests {
             (vec!["stats"], "GET /admin/v1/stats", json!(null)),
             (vec!["pause", "meta"], "POST /admin/v1/destinations/meta/pause", json!({})),
             (vec!["resume", "a/b"], "POST /admin/v1/destinations/a%2Fb/resume", json!({})),
-            (vec!["dead", "list"], "GET /admin/v1/dead", json!(null)),
+            (vec!["dead", "list"], "GET /admin/v1/dead?limit=10000", json!(null)),
             (
                 vec![
                     "dead",
@@ -439,6 +460,16 @@ mod tests {
         assert!(HttpClient::new("ftp://example.com", None).is_err());
         assert!(HttpClient::new("not a url", None).is_err());
         assert!(HttpClient::new("https://relay.example.com", None).is_ok());
+    }
+
+    #[test]
+    fn a_list_that_may_go_on_is_told_from_a_whole_one() {
+        let list = |letters: u64| {
+            let body = json!((0..letters).map(|id| json!({"id": id})).collect::<Vec<_>>());
+            Answer { status: 200, retry_after: None, body: body.to_string().into_bytes() }
+        };
+        assert!(is_cut(&list(LISTED_AT_MOST)));
+        assert!(!is_cut(&list(LISTED_AT_MOST - 1)));
     }
 
     #[test]

@@ -123,7 +123,7 @@ fn paths() -> Value {
         {"name": "destination", "in": "query", "schema": {"type": "string"}},
         {"name": "reason", "in": "query", "schema": {"type": "string"}},
         {"name": "group", "in": "query", "schema": {"type": "string"}},
-        {"name": "limit", "in": "query", "schema": {"type": "integer"}},
+        {"name": "limit", "in": "query", "schema": {"type": "integer", "default": 100, "maximum": 10_000}, "description": "At most so many; never more than 10,000."},
     ]);
     let evidence = json!([
         {"name": "from", "in": "query", "schema": {"type": "string", "format": "date-time"}},
