@@ -4,7 +4,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::task::JoinHandle;
+use sha2::{Digest as _, Sha256};
+use tokio::{sync::Mutex, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -21,6 +22,14 @@ use crate::{
 
 /// For one call of the webhook.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Who has heard of the end of a day, while another has not.
+#[derive(Default)]
+struct Heard {
+    body: String,
+    /// Hashes of webhooks.
+    by: Vec<[u8; 32]>,
+}
 
 /// Starts the writer.
 pub(super) fn start(
@@ -40,8 +49,10 @@ pub(super) fn start(
 fn announce(config: Arc<ArcSwap<Config>>) -> Announce {
     let client = |guarded| Client::new(Terms { timeout: TIMEOUT, guarded });
     let (guarded, free) = (client(true), client(false));
+    // One call at a time asks for it, and holds it while it posts, hence tokio's.
+    let heard = Arc::new(Mutex::new(Heard::default()));
     Arc::new(move |body| {
-        let config = config.load_full();
+        let (config, heard) = (config.load_full(), heard.clone());
         let (free, guarded) = (free.clone(), guarded.clone());
         Box::pin(async move {
             if config.mode == Mode::Sandbox {
@@ -52,10 +63,24 @@ fn announce(config: Arc<ArcSwap<Config>>) -> Announce {
             if let Some(own) = &config.evidence.webhook {
                 return post(client(allowed), own, &body).await;
             }
-            for webhook in &config.alerts {
-                post(client(allowed || webhook.allow_private), &webhook.url, &body).await?;
+            // One that is out of order keeps nothing from the others, who are not told again with it.
+            let mut heard = heard.lock().await;
+            if heard.body != body {
+                *heard = Heard { body: body.clone(), by: Vec::new() };
             }
-            Ok(())
+            let mut all = Ok(());
+            for webhook in &config.alerts {
+                let mark: [u8; 32] = Sha256::digest(webhook.url.expose_secret()).into();
+                if heard.by.contains(&mark) {
+                    continue;
+                }
+                let client = client(allowed || webhook.allow_private);
+                match post(client, &webhook.url, &body).await {
+                    Ok(()) => heard.by.push(mark),
+                    Err(why) => all = all.and(Err(why)),
+                }
+            }
+            all
         })
     })
 }

@@ -245,6 +245,8 @@ impl Writer {
         for DayEnd { day, length, head } in &chain.untold {
             let body = serde_json::json!({
                 "type": "evidence_day_end", "day": day, "records": length, "head": head,
+                // What chat programs show.
+                "text": format!("decision log of {day}: {length} records, head {head}"),
             });
             if let Err(why) = (self.announce)(body.to_string()).await {
                 self.tried = Some(Stopwatch::start());

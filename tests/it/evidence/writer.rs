@@ -127,6 +127,7 @@ async fn a_day_ends_once_and_is_told_until_somebody_hears() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0]["day"], "2026-11-22");
     assert_eq!((&told[0]["head"], &told[0]["records"]), (&json!(head), &json!(2)));
+    assert!(told[0]["text"].as_str().unwrap().contains("2026-11-22: 2 records"), "{told:?}");
     assert_eq!(house.files(), ["2026-11-22.log", "2026-11-23.log"]);
     assert!(house.verify(&queue).ok);
     queue.close().await;
