@@ -17,10 +17,15 @@ use crate::{
 
 /// Writes it.
 pub(super) fn of(fields: &Fields, job: &Prepared, name: &str) -> Object {
-    let all = job.other();
+    let mut other = job.other();
     // Results first, so that `properties` holds the sender's own only.
-    let (computed, other): (Map<_, _>, Map<_, _>) =
-        all.into_iter().partition(|(key, _)| fields.is_computed(key));
+    let computed: Map<_, _> = if fields.has_computed() {
+        let (computed, own) = other.into_iter().partition(|(key, _)| fields.is_computed(key));
+        other = own;
+        computed
+    } else {
+        Map::new()
+    };
     let present = job.present();
     let mut body = Tree::default();
     for (key, source) in fields.iter() {
@@ -198,8 +203,7 @@ fn adjusts(job: &Prepared) -> Option<Tree<'_>> {
 fn consent(job: &Prepared) -> Tree<'_> {
     let mut grants = Tree::default();
     for (purpose, name) in Purpose::ALL {
-        let said = serde_json::to_value(job.flags.grants.get(purpose)).unwrap_or_default();
-        grants.set(name, Node::Value(Cow::Owned(said)));
+        grants.set(name, Node::text(job.flags.grants.get(purpose).name()));
     }
     grants
 }

@@ -197,6 +197,15 @@ impl Object {
         let mut wanted = String::with_capacity(key.len() + 3);
         key.write(&mut wanted);
         wanted.push(':');
+        // A quote within a text has an escape before it, so that what looks like a key is one, of
+        // this object or of one within it.
+        if !self.text.contains(wanted.as_str()) {
+            return false;
+        }
+        let is_flat = !self.text.bytes().skip(1).any(|byte| byte == b'{' || byte == b'[');
+        if is_flat {
+            return true;
+        }
         let (mut depth, mut in_text, mut is_escaped) = (0u32, false, false);
         for (at, byte) in self.text.bytes().enumerate() {
             match byte {
