@@ -247,7 +247,7 @@ impl Object {
 
     /// Adds a key that the settings or the sender chose, which must be new.
     pub(super) fn insert(&mut self, key: &str, value: impl Json) {
-        self.next(key);
+        self.next(key, "{", ",");
         key.write(&mut self.text);
         self.text.push(':');
         value.write(&mut self.text);
@@ -256,21 +256,22 @@ impl Object {
     /// A key of ours needs no escape.
     fn name(&mut self, key: &'static str) {
         debug_assert!(is_plain(key.as_bytes()), "{key:?} needs an escape");
-        self.next(key);
-        self.text.reserve(key.len() + 3);
-        self.text.push('"');
+        self.next(key, "{\"", ",\"");
         self.text.push_str(key);
         self.text.push_str("\":");
     }
 
-    fn next(&mut self, key: &str) {
+    /// Writes what comes before a key, which is the first or a further one.
+    fn next(&mut self, key: &str, first: &str, further: &str) {
         debug_assert!(!self.has(key), "{key} is written twice");
-        if self.is_empty() {
+        let before = if self.is_empty() {
             self.text.reserve(SMALL_BYTES);
-            self.text.push('{');
+            first
         } else {
-            self.text.push(',');
-        }
+            self.text.reserve(key.len() + 4);
+            further
+        };
+        self.text.push_str(before);
         self.keys += 1;
         self.bits |= bit(key);
     }

@@ -158,7 +158,7 @@ async fn a_store_that_went_back_behind_what_was_noted_before_a_kill_is_refused()
         one(&queue, simple(n)).await;
     }
     while fs::read(&note).unwrap() == before {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let noted = fs::read(&note).unwrap();
     queue.close().await;
