@@ -58,6 +58,8 @@ pub(super) struct Start {
     pub(super) logs: LogFormat,
     /// The embedded sandbox takes everything unread.
     pub(super) fast_sandbox: bool,
+    /// Where secrets are read that the configuration says are in the environment.
+    pub(super) environment: fn(&str) -> Option<String>,
 }
 
 /// A relay that runs.
@@ -115,7 +117,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
     let metrics = Arc::new(Metrics::install().context("metrics cannot be set up")?);
 
     // The sandbox has to listen before destinations can point at it.
-    let draft = load(&options.config, Secrets::Placeholder, None);
+    let draft = load_with(&options.config, Secrets::Placeholder, None, options.environment);
     let Some(draft) = usable(draft) else { return Ok(None) };
     let background = Background::start()?;
     let stop_sandbox = CancellationToken::new();
@@ -130,7 +132,8 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         sandbox_server = Some(server);
     }
     let base = sandbox.map(|address| format!("http://{address}"));
-    let mut loaded = load(&options.config, Secrets::Resolve, base.clone());
+    let mut loaded =
+        load_with(&options.config, Secrets::Resolve, base.clone(), options.environment);
     warn_of_stale_lock(&mut loaded, &options.config);
     say_loudly(&loaded, draft.mode);
     let files = std::mem::take(&mut loaded.files);
@@ -172,6 +175,7 @@ pub(super) async fn start(options: Start) -> anyhow::Result<Option<Running>> {
         folder: options.config.clone(),
         data: options.data.clone(),
         sandbox_base: base,
+        environment: options.environment,
         config: config.clone(),
         queue: queue.clone(),
         delivery: delivery.clone(),
@@ -335,8 +339,16 @@ impl Running {
 // === loading ===
 
 pub(super) fn load(folder: &Path, secrets: Secrets, sandbox_base: Option<String>) -> Loaded {
-    let options =
-        LoadOptions { secrets, sandbox_base, env: &config::environment, registry: REGISTRY };
+    load_with(folder, secrets, sandbox_base, config::environment)
+}
+
+fn load_with(
+    folder: &Path,
+    secrets: Secrets,
+    sandbox_base: Option<String>,
+    environment: fn(&str) -> Option<String>,
+) -> Loaded {
+    let options = LoadOptions { secrets, sandbox_base, env: &environment, registry: REGISTRY };
     config::load(folder, &options)
 }
 
@@ -409,6 +421,7 @@ struct Reloading {
     folder: PathBuf,
     data: PathBuf,
     sandbox_base: Option<String>,
+    environment: fn(&str) -> Option<String>,
     config: Arc<ArcSwap<Config>>,
     queue: Queue,
     delivery: Arc<Delivery>,
@@ -429,8 +442,11 @@ fn reload(parts: Reloading) -> http::Reload {
             let _turn = one_at_a_time.lock().await;
             let folder = parts.folder.clone();
             let base = parts.sandbox_base.clone();
-            let loaded =
-                tokio::task::spawn_blocking(move || load(&folder, Secrets::Resolve, base)).await;
+            let environment = parts.environment;
+            let loaded = tokio::task::spawn_blocking(move || {
+                load_with(&folder, Secrets::Resolve, base, environment)
+            })
+            .await;
             let Ok(mut loaded) = loaded else {
                 return Err(beside(&parts.folder, "the files could not be read".to_owned()));
             };

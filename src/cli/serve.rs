@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Exit, relay};
-use crate::telemetry::LogFormat;
+use crate::{config, telemetry::LogFormat};
 
 /// The relay. With `mode = "sandbox"` destinations are the embedded sandbox.
 #[derive(Debug, clap::Args)]
@@ -27,6 +27,7 @@ impl Serve {
             take_free_ports: false,
             logs: LogFormat::Auto,
             fast_sandbox: self.fast_sandbox,
+            environment: config::environment,
         };
         let Some(running) = relay::start(start).await? else { return Ok(Exit::Configuration) };
         let stopped = running.until_stopped()?;

@@ -240,6 +240,11 @@ impl FieldSet {
         self.0 & (1u128 << (field as u8)) != 0
     }
 
+    /// How many of its fields are listed before one.
+    pub fn before(self, field: Field) -> usize {
+        (self.0 & ((1u128 << (field as u8)) - 1)).count_ones() as usize
+    }
+
     /// Adds a field.
     pub fn insert(&mut self, field: Field) {
         self.0 |= 1u128 << (field as u8);

@@ -51,6 +51,15 @@ pub enum Grant {
 }
 
 impl Grant {
+    /// As it is written: `granted`, `denied` or `not_asked`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Grant::Granted => "granted",
+            Grant::Denied => "denied",
+            Grant::NotAsked => "not_asked",
+        }
+    }
+
     /// The stricter of two signals about one purpose: a denial beats a grant, a grant beats silence.
     #[must_use]
     pub fn strictest(self, other: Grant) -> Grant {

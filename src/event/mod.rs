@@ -182,10 +182,14 @@ impl Texts {
 
     /// Every value of a field, in clear.
     pub fn all(&self, field: Field) -> impl Iterator<Item = &str> {
-        let from = match self.present.contains(field) {
-            true => self.texts.partition_point(|(known, _)| *known < field),
+        // As many fields come before it at least, and few have several values.
+        let mut from = match self.present.contains(field) {
+            true => self.present.before(field),
             false => self.texts.len(),
         };
+        while self.texts.get(from).is_some_and(|(known, _)| *known < field) {
+            from += 1;
+        }
         let rest = self.texts.get(from..).unwrap_or_default();
         rest.iter().take_while(move |(known, _)| *known == field).map(|(_, text)| text.expose())
     }

@@ -24,10 +24,12 @@ pub struct Recalled {
     pub clicked_at: Timestamp,
 }
 
-/// The subject key of an order of a site, which two people may share.
+/// The subject key of an order of a site, which two people may share; of an adjustment that of the
+/// order that it adjusts: a shop's refund names nobody, and what the buyer chose is found by it.
 pub(super) fn order_key(street: &Street<'_>, site: &Site, event: &Event) -> Option<IdHash> {
     street.config.consent.memory.click_ids?;
-    let order = event.texts.first(Field::OrderId)?.trim();
+    let adjusted = || event.adjusts.as_ref()?.order_id.as_deref();
+    let order = event.texts.first(Field::OrderId).or_else(adjusted)?.trim();
     let digest = Sha256::new().chain_update(&site.name).chain_update([0]).chain_update(order);
     let digest: [u8; 32] = digest.finalize().into();
     let key = street.key.subject(&site.controller, Field::OrderId, &digest);

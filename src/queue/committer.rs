@@ -133,6 +133,8 @@ pub(super) struct Committer {
     suspect: bool,
     /// Every batch below this number is on disk: a store that knows less is not ours.
     durable: u64,
+    /// The number of these that the folder tells.
+    noted: u64,
 }
 
 /// What is gathered beside the batch while a round is made.
@@ -180,6 +182,7 @@ impl Committer {
             backoff: FIRST_BACKOFF,
             suspect: false,
             durable,
+            noted: durable,
         };
         committer.resume(store)?;
         Ok(committer)
@@ -392,6 +395,10 @@ impl Committer {
             } else if self.more_to_sweep || self.swept.elapsed() >= SWEEP_EVERY {
                 self.more_to_sweep = round.sweep(&mut self.sweeps)?;
                 self.swept = Stopwatch::start();
+                if self.noted != self.durable {
+                    self.folder.note_durable(self.durable);
+                    self.noted = self.durable;
+                }
                 self.vitals.disk_bytes = store.size_on_disk()?;
                 self.folder.keep_ballast();
             }

@@ -28,6 +28,9 @@ const LOCK: &str = "relay.lock";
 const KEY_FILE: &str = "relay.key";
 const BALLAST: &str = "relay.ballast";
 const MARKER: &str = "relay.marker";
+/// How far batches were durable a moment ago. It is written over in place and never synced: what a
+/// SIGKILL leaves of it is true, and what a power cut leaves is older or fails its checksum.
+const DURABLE: &str = "relay.durable";
 
 /// Bytes free for us on the file system of a folder.
 pub type FreeSpace = Arc<dyn Fn(&Path) -> io::Result<u64> + Send + Sync>;
@@ -52,6 +55,25 @@ impl Default for Disk {
     fn default() -> Self {
         Self { floor_bytes: 64 * 1024 * 1024, free: Arc::new(free_space) }
     }
+}
+
+/// Always of one length: it is written over the one before.
+fn note_of(sequence: u64) -> String {
+    let number = format!("{sequence:020}");
+    format!("{number} {:08x}\n", checksum(&number))
+}
+
+/// What a note says; `None` where it is torn.
+fn noted_sequence(note: &str) -> Option<u64> {
+    let (number, check) = note.trim_end().split_once(' ')?;
+    let is_whole = u32::from_str_radix(check, 16) == Ok(checksum(number));
+    number.parse().ok().filter(|_| is_whole)
+}
+
+fn checksum(text: &str) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(text.as_bytes());
+    crc.sum()
 }
 
 #[cfg(unix)]
@@ -165,16 +187,34 @@ impl Folder {
         })
     }
 
-    /// The sequence number that the marker says was durable, if there is a marker.
+    /// The sequence number up to which batches were durable for certain, if there is a marker.
     pub(super) fn marked_sequence(&self) -> Option<u64> {
         let text = fs::read_to_string(self.path.join(MARKER)).ok()?;
-        Some(text.split_whitespace().last().and_then(|n| n.parse().ok()).unwrap_or(0))
+        let marked = text.split_whitespace().last().and_then(|n| n.parse().ok()).unwrap_or(0);
+        let noted = fs::read_to_string(self.path.join(DURABLE)).ok();
+        Some(marked.max(noted.as_deref().and_then(noted_sequence).unwrap_or(0)))
     }
 
     /// Writes the marker: from now on an empty store is an error.
     pub(super) fn mark(&self, sequence: u64) -> io::Result<()> {
         let text = format!("This folder holds a relay's queue. Durable up to {sequence}\n");
-        write_whole(&self.path.join(MARKER), text.as_bytes())
+        write_whole(&self.path.join(MARKER), text.as_bytes())?;
+        self.note_durable(sequence);
+        Ok(())
+    }
+
+    /// Notes how far batches are on disk. Nothing depends on it but that a store which lost some is
+    /// found out: a disk that refuses it is told of by what must be kept.
+    pub(super) fn note_durable(&self, sequence: u64) {
+        let noted = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.path.join(DURABLE))
+            .and_then(|mut file| io::Write::write_all(&mut file, note_of(sequence).as_bytes()));
+        if let Err(error) = noted {
+            tracing::debug!("{DURABLE} cannot be written: {error}");
+        }
     }
 
     /// The master keys: the configured ones, else the key file, which is made if there is none.

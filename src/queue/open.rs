@@ -1,6 +1,6 @@
 //! Opening a data folder: lock, store, keys, mode, and what was lost if something was.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     Queue,
@@ -8,10 +8,12 @@ use super::{
     counters::Books,
     folder::{Disk, Folder, read_key},
     lease::Shared,
-    record::space,
+    record::{self, space},
     round::Bounds,
     seal::Seal,
-    store::{self, Batch, Opener, Store, StoreError, memory::MemoryDisk, screen::Screened},
+    store::{
+        self, Batch, Direction, Opener, Store, StoreError, memory::MemoryDisk, screen::Screened,
+    },
 };
 use crate::clock::Clock;
 
@@ -149,15 +151,43 @@ pub(super) fn cannot_open(error: StoreError) -> OpenError {
 /// An engine may recover less than was acknowledged without saying so: the marker tells.
 fn check_nothing_lost(folder: &Folder, store: &dyn Store, books: &Books) -> Result<(), OpenError> {
     let Some(marked) = folder.marked_sequence() else { return Ok(()) };
-    let known = store.get(MODE).map_err(cannot_open)?.is_some();
-    if known && books.events.next_sequence >= marked {
-        return Ok(());
+    let lost = |why: String| Err(cannot_open(StoreError::Corrupt(why)));
+    if store.get(MODE).map_err(cannot_open)?.is_none() {
+        return lost(
+            "it is empty, and it held a queue: its file was damaged or replaced".to_owned(),
+        );
     }
-    Err(cannot_open(StoreError::Corrupt(format!(
-        "it holds batches up to number {} only, {marked} were durable: the store's file was \
-         damaged or replaced",
-        books.events.next_sequence
-    ))))
+    let sequence = books.events.next_sequence;
+    if sequence < marked {
+        return lost(format!(
+            "it holds batches up to number {sequence} only, {marked} were durable: its file was \
+             damaged or replaced"
+        ));
+    }
+    // Damage that takes the books back leaves younger records beside them, whose numbers would be
+    // given out again.
+    for space in space::NUMBERED {
+        let newest = newest(store, space).map_err(cannot_open)?;
+        if let Some(number) = newest.filter(|number| *number >= sequence) {
+            return lost(format!(
+                "its books end before number {sequence}, and it holds a record of number {number}: \
+                 its file was damaged"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The number of the last record of a space.
+fn newest(store: &dyn Store, space: u8) -> Result<Option<u64>, StoreError> {
+    let (from, to) = record::whole(space);
+    let mut newest = None;
+    record::scan(store, &from, &to, Direction::Backward, &mut |found| {
+        let at = found.key.len().saturating_sub(size_of::<u64>());
+        newest = record::number_at(found.key, at);
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(newest)
 }
 
 /// A folder of a later version is refused before anything of it is read.
@@ -207,6 +237,36 @@ fn ms(duration: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of a store whose pages were damaged the books may be older than what stands beside them.
+    #[test]
+    fn books_that_end_before_another_record_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path(), Disk::default()).unwrap();
+        folder.mark(0).unwrap();
+        let store = MemoryDisk::default().open().unwrap();
+        let mut books = Books::default();
+        books.events.next_sequence = 7;
+        let mut batch = Batch::default();
+        batch.put(MODE.to_vec(), b"sandbox".to_vec());
+        for space in space::NUMBERED {
+            record::put(&mut batch, &record::timed_key(space, 1_000, 6), b"");
+        }
+        store.commit(batch).unwrap();
+        check_nothing_lost(&folder, &*store, &books).unwrap();
+        for space in space::NUMBERED {
+            let key = record::timed_key(space, 2_000, 7);
+            let mut batch = Batch::default();
+            record::put(&mut batch, &key, b"");
+            store.commit(batch).unwrap();
+            let why = check_nothing_lost(&folder, &*store, &books).unwrap_err().to_string();
+            assert!(why.contains("number 7") && why.contains("from a backup"), "{why}");
+            let mut batch = Batch::default();
+            record::delete(&mut batch, &key, 1);
+            store.commit(batch).unwrap();
+        }
+        check_nothing_lost(&folder, &*store, &books).unwrap();
+    }
 
     #[test]
     fn a_folder_of_a_later_version_is_refused_and_one_without_a_version_is_the_first() {

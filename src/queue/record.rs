@@ -40,6 +40,9 @@ pub(super) mod space {
     pub(in crate::queue) const TRACE: u8 = b't';
     /// Small sealed records that somebody else keeps here, by name.
     pub(in crate::queue) const KEPT: u8 = b'n';
+
+    /// Spaces whose keys end in a sequence number, the youngest last but for a clock that was put.
+    pub(in crate::queue) const NUMBERED: [u8; 5] = [IDS, DEAD, EVIDENCE, ORDER, TRACE];
 }
 
 /// A key of a space with a time (epoch milliseconds) and a sequence number.

@@ -144,7 +144,9 @@ impl Seal {
     pub(super) fn unseal(&self, key: &[&[u8]], whole: &[u8]) -> Result<Vec<u8>, Unsealed> {
         let (head, sealed) = whole.split_first_chunk::<HEAD_BYTES>().ok_or(Unsealed::Broken)?;
         let [VERSION, k0, k1, k2, k3, counter @ ..] = *head else {
-            return Err(Unsealed::Unreadable("a newer version wrote it".to_owned()));
+            return Err(Unsealed::Unreadable(
+                "it is damaged, or a newer version wrote it".to_owned(),
+            ));
         };
         let number = u32::from_be_bytes([k0, k1, k2, k3]);
         let cipher = self.ciphers.get(&number).ok_or(Unsealed::NoKey(number))?;

@@ -63,6 +63,36 @@ fn carries(line: &Value, gclid: &str) -> bool {
     sent
 }
 
+/// A shop's refund names an order and nobody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_orders_are_remembered_a_refund_follows_what_its_buyer_chose() {
+    for (on, refuses, wanted) in
+        [(true, false, "Cj0-v1"), (true, true, "no_consent"), (false, false, "no_signal")]
+    {
+        let shop = folder(on);
+        let relay = Relay::start(&shop).await;
+        let jane = json!({"email": "jane@example.com"});
+        let choice = json!({"region": "DE", "ad_storage": "granted", "ad_user_data": "granted",
+            "ad_personalization": "granted", "analytics_storage": "granted"});
+        explained(&relay, &visit("v1", &jane, &choice, 2)).await;
+        if refuses {
+            let no = json!({"region": "DE", "ad_storage": "denied", "ad_user_data": "denied",
+                "ad_personalization": "denied", "analytics_storage": "denied"});
+            let mut later = visit("v2", &jane, &no, 1);
+            later["click_ids"] = json!({});
+            explained(&relay, &later).await;
+        }
+        let refund = json!({
+            "event": "refund", "event_id": "r1", "site": "shop_us", "action_source": "crm",
+            "adjusts": {"order_id": "order-v1", "type": "refund"},
+        });
+        let line = explained(&relay, &refund).await;
+        let sent = &line["destinations"]["google_ads"];
+        assert!(sent.to_string().contains(wanted), "{on} {refuses}: {line}");
+        relay.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deal_weeks_later_has_the_click_of_the_visit() {
     let folder = folder(true);

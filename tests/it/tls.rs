@@ -161,6 +161,20 @@ async fn checked(folder: &Folder) -> (Option<i32>, String) {
     (said.status.code(), text(&said.stdout) + &text(&said.stderr))
 }
 
+/// A container asks itself, by an address that its certificate does not name.
+#[tokio::test]
+async fn a_relay_that_speaks_tls_is_asked_how_it_fares_whoever_it_is_certified_as() {
+    let folder = with_tls();
+    certificate(&folder, "public");
+    certificate(&folder, "admin");
+    let relay = Relay::start(&folder).await;
+    let mut health = binary();
+    health.args(["health", "--ready", "--url", &relay.public.replace("localhost", "127.0.0.1")]);
+    let said = health.output().await.unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    relay.stop().await;
+}
+
 #[tokio::test]
 async fn the_effective_configuration_names_the_files_only() {
     let folder = with_tls();

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::{
@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     config::{
-        DeliveryPolicy, DestinationConfig, OnUnknown, RateLimit, RetryPolicy, Site, WhenFull,
+        DeliveryPolicy, DestinationConfig, OnUnknown, RateLimit, RetryPolicy, Secrets, Site,
+        WhenFull,
         document::{Node, Section},
         finding::{Place, join, suggest},
         secret::Missing,
@@ -155,6 +156,14 @@ impl Draft {
             if key.kind == KeyKind::Secret {
                 let fallback = format!("sandbox-{}", key.name);
                 let secret = context.vault.read(&node, Missing::Take(&fallback));
+                if context.mode == Mode::Sandbox
+                    && context.vault.secrets == Secrets::Resolve
+                    && secret.as_ref().is_some_and(|it| it.expose_secret() != fallback)
+                {
+                    let message = "in sandbox mode the relay uses this secret, and the sandbox \
+                         refuses all but its own: unset it";
+                    context.report.warning(node.place(), message);
+                }
                 self.secrets.extend(secret.map(|secret| (key.name.to_owned(), secret)));
             } else if is_of_kind(&node, key.kind) {
                 self.table.insert(key.name.to_owned(), node.to_toml());

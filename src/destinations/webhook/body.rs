@@ -17,12 +17,17 @@ use crate::{
 
 /// Writes it.
 pub(super) fn of(fields: &Fields, job: &Prepared, name: &str) -> Object {
-    let all = job.other();
+    let mut other = job.other();
     // Results first, so that `properties` holds the sender's own only.
-    let (computed, other): (Map<_, _>, Map<_, _>) =
-        all.into_iter().partition(|(key, _)| fields.is_computed(key));
+    let computed: Map<_, _> = if fields.has_computed() {
+        let (computed, own) = other.into_iter().partition(|(key, _)| fields.is_computed(key));
+        other = own;
+        computed
+    } else {
+        Map::new()
+    };
     let present = job.present();
-    let mut body = Tree::default();
+    let mut body = Tree::new();
     for (key, source) in fields.iter() {
         if let (Content::Computed(_), Some(value)) = (source, computed.get(key)) {
             body.put(key, Node::Value(Cow::Borrowed(value)));
@@ -122,7 +127,7 @@ fn group<'a>(
     present: FieldSet,
     other: &'a Map<String, Value>,
 ) -> Option<Node<'a>> {
-    let mut tree = if group.path == "properties" { Tree::of(other) } else { Tree::default() };
+    let mut tree = if group.path == "properties" { Tree::of(other) } else { Tree::new() };
     for (field, below) in &group.members {
         // The currency is no field of its own in a job.
         if !present.contains(*field) && *field != Field::Currency {
@@ -144,7 +149,7 @@ fn group<'a>(
 
 /// The sender's own keys, and the known ones in their place.
 fn product(item: &Item) -> Tree<'_> {
-    let mut product = Tree::default();
+    let mut product = Tree::new();
     if !item.other.is_empty() {
         product.add(serde_json::from_str(&item.other).unwrap_or_default());
     }
@@ -196,10 +201,9 @@ fn adjusts(job: &Prepared) -> Option<Tree<'_>> {
 }
 
 fn consent(job: &Prepared) -> Tree<'_> {
-    let mut grants = Tree::default();
+    let mut grants = Tree::new();
     for (purpose, name) in Purpose::ALL {
-        let said = serde_json::to_value(job.flags.grants.get(purpose)).unwrap_or_default();
-        grants.set(name, Node::Value(Cow::Owned(said)));
+        grants.set(name, Node::text(job.flags.grants.get(purpose).name()));
     }
     grants
 }

@@ -260,6 +260,11 @@ impl Fields {
         self.0.iter().map(|(key, content)| (key.as_str(), content))
     }
 
+    /// Whether there are formulas.
+    pub(super) fn has_computed(&self) -> bool {
+        self.iter().any(|(_, it)| matches!(it, Content::Computed(_)))
+    }
+
     /// Whether a key is of a formula.
     pub(super) fn is_computed(&self, key: &str) -> bool {
         self.iter().any(|(known, it)| known == key && matches!(it, Content::Computed(_)))

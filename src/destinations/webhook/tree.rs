@@ -32,7 +32,15 @@ impl<'a> Node<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Tree<'a>(Vec<(Cow<'a, str>, Node<'a>)>);
 
+/// Members of most objects: growing to them step by step costs more than writing them.
+const ROOM: usize = 12;
+
 impl<'a> Tree<'a> {
+    /// One that holds nothing yet.
+    pub(super) fn new() -> Self {
+        Self(Vec::with_capacity(ROOM))
+    }
+
     /// Of a JSON object's members.
     pub(super) fn of(members: &'a Map<String, Value>) -> Self {
         let nodes = members
@@ -78,7 +86,7 @@ impl<'a> Tree<'a> {
         let place = match self.place(first) {
             Ok(place) => place,
             Err(place) => {
-                self.0.insert(place, (Cow::Borrowed(first), Node::Tree(Tree::default())));
+                self.0.insert(place, (Cow::Borrowed(first), Node::Tree(Tree::new())));
                 place
             }
         };

@@ -197,6 +197,15 @@ impl Object {
         let mut wanted = String::with_capacity(key.len() + 3);
         key.write(&mut wanted);
         wanted.push(':');
+        // A quote within a text has an escape before it, so that what looks like a key is one, of
+        // this object or of one within it.
+        if !self.text.contains(wanted.as_str()) {
+            return false;
+        }
+        let is_flat = !self.text.bytes().skip(1).any(|byte| byte == b'{' || byte == b'[');
+        if is_flat {
+            return true;
+        }
         let (mut depth, mut in_text, mut is_escaped) = (0u32, false, false);
         for (at, byte) in self.text.bytes().enumerate() {
             match byte {
@@ -238,7 +247,7 @@ impl Object {
 
     /// Adds a key that the settings or the sender chose, which must be new.
     pub(super) fn insert(&mut self, key: &str, value: impl Json) {
-        self.next(key);
+        self.next(key, "{", ",");
         key.write(&mut self.text);
         self.text.push(':');
         value.write(&mut self.text);
@@ -247,21 +256,22 @@ impl Object {
     /// A key of ours needs no escape.
     fn name(&mut self, key: &'static str) {
         debug_assert!(is_plain(key.as_bytes()), "{key:?} needs an escape");
-        self.next(key);
-        self.text.reserve(key.len() + 3);
-        self.text.push('"');
+        self.next(key, "{\"", ",\"");
         self.text.push_str(key);
         self.text.push_str("\":");
     }
 
-    fn next(&mut self, key: &str) {
+    /// Writes what comes before a key, which is the first or a further one.
+    fn next(&mut self, key: &str, first: &str, further: &str) {
         debug_assert!(!self.has(key), "{key} is written twice");
-        if self.is_empty() {
+        let before = if self.is_empty() {
             self.text.reserve(SMALL_BYTES);
-            self.text.push('{');
+            first
         } else {
-            self.text.push(',');
-        }
+            self.text.reserve(key.len() + 4);
+            further
+        };
+        self.text.push_str(before);
         self.keys += 1;
         self.bits |= bit(key);
     }

@@ -38,6 +38,11 @@ fn whatever_is_written_is_read_back() {
         .with("no", false);
     assert!(object.has("value") && object.has("no"));
     assert!(!object.has("texts") && !object.has("deep") && !object.has("valu"));
+    // Keys of one bit: what stands in a text, or in an object within, is none of this one's.
+    let alike = Object::default().with("prXce", "\"price\":1");
+    assert!(alike.has("prXce") && !alike.has("price"));
+    let within = Object::default().with("prXce", Object::default().with("price", 1u8));
+    assert!(!within.has("price") && within.with("price", 2u8).has("price"));
     let read: Value = serde_json::from_str(&object.json()).unwrap();
     assert_eq!(read["value"], value);
     assert_eq!((read["i64"].as_i64(), read["u64"].as_u64()), (Some(i64::MIN), Some(u64::MAX)));

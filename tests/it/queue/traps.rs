@@ -140,3 +140,43 @@ async fn a_corrupt_file_is_a_clear_error_never_an_empty_start() {
         }
     }
 }
+
+/// sled may come back from damage with an older state and no word of it; the relay was killed, so
+/// that the marker of its last stop knows nothing of what was kept since.
+#[tokio::test]
+async fn a_store_that_went_back_behind_what_was_noted_before_a_kill_is_refused() {
+    let mut house = House::new();
+    let queue = house.open();
+    one(&queue, simple(1)).await;
+    queue.close().await;
+    let older: Vec<_> =
+        files(&house.path).into_iter().map(|file| (fs::read(&file).unwrap(), file)).collect();
+    let note = house.path.join("relay.durable");
+    let before = fs::read(&note).unwrap();
+    let queue = house.open();
+    for n in 2..40 {
+        one(&queue, simple(n)).await;
+    }
+    while fs::read(&note).unwrap() == before {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let noted = fs::read(&note).unwrap();
+    queue.close().await;
+    fs::remove_dir_all(house.store()).unwrap();
+    fs::create_dir_all(house.store()).unwrap();
+    for (bytes, file) in older {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, bytes).unwrap();
+    }
+    fs::write(&note, &noted).unwrap();
+    let refusal = house.refusal();
+    assert!(refusal.contains("were durable") && refusal.contains("backup"), "{refusal}");
+    // A note that a power cut tore says nothing.
+    let mut torn = noted;
+    torn[..before.len() / 2].copy_from_slice(&before[..before.len() / 2]);
+    torn[2] = b'9';
+    fs::write(&note, torn).unwrap();
+    let queue = house.open();
+    assert_eq!(ids_of(&queue.lease("meta", 1, 80).unwrap().unwrap()), ["event-1"]);
+    queue.close().await;
+}
