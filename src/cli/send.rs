@@ -143,6 +143,7 @@ impl Summary {
         self.unsent += outcome.unsent;
         for Rejected { index, event_id, code, message, path } in outcome.rejected {
             let line = batch.get(index).map(|line| line.number);
+            let message = without_line(&message, index);
             let refused = json!({
                 "line": line, "event_id": event_id, "code": code, "message": message, "path": path,
             });
@@ -150,6 +151,11 @@ impl Summary {
         }
         outcome.error.map_or(Ok(()), Err)
     }
+}
+
+/// A refusal without its line: the relay counts the lines of what it was posted, not of the input.
+fn without_line(message: &str, index: usize) -> String {
+    message.replace(&format!(" at line {} column ", index + 1), " at column ")
 }
 
 async fn send_all<R: BufRead>(
@@ -180,6 +186,19 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn a_line_is_told_once() {
+        let told = |message| without_line(message, 1);
+        assert_eq!(
+            told("malformed JSON: it ends at line 2 column 5"),
+            "malformed JSON: it ends at column 5"
+        );
+        assert_eq!(
+            told("expected a text at line 1 column 5"),
+            "expected a text at line 1 column 5"
+        );
+    }
 
     /// Answers in order: a status with a body, or `None` for taking every line.
     type Script = Arc<Mutex<Vec<Option<(u16, Value)>>>>;

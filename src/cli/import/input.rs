@@ -73,7 +73,7 @@ impl Input {
         };
         let names: Vec<&str> = names.iter().map(str::trim).collect();
         let rows = match Rows::bind(&names, map, start.time_zone()) {
-            Ok(rows) => rows,
+            Ok(rows) => rows.separated_by(separator),
             Err(problems) => return Ok(Err(problems)),
         };
         if let Some(zone) = &start.zone

@@ -45,8 +45,7 @@ const AMOUNTS: [&str; 8] = [
     "adjusts.amount",
 ];
 
-/// Whether a field is a time.
-pub(super) fn is_time(key: &str) -> bool {
+fn is_time(key: &str) -> bool {
     TIMES.contains(&key)
 }
 
@@ -61,6 +60,8 @@ pub(super) struct Cells {
     /// Which of them a row was written in: the next one is, too.
     last: AtomicUsize,
     decimal_comma: Option<bool>,
+    /// The columns stand between semicolons, as programs write them where the comma is decimal.
+    has_semicolons: bool,
 }
 
 impl Cells {
@@ -74,7 +75,12 @@ impl Cells {
             known: known.collect(),
             last: AtomicUsize::new(0),
             decimal_comma: maps.iter().find_map(|map| map.decimal_comma),
+            has_semicolons: false,
         }
+    }
+
+    pub(super) fn separated_by(&mut self, separator: u8) {
+        self.has_semicolons = separator == b';';
     }
 
     pub(super) fn has_zone(&self) -> bool {
@@ -106,7 +112,7 @@ impl Cells {
             };
         }
         if AMOUNTS.contains(&key) {
-            return self.amount(text).map_or_else(written, number);
+            return self.amount(text, self.decimal_comma).map_or_else(written, number);
         }
         if key == "properties.currency" {
             return Node::Text(text.trim().to_ascii_uppercase().into());
@@ -146,9 +152,12 @@ impl Cells {
         None
     }
 
-    /// Why a text is no time here, and what to do.
-    pub(super) fn readable(&self, text: &str) -> Result<(), &'static str> {
-        if self.time(text.trim()).is_some() {
+    /// Why a field's text stayed one, and what to do, where that is known.
+    pub(super) fn readable(&self, key: &str, text: &str) -> Result<(), &'static str> {
+        if AMOUNTS.contains(&key) {
+            return self.clear(text);
+        }
+        if !is_time(key) || self.time(text.trim()).is_some() {
             return Ok(());
         }
         let formats = || self.own.iter().chain(&self.known);
@@ -160,6 +169,18 @@ impl Cells {
         }
         Err("no time that can be read in one way only: say in the map how it is written, as in \
              time_formats = [\"%d/%m/%Y %H:%M\"]")
+    }
+
+    /// An amount that the map can make clear.
+    fn clear(&self, text: &str) -> Result<(), &'static str> {
+        let either = [true, false].map(|comma| self.amount(text, Some(comma)));
+        if self.amount(text, self.decimal_comma).is_none() && either.iter().any(Option::is_some) {
+            return Err(
+                "an amount that can be read in more than one way, or in another than the map \
+                 says: say in the map decimal_comma = true (1.234,50) or false (1,234.50)",
+            );
+        }
+        Ok(())
     }
 
     fn by(&self, format: &str, text: &str) -> Option<Timestamp> {
@@ -180,13 +201,13 @@ impl Cells {
 
     /// An amount: with a currency's sign or letters around it, and separators of thousands where it
     /// is clear what they are.
-    fn amount(&self, text: &str) -> Option<Decimal> {
+    fn amount(&self, text: &str, decimal_comma: Option<bool>) -> Option<Decimal> {
         let around = |c: char| !c.is_ascii_digit() && !matches!(c, '.' | ',' | '-' | '+');
         let is_blank = |c: &char| c.is_whitespace() || matches!(c, '\'' | '\u{2019}');
         let bare: String = text.trim_matches(around).chars().filter(|c| !is_blank(c)).collect();
         let negative = text.trim_start().starts_with('-') || bare.starts_with('-');
         let bare = bare.trim_start_matches(['-', '+']);
-        let (point, thousands) = match self.decimal_comma {
+        let (point, thousands) = match decimal_comma {
             Some(true) => (',', '.'),
             Some(false) => ('.', ','),
             None => match (bare.rfind('.'), bare.rfind(',')) {
@@ -194,6 +215,7 @@ impl Cells {
                 (Some(_), Some(_)) => ('.', ','),
                 // `1,234` is a thousand to some and a bit more than one to others.
                 (None, Some(_)) => return None,
+                (Some(point), None) if self.has_semicolons && is_group(bare, point) => return None,
                 (_, None) => ('.', ','),
             },
         };
@@ -224,6 +246,11 @@ fn truth(text: &str) -> Option<bool> {
         "false" | "no" | "n" | "0" => Some(false),
         _ => None,
     }
+}
+
+/// Whether what follows a separator, and what stands before it, may be thousands.
+fn is_group(number: &str, separator: usize) -> bool {
+    number.len() == separator + 4 && (1..=3).contains(&separator) && !number.starts_with('0')
 }
 
 /// A number that is written as one, and not an id with zeros before it.

@@ -23,7 +23,7 @@ pub use map::RowMap;
 pub use start::Start;
 
 use self::{
-    cell::{Cells, is_time},
+    cell::Cells,
     map::{Column, Source},
 };
 use super::{
@@ -117,6 +117,13 @@ impl Rows {
         Ok(Self { headers, fields, cells: Cells::of(&maps, zone), computes })
     }
 
+    /// The same, of a file whose columns stand between these.
+    #[must_use]
+    pub fn separated_by(mut self, separator: u8) -> Self {
+        self.cells.separated_by(separator);
+        self
+    }
+
     /// Whether times without an offset have a time zone.
     pub fn has_zone(&self) -> bool {
         self.cells.has_zone()
@@ -185,9 +192,9 @@ impl Rows {
                     });
                     let Some((at, text)) = filled else { continue };
                     let node = self.cells.node(key, text);
-                    if is_time(key) && matches!(&node, Node::Text(left) if left == text) {
+                    if matches!(&node, Node::Text(left) if left == text) {
                         let place = self.headers.get(at).map_or(theirs.clone(), |at| pointer(at));
-                        self.cells.readable(text).map_err(|why| {
+                        self.cells.readable(key, text).map_err(|why| {
                             Rejection::new(RejectionCode::InvalidField, why, place)
                         })?;
                     }
@@ -286,15 +293,18 @@ pub fn file(
     let unframed = Unframed::NotEvents;
     let start = Start::of(bytes);
     let zone = start.time_zone().or(zone);
+    let separator = map.and_then(|map| map.separator).unwrap_or(start.separator);
     let mut reader = csv::ReaderBuilder::new()
         .flexible(true)
-        .delimiter(map.and_then(|map| map.separator).unwrap_or(start.separator))
+        .delimiter(separator)
         .from_reader(bytes.get(start.header_at..).unwrap_or_default());
     let headers = reader.byte_headers().map_err(|error| unframed(error.to_string()))?.clone();
     let headers = csv::StringRecord::from_byte_record(headers)
         .map_err(|_| unframed("the header is not UTF-8; save the file as CSV UTF-8".to_owned()))?;
     let headers: Vec<&str> = headers.iter().map(str::trim).collect();
-    let rows = Rows::bind(&headers, map, zone).map_err(|why| unframed(why.join("; ")))?;
+    let rows = Rows::bind(&headers, map, zone)
+        .map_err(|why| unframed(why.join("; ")))?
+        .separated_by(separator);
     let (mut outcomes, mut row) = (Vec::new(), csv::ByteRecord::new());
     while reader.read_byte_record(&mut row).map_err(|error| unframed(error.to_string()))? {
         if is_blank(&row) {

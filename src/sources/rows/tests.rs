@@ -106,7 +106,6 @@ fn nothing_is_guessed() {
         ("1234.50", "1234.5"),
         ("$1,234.50", "1234.5"),
         ("1.234,50", "1234.5"),
-        ("1,234", "\"1,234\""),
         ("-5", "-5"),
         ("abc", "\"abc\""),
         ("1.2.3", "\"1.2.3\""),
@@ -115,6 +114,7 @@ fn nothing_is_guessed() {
         let event = read("2026-11-22T10:00:00Z", written).unwrap();
         assert_eq!(event["properties"]["value"].to_string(), expected, "{written}");
     }
+    assert_eq!(read("2026-11-22T10:00:00Z", "1,234").unwrap_err().path, "/v");
     for unclear in ["11/12/2026 10:00", "2026-11-22 10:00", "yesterday", "12"] {
         assert_eq!(read(unclear, "1").unwrap_err().path, "/t", "{unclear}");
     }
@@ -230,4 +230,38 @@ fn a_row_begins_where_it_is_written() {
         }
         assert_eq!(lines, expected, "{text:?}");
     }
+}
+
+#[test]
+fn an_amount_that_can_be_read_in_two_ways_is_refused_with_what_to_do() {
+    const MAP: &str = "[fields]\ntimestamp = \"At\"\nproperties.value = \"Sum\"\n\
+                       [const]\nevent = \"purchase\"\nsite = \"shop\"\n";
+    let read = |separator: char, says: &str, sum: &str| {
+        let csv = format!("At{separator}Sum\n2026-11-22T10:00:00Z{separator}\"{sum}\"\n");
+        let event = events(&csv, Some(&format!("{says}{MAP}"))).remove(0);
+        event.map(|event| event["properties"]["value"].to_string()).map_err(|why| why.message)
+    };
+    let value = |text: &str| Ok(text.to_owned());
+    for (separator, sum, wanted) in [
+        (';', "1.234,56", "1234.56"),
+        (';', "12.5", "12.5"),
+        (';', "0.125", "0.125"),
+        (';', "1234.567", "1234.567"),
+        (',', "1.234", "1.234"),
+        (',', "12.500 KWD", "12.5"),
+    ] {
+        assert_eq!(read(separator, "", sum), value(wanted), "{sum}");
+    }
+    for (separator, sum) in
+        [(';', "1.234"), (';', "12.500 EUR"), (';', "0,50"), (',', "1,234"), (';', "1.234.567")]
+    {
+        let why = read(separator, "", sum).unwrap_err();
+        assert!(why.contains("decimal_comma = true"), "{sum}: {why}");
+    }
+    assert_eq!(read(';', "decimal_comma = true\n", "1.234"), value("1234"));
+    assert_eq!(read(';', "decimal_comma = true\n", "0,50"), value("0.5"));
+    assert_eq!(read(';', "decimal_comma = false\n", "1.234"), value("1.234"));
+    assert!(read(';', "decimal_comma = false\n", "12,5").unwrap_err().contains("decimal_comma"));
+    // What no map makes an amount is told by the field's own rule.
+    assert!(read(';', "", "soon").is_ok());
 }
